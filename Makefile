@@ -1,0 +1,166 @@
+# qvl: `make demo` and `make check` are all a newcomer needs; `make help` lists the rest.
+#
+# Rooms are found by wildcard; a kernel file gets the -m flags that its name asks for (…_avx2.c), nothing else
+# does. SAN=address,undefined (or thread) builds into a folder of its own.
+
+CC ?= gcc
+BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
+comma := ,
+PREFIX ?= /usr/local
+DESTDIR ?=
+PKG_CONFIG ?= pkg-config
+Q ?= @
+
+VERSION := 0.1.0
+
+OPT ?= -O2
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wvla -Wstrict-prototypes
+HARDEN := -fstack-protector-strong -fPIC $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+CFLAGS_ALL = -std=c11 -D_GNU_SOURCE $(OPT) -g $(WARN) $(HARDEN) -ffp-contract=off -fvisibility=hidden -pthread \
+	-Iinclude -Isrc $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined) $(CFLAGS)
+LDFLAGS_ALL = -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+LIBS := -ljansson -lutf8proc -lm
+MEDIA_LIBS := -ljpeg -lpng -lwebp -lseccomp -ldl
+AV_LIBS := -lavformat -lavcodec -lswscale -lavutil
+
+ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
+
+# ---- sources -------------------------------------------------------------------------------------
+KERNEL_SRC := $(wildcard src/kernel/*.c)
+ifneq ($(ARCH),x86_64)
+KERNEL_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512_bf16.c %_amx.c,$(KERNEL_SRC))
+endif
+ifneq ($(ARCH),aarch64)
+KERNEL_SRC := $(filter-out %_neon.c,$(KERNEL_SRC))
+endif
+LIB_SRC := $(wildcard src/base/*.c) $(KERNEL_SRC) \
+	$(foreach room,load text media model engine,$(wildcard src/$(room)/*.c))
+CLI_SRC := $(wildcard src/cli/*.c)
+HELPER_SRC := $(filter-out src/media/helper/av_%.c,$(wildcard src/media/helper/*.c))
+AV_SRC := $(wildcard src/media/helper/av_*.c)
+TEST_SRC := $(wildcard tests/unit/*/test_*.c tests/kernel/test_*.c tests/golden/test_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+BENCH_SRC := $(wildcard bench/*.c)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIB_OBJ := $(call objects,$(LIB_SRC))
+PROGRAMS := $(BUILD)/qvl $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so $(BUILD)/libqvl.a $(BUILD)/libqvl.so
+TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+
+.PHONY: all demo check tests bench install uninstall clean help deps reference fuzz lint
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(PROGRAMS)
+
+help:
+	@echo "make            build qvl, qvl-media, libqvl"
+	@echo "make demo       install what is missing, build, describe a picture"
+	@echo "make check      install what is missing, build, run all tests (no Python needed)"
+	@echo "make reference  regenerate golden vectors with Hugging Face transformers and compare live (slow)"
+	@echo "make bench      build the benchmarks into $(BUILD)/bench"
+	@echo "make fuzz       build the fuzz targets with clang into build/fuzz"
+	@echo "make lint       layer check, source check, cppcheck, clang-tidy"
+	@echo "make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
+
+deps:
+	$(Q)tools/install-deps.sh
+
+# ---- compile -------------------------------------------------------------------------------------
+%_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+%_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
+%_avx512_bf16.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c
+$(BUILD)/src/kernel/%.o: OPT := -O3
+# Conversions are checked where bytes from outside are read; kernels are dense with deliberate ones.
+$(filter-out $(BUILD)/src/kernel/%,$(LIB_OBJ) $(call objects,$(CLI_SRC) $(HELPER_SRC) $(AV_SRC))): WARN += -Wconversion
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c $< -o $@
+
+# The same model with the switches of model/mistake.h, for the test that shows each one is caught.
+$(BUILD)/mistakes/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -DQVL_MISTAKES -MMD -MP -c $< -o $@
+
+# ---- link ----------------------------------------------------------------------------------------
+$(BUILD)/libqvl.a: $(LIB_OBJ)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/libqvl.so: $(LIB_OBJ)
+	$(Q)$(CC) -shared -Wl,-soname,libqvl.so.0 $(LDFLAGS_ALL) $^ $(LIBS) -o $@
+
+$(BUILD)/qvl: $(call objects,$(CLI_SRC)) $(BUILD)/libqvl.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(LIBS) -o $@
+
+$(BUILD)/qvl-media: $(call objects,$(HELPER_SRC)) $(BUILD)/libqvl.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(MEDIA_LIBS) -o $@
+
+$(BUILD)/qvl-media-av.so: $(call objects,$(AV_SRC))
+	$(Q)$(CC) -shared $(LDFLAGS_ALL) $^ $(AV_LIBS) -o $@
+
+# ---- tests ---------------------------------------------------------------------------------------
+# Each tests/*/test_x.c is a program of its own; helper files in the same folder (not test_*) are linked in.
+define TEST_RULE
+$(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))test_%,$(wildcard $(dir $(1))*.c))) $(BUILD)/libqvl.a
+	$(Q)$(CC) $(LDFLAGS_ALL) $$^ -lcmocka $(LIBS) $$(EXTRA_LIBS) -o $$@
+endef
+$(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
+
+tests: all $(TESTS)
+
+check: deps
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
+	$(Q)tools/run-tests.sh $(BUILD)
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
+	$(Q)tools/demo.sh $(BUILD)
+
+reference:
+	$(Q)reference/run.sh
+
+lint:
+	$(Q)tools/check-layers.sh && tools/check-source.sh
+
+bench: $(BENCHES)
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libqvl.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
+
+# Fuzz targets define LLVMFuzzerTestOneInput. clang builds them with libFuzzer; without clang,
+# tests/fuzz/replay.c gives them a main that runs a corpus once (`make check` does that).
+FUZZ_CC ?= clang-14
+fuzz:
+	$(Q)$(MAKE) --no-print-directory CC=$(FUZZ_CC) BUILD=build/fuzz SAN=fuzzer-no-link,address,undefined fuzz-programs
+fuzz-programs: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libqvl.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) -o $@
+replay: $(patsubst tests/fuzz/%.c,$(BUILD)/replay/%,$(FUZZ_SRC))
+$(BUILD)/replay/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libqvl.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
+
+# ---- install -------------------------------------------------------------------------------------
+install: all
+	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(PREFIX)/lib/pkgconfig
+	$(Q)install -m 755 $(BUILD)/qvl $(DESTDIR)$(PREFIX)/bin/qvl
+	$(Q)install -m 755 $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so $(DESTDIR)$(PREFIX)/libexec/qvl/
+	$(Q)install -m 644 $(BUILD)/libqvl.a $(DESTDIR)$(PREFIX)/lib/libqvl.a
+	$(Q)install -m 755 $(BUILD)/libqvl.so $(DESTDIR)$(PREFIX)/lib/libqvl.so.0
+	$(Q)ln -sf libqvl.so.0 $(DESTDIR)$(PREFIX)/lib/libqvl.so
+	$(Q)install -m 644 include/qvl.h $(DESTDIR)$(PREFIX)/include/qvl.h
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' tools/qvl.pc.in \
+		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
+
+uninstall:
+	$(Q)rm -rf $(DESTDIR)$(PREFIX)/bin/qvl $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/include/qvl.h \
+		$(DESTDIR)$(PREFIX)/lib/libqvl.* $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
+
+clean:
+	$(Q)rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

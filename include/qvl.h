@@ -1,0 +1,299 @@
+/* qvl.h: the whole interface of libqvl.
+ *
+ * An engine holds one model. A request is one conversation put to it: text, pictures and clips in,
+ * text out. Several requests may be open on one engine; each belongs to one caller's thread at a time
+ * (only qvl_request_cancel may come from any thread).
+ *
+ *     struct qvl_engine *engine = NULL;
+ *     struct qvl_request *request = NULL;
+ *     struct qvl_error err = {0};
+ *     struct qvl_event event;
+ *     if (qvl_engine_open(&(struct qvl_engine_options){.model_dir = dir}, &engine, &err)) ...
+ *     if (qvl_request_open(engine, &chat, &options, &request, &err)) ...
+ *     do {
+ *         if (qvl_request_next(request, &event, &err)) ...           // one unit of work, or a wait
+ *         if (event.kind == QVL_EVENT_TEXT) fwrite(event.text.utf8, 1, event.text.n, stdout);
+ *     } while (event.kind != QVL_EVENT_DONE);
+ *     qvl_request_close(request);
+ *     qvl_engine_close(engine);
+ *
+ * Errors: whatever can fail returns enum qvl_status and writes one finished sentence into *err (never
+ * NULL). On failure out-pointers are left untouched. Closing NULL is a no-op.
+ * Lifetimes: "engine" = until qvl_engine_close, "request" = until qvl_request_close, "event" = until the
+ * next call of qvl_request_next on the same request. What the caller passes in need only live during the
+ * call, unless a field says otherwise. */
+#ifndef QVL_H
+#define QVL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define QVL_API __attribute__((visibility("default")))
+#else
+#define QVL_API
+#endif
+
+#define QVL_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------------------------- */
+
+enum qvl_status {
+    QVL_OK = 0,
+    QVL_ERR_ARGUMENT,  /* the caller's values: out of range, contradictory, unknown */
+    QVL_ERR_FILE,      /* a file cannot be opened, read or written */
+    QVL_ERR_MODEL,     /* the model folder is not one that qvl can run */
+    QVL_ERR_MEDIA,     /* a picture or clip cannot be used */
+    QVL_ERR_LIMIT,     /* the request does not fit: context length or another named limit */
+    QVL_ERR_MEMORY,    /* memory ran out */
+    QVL_ERR_CANCELLED, /* qvl_request_cancel was called */
+    QVL_ERR_INTERNAL   /* a fault of qvl itself, or of the numbers (non-finite logits) */
+};
+
+struct qvl_error {
+    enum qvl_status status;
+    char text[480]; /* one sentence, UTF-8, no newline */
+};
+
+/* ---- media -------------------------------------------------------------------------------------- */
+
+enum qvl_media_kind { QVL_MEDIA_IMAGE, QVL_MEDIA_VIDEO };
+
+struct qvl_frame {
+    uint32_t w, h;        /* pixels */
+    size_t stride_bytes;  /* from row to row, >= 3*w */
+    const uint8_t *rgb8;  /* [h][w][3] */
+    double time_s;        /* of a clip's frame; 0 for a picture */
+};
+
+enum qvl_media_from { QVL_FROM_BYTES, QVL_FROM_FD, QVL_FROM_FRAMES };
+
+/* Where a picture or clip comes from. `name` is used in error sentences only. */
+struct qvl_media_source {
+    enum qvl_media_from from;
+    const char *name;
+    const uint8_t *bytes; /* QVL_FROM_BYTES: an encoded file */
+    size_t n_bytes;
+    int fd;               /* QVL_FROM_FD: open for reading, seekable; stays the caller's */
+    const struct qvl_frame *frames; /* QVL_FROM_FRAMES: one for a picture */
+    size_t n_frame;
+};
+
+/* How the reference's two processors and their versions scale a picture (MODEL.md, "Resize"). */
+enum qvl_resize_rule { QVL_RESIZE_TORCHVISION, QVL_RESIZE_PILLOW, QVL_RESIZE_PILLOW12 };
+
+/* Zero fields take the model's own values. */
+struct qvl_media_options {
+    uint64_t min_pixels, max_pixels; /* of a picture after resizing */
+    enum qvl_resize_rule resize;
+};
+
+/* ---- conversation ------------------------------------------------------------------------------- */
+
+enum qvl_role { QVL_ROLE_SYSTEM, QVL_ROLE_USER, QVL_ROLE_ASSISTANT, QVL_ROLE_TOOL };
+
+enum qvl_part_kind { QVL_PART_TEXT, QVL_PART_IMAGE, QVL_PART_VIDEO };
+
+struct qvl_part {
+    enum qvl_part_kind kind;
+    const char *utf8; /* text: n bytes of valid UTF-8, never scanned for special tokens */
+    size_t n;
+    struct qvl_media_source source; /* image, video. Bytes, descriptor and frames must stay valid until
+                                       the request is ready (qvl_request_prepare) or closed. */
+    struct qvl_media_options media;
+};
+
+struct qvl_tool_call {
+    const char *name;
+    const char *arguments_json; /* a JSON object */
+};
+
+struct qvl_message {
+    enum qvl_role role;
+    const struct qvl_part *parts;
+    size_t n_part;
+    const char *reasoning; /* assistant: earlier reasoning (Thinking models), or NULL */
+    const struct qvl_tool_call *tool_calls; /* assistant */
+    size_t n_tool_call;
+};
+
+struct qvl_chat {
+    const struct qvl_message *messages;
+    size_t n_message;
+    const char *tools_json; /* a JSON array of tool definitions, or NULL */
+    bool want_vision_ids;   /* "Picture k: " before each picture */
+    bool want_video_wrapper; /* clips as transformers >= 5.10 writes them (MODEL.md, "Prompt") */
+};
+
+/* ---- sampling ----------------------------------------------------------------------------------- */
+
+struct qvl_sampling {
+    float temperature; /* 0 = greedy */
+    uint32_t top_k;    /* 0 = all */
+    float top_p;       /* 1 = all */
+    float min_p;       /* 0 = off */
+    float repetition_penalty; /* 1 = off; acts on prompt and output */
+    float presence_penalty;   /* 0 = off; output only */
+    float frequency_penalty;  /* 0 = off; output only */
+    uint64_t seed;
+};
+
+/* ---- intermediates ------------------------------------------------------------------------------ */
+
+enum qvl_trace_type { QVL_TRACE_F32, QVL_TRACE_U8, QVL_TRACE_I32 };
+
+/* Called with each named intermediate ("vision.blocks.3", "decoder.layers.0", "logits"; the list is in
+ * MODEL.md), shape outer to inner; data valid during the call. May come from the engine's own thread. */
+struct qvl_trace {
+    void *user;
+    void (*tensor)(void *user, const char *name, enum qvl_trace_type type, const void *data,
+                   const size_t *dim, size_t n_dim);
+};
+
+/* ---- engine ------------------------------------------------------------------------------------- */
+
+struct qvl_engine;
+
+enum qvl_compute { QVL_COMPUTE_BF16, QVL_COMPUTE_F32 };
+
+/* Zero fields take the default in parentheses. */
+struct qvl_engine_options {
+    const char *model_dir;   /* a folder as published on Hugging Face */
+    const char *media_helper; /* path of qvl-media (beside the running program, else libexec) */
+    enum qvl_compute compute; /* (bf16) */
+    uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
+    uint32_t n_ctx;          /* positions a request may use (the model's maximum) */
+    uint32_t n_prefill_chunk; /* prompt tokens per model step (256) */
+    const char *isa;         /* cap of the kernel level: "scalar", "avx2", "avx512"… (all the CPU has) */
+};
+
+/* Reads config and tokenizer, checks every tensor of the weight files against the config; reads no weights. */
+QVL_API enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct qvl_engine **out,
+                                        struct qvl_error *err);
+/* Maps the weights and starts the engine's threads. Requests can be opened and prepared before. */
+QVL_API enum qvl_status qvl_engine_load(struct qvl_engine *engine, struct qvl_error *err);
+/* All requests must be closed. */
+QVL_API void qvl_engine_close(struct qvl_engine *engine);
+
+struct qvl_engine_info {
+    const char *architecture;  /* engine lifetime, like every pointer here */
+    const char *inspect_json;  /* sizes and settings, one JSON object */
+    const char *isa;           /* kernel level in use */
+    uint32_t n_thread;
+    uint32_t n_ctx;
+    uint32_t n_ctx_model;      /* max_position_embeddings */
+    uint64_t weight_bytes;
+    double load_ms;            /* 0 before qvl_engine_load */
+    bool is_thinking;
+    bool is_demo;              /* a golden or demo model, not a published one */
+    struct qvl_sampling sampling; /* generation_config.json, else the family's published values */
+};
+QVL_API void qvl_engine_get_info(const struct qvl_engine *engine, struct qvl_engine_info *out);
+
+/* Token ids of a text. *out_ids is the caller's to free with qvl_free. */
+QVL_API enum qvl_status qvl_tokenize(const struct qvl_engine *engine, const char *utf8, size_t n,
+                                     bool want_special, uint32_t **out_ids, size_t *out_n,
+                                     struct qvl_error *err);
+QVL_API void qvl_free(void *p);
+
+/* ---- request ------------------------------------------------------------------------------------ */
+
+struct qvl_request;
+
+struct qvl_request_options {
+    struct qvl_sampling sampling; /* taken as it is: start from qvl_engine_info.sampling */
+    uint32_t max_tokens;          /* (4096) */
+    const char *const *stop;      /* stop strings, not part of the answer */
+    size_t n_stop;
+    bool ignore_eos;
+    bool no_loop_guard;           /* go on when the output repeats itself without end */
+    uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
+    struct qvl_trace trace;       /* trace.tensor NULL = off */
+};
+
+/* Copies chat and options (not the media, see qvl_part.source). Does no other work. */
+QVL_API enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_chat *chat,
+                                         const struct qvl_request_options *options,
+                                         struct qvl_request **out, struct qvl_error *err);
+
+enum qvl_event_kind { QVL_EVENT_PROGRESS, QVL_EVENT_TEXT, QVL_EVENT_DONE };
+
+enum qvl_stage {
+    QVL_STAGE_MEDIA,   /* pictures decoded and resized */
+    QVL_STAGE_QUEUE,   /* waiting for other requests */
+    QVL_STAGE_VISION,  /* patches through the vision tower: done of total in parts of a block */
+    QVL_STAGE_PREFILL, /* prompt tokens */
+    QVL_STAGE_GENERATE
+};
+
+enum qvl_finish { QVL_FINISH_STOP, QVL_FINISH_LENGTH, QVL_FINISH_LOOP };
+
+struct qvl_token_logit {
+    uint32_t id;
+    float logit;
+};
+
+struct qvl_event {
+    enum qvl_event_kind kind;
+    struct {
+        enum qvl_stage stage;
+        uint64_t done, total;    /* in the stage's own unit: pictures, block·patches, tokens */
+        uint32_t i_media, n_media; /* vision: picture i of n */
+    } progress;
+    struct {
+        const char *utf8; /* whole characters only; may be empty (a token that ends inside one) */
+        size_t n;
+        uint32_t id;      /* the token behind it */
+        bool is_token;    /* false for text flushed at the end, which belongs to no new token */
+        const struct qvl_token_logit *top; /* n_top_logits entries, best first, before penalties */
+        size_t n_top;
+    } text;
+    struct {
+        enum qvl_finish finish;
+        const char *stop; /* the stop string that was met, or NULL */
+    } done;
+};
+
+/* One unit of the request's own work (decode a picture, render the prompt), or a wait for the engine.
+ * After QVL_EVENT_DONE or an error the request can only be closed. */
+QVL_API enum qvl_status qvl_request_next(struct qvl_request *request, struct qvl_event *event,
+                                         struct qvl_error *err);
+/* Runs the caller's side to its end: media decoded, prompt made, everything checked to fit. Optional:
+ * qvl_request_next does the same in pieces. Needs no weights. */
+QVL_API enum qvl_status qvl_request_prepare(struct qvl_request *request, struct qvl_error *err);
+/* From any thread, any number of times: the request ends with QVL_ERR_CANCELLED within a second. */
+QVL_API void qvl_request_cancel(struct qvl_request *request);
+QVL_API void qvl_request_close(struct qvl_request *request);
+
+struct qvl_media_info {
+    enum qvl_media_kind kind;
+    const char *name;               /* request lifetime */
+    uint32_t original_h, original_w; /* after EXIF orientation */
+    uint32_t resized_h, resized_w;
+    uint32_t grid_t, grid_h, grid_w; /* patches */
+    uint32_t n_tok;
+};
+
+struct qvl_request_info {
+    const struct qvl_media_info *media; /* request lifetime */
+    size_t n_media;
+    const char *prompt;          /* rendered, pictures as one placeholder each; request lifetime */
+    const uint32_t *prompt_ids;  /* expanded; request lifetime */
+    size_t n_prompt_tok;
+    const uint32_t *output_ids;  /* event lifetime */
+    size_t n_output_tok;
+    size_t n_image_tok, n_video_tok;
+    double media_ms, prompt_ms, queue_ms, vision_ms, prefill_ms, generate_ms, first_token_ms;
+};
+/* Media and prompt fields are filled once the request is prepared. */
+QVL_API void qvl_request_get_info(const struct qvl_request *request, struct qvl_request_info *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,100 @@
+/* Blocks are chained newest first. A request larger than what is left of the top block opens a new one at
+ * least as large as all before together, so the number of blocks stays logarithmic. Reset merges: it keeps
+ * one block big enough for what the last round used, so a repeated step settles on a single block. */
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/checked.h"
+
+enum { ALIGN = 64, MIN_BLOCK = 256 * 1024, MAX_GROWTH = 64 << 20 };
+
+struct qvl_arena_block {
+    struct qvl_arena_block *below;
+    size_t size_bytes; /* of the whole mapping, this header included */
+    size_t used_bytes; /* from the start of the mapping */
+    char pad[ALIGN - 3 * sizeof(size_t)];
+};
+
+static struct qvl_arena_block *map_block(size_t size_bytes, struct qvl_arena_block *below)
+{
+    void *p = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    struct qvl_arena_block *block = p;
+    block->below = below;
+    block->size_bytes = size_bytes;
+    block->used_bytes = sizeof *block;
+    return block;
+}
+
+static void unmap_chain(struct qvl_arena_block *block)
+{
+    while (block) {
+        struct qvl_arena_block *below = block->below;
+        munmap(block, block->size_bytes);
+        block = below;
+    }
+}
+
+void *qvl_arena_alloc(struct qvl_arena *arena, size_t count, size_t size, const char *purpose,
+                      struct qvl_error *err)
+{
+    size_t n = 0, need = 0;
+    if (!qvl_mul_size(count, size, &n) || !qvl_add_size(n, ALIGN - 1, &n)) {
+        qvl_fail_memory(err, SIZE_MAX, purpose);
+        return NULL;
+    }
+    n = n / ALIGN * ALIGN;
+    struct qvl_arena_block *top = arena->top;
+    if (!top || n > top->size_bytes - top->used_bytes) {
+        size_t grow = qvl_min_size(arena->used_bytes, MAX_GROWTH);
+        if (grow < MIN_BLOCK)
+            grow = MIN_BLOCK;
+        if (!qvl_add_size(n < grow ? grow : n, sizeof *top + 4095, &need) ||
+            !(top = map_block(need / 4096 * 4096, arena->top))) {
+            qvl_fail_memory(err, n, purpose);
+            return NULL;
+        }
+        arena->top = top;
+    }
+    void *p = (char *)top + top->used_bytes;
+    top->used_bytes += n;
+    arena->used_bytes += n;
+    return p;
+}
+
+char *qvl_arena_copy_text(struct qvl_arena *arena, const char *s, size_t n, struct qvl_error *err)
+{
+    size_t with_nul = 0;
+    if (!qvl_add_size(n, 1, &with_nul))
+        with_nul = SIZE_MAX;
+    char *copy = qvl_arena_alloc(arena, with_nul, 1, "text", err);
+    if (!copy)
+        return NULL;
+    if (n)
+        memcpy(copy, s, n);
+    copy[n] = 0;
+    return copy;
+}
+
+void qvl_arena_reset(struct qvl_arena *arena)
+{
+    struct qvl_arena_block *top = arena->top;
+    if (top && top->below) {
+        size_t want = arena->used_bytes + sizeof *top;
+        unmap_chain(top);
+        arena->top = map_block(qvl_round_up(want, 4096), NULL); /* NULL: the next alloc tries again */
+    } else if (top) {
+        top->used_bytes = sizeof *top;
+    }
+    arena->used_bytes = 0;
+}
+
+void qvl_arena_free(struct qvl_arena *arena)
+{
+    unmap_chain(arena->top);
+    *arena = (struct qvl_arena){0};
+}

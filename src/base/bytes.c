@@ -1,0 +1,98 @@
+#include "base/bytes.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+static enum qvl_status reserve(struct qvl_bytes *b, size_t n_more, struct qvl_error *err)
+{
+    size_t need = 0;
+    if (!qvl_add_size(b->n, n_more, &need) || !qvl_add_size(need, 1, &need))
+        return qvl_fail_memory(err, SIZE_MAX, "text");
+    if (need <= b->n_alloc)
+        return QVL_OK;
+    size_t n_alloc = need + need / 2 + 64;
+    if (n_alloc < need)
+        n_alloc = need;
+    char *data = realloc(b->data, n_alloc);
+    if (!data)
+        return qvl_fail_memory(err, n_alloc, "text");
+    b->data = data;
+    b->n_alloc = n_alloc;
+    return QVL_OK;
+}
+
+enum qvl_status qvl_bytes_add(struct qvl_bytes *b, const void *data, size_t n, struct qvl_error *err)
+{
+    enum qvl_status status = reserve(b, n, err);
+    if (status)
+        return status;
+    if (n)
+        memcpy(b->data + b->n, data, n);
+    b->n += n;
+    b->data[b->n] = 0;
+    return QVL_OK;
+}
+
+enum qvl_status qvl_bytes_add_text(struct qvl_bytes *b, const char *text, struct qvl_error *err)
+{
+    return qvl_bytes_add(b, text, strlen(text), err);
+}
+
+enum qvl_status qvl_bytes_add_format(struct qvl_bytes *b, struct qvl_error *err, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    enum qvl_status status = n < 0 ? qvl_fail(err, QVL_ERR_INTERNAL, "cannot format a text")
+                                   : reserve(b, (size_t)n, err);
+    if (!status) {
+        vsnprintf(b->data + b->n, (size_t)n + 1, format, again);
+        b->n += (size_t)n;
+    }
+    va_end(again);
+    va_end(args);
+    return status;
+}
+
+static enum qvl_status add_escaped(struct qvl_bytes *b, unsigned char c, struct qvl_error *err)
+{
+    switch (c) {
+    case '"': return qvl_bytes_add(b, "\\\"", 2, err);
+    case '\\': return qvl_bytes_add(b, "\\\\", 2, err);
+    case '\n': return qvl_bytes_add(b, "\\n", 2, err);
+    case '\t': return qvl_bytes_add(b, "\\t", 2, err);
+    case '\r': return qvl_bytes_add(b, "\\r", 2, err);
+    case '\b': return qvl_bytes_add(b, "\\b", 2, err);
+    case '\f': return qvl_bytes_add(b, "\\f", 2, err);
+    default: return qvl_bytes_add_format(b, err, "\\u%04x", c);
+    }
+}
+
+enum qvl_status qvl_bytes_add_json_string(struct qvl_bytes *b, const char *utf8, size_t n,
+                                          struct qvl_error *err)
+{
+    enum qvl_status status = qvl_bytes_add(b, "\"", 1, err);
+    size_t i_plain = 0; /* start of the run that needs no escape */
+    for (size_t i = 0; !status && i <= n; i++) {
+        unsigned char c = i < n ? (unsigned char)utf8[i] : 0;
+        if (i < n && c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        status = qvl_bytes_add(b, utf8 + i_plain, i - i_plain, err);
+        if (!status && i < n)
+            status = add_escaped(b, c, err);
+        i_plain = i + 1;
+    }
+    return status ? status : qvl_bytes_add(b, "\"", 1, err);
+}
+
+void qvl_bytes_free(struct qvl_bytes *b)
+{
+    free(b->data);
+    *b = (struct qvl_bytes){0};
+}

@@ -1,0 +1,36 @@
+/* limits.h: every limit that qvl puts on what comes from outside, in one place. Each holds in production
+ * code (never only in a test harness) and is tested at its edge. */
+#ifndef QVL_BASE_LIMITS_H
+#define QVL_BASE_LIMITS_H
+
+/* model files */
+#define QVL_MAX_SAFETENSORS_HEADER_BYTES (16u << 20) /* the 2B's is 76 KB */
+#define QVL_MAX_TENSORS 4096u                        /* per file; the 32B has 1058 in all */
+#define QVL_MAX_SHARDS 256u
+#define QVL_MAX_CONFIG_BYTES (1u << 20)              /* config.json and its small siblings */
+#define QVL_MAX_INDEX_BYTES (4u << 20)
+#define QVL_MAX_TOKENIZER_BYTES (64u << 20)
+#define QVL_MAX_JSON_DEPTH 64u
+#define QVL_MAX_VOCAB (1u << 20)
+#define QVL_MAX_MERGES (1u << 21)
+#define QVL_MAX_TOKEN_BYTES 1024u
+
+/* pictures and clips */
+#define QVL_MAX_MEDIA_SIDE_PX 32768u
+#define QVL_MAX_MEDIA_PIXELS (64ull << 20)           /* width * height before resizing */
+#define QVL_MAX_ASPECT_RATIO 200u                    /* the reference's own */
+#define QVL_MAX_IMAGE_FILE_BYTES (256ull << 20)
+#define QVL_MAX_MEDIA_PER_REQUEST 1024u
+
+/* conversation */
+#define QVL_MAX_MESSAGES 4096u
+#define QVL_MAX_PARTS 65536u
+#define QVL_MAX_TEXT_BYTES (64ull << 20)             /* all text of one request */
+#define QVL_MAX_STOP_STRINGS 16u
+#define QVL_MAX_STOP_BYTES 1024u
+#define QVL_MAX_TOP_LOGITS 64u
+
+/* threads */
+#define QVL_MAX_THREADS 256u
+
+#endif

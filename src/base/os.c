@@ -1,0 +1,111 @@
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+
+/* Reads two numbers from a small kernel file: cgroup v2's "quota period", or v1's one number a file.
+ * "max" and a missing file leave *a at -1. */
+static void read_numbers(const char *path, long long *a, long long *b)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    if (fscanf(f, "%lld %lld", a, b) < 1)
+        *a = -1;
+    fclose(f);
+}
+
+/* The quota of the cgroup that a container shows as its own root. */
+static double cgroup_cpus(void)
+{
+    long long quota = -1, period = 0;
+    read_numbers("/sys/fs/cgroup/cpu.max", &quota, &period);
+    if (quota <= 0) {
+        long long unused = 0;
+        read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &quota, &unused);
+        read_numbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &period, &unused);
+    }
+    return quota > 0 && period > 0 ? (double)quota / (double)period : 0;
+}
+
+uint32_t qvl_os_n_cpu(void)
+{
+    cpu_set_t set;
+    int n = 1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        n = CPU_COUNT(&set);
+    double quota = cgroup_cpus();
+    if (quota > 0 && quota < n)
+        n = quota < 1 ? 1 : (int)quota;
+    if (n < 1)
+        n = 1;
+    return (uint32_t)n < QVL_MAX_THREADS ? (uint32_t)n : QVL_MAX_THREADS;
+}
+
+enum qvl_status qvl_os_open_file(const char *path, int *out_fd, uint64_t *out_bytes, struct qvl_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO without a writer must not hang us */
+    if (fd < 0)
+        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot open: %s", path, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return qvl_fail(err, QVL_ERR_FILE, "%s: not a regular file", path);
+    }
+    *out_fd = fd;
+    *out_bytes = (uint64_t)st.st_size;
+    return QVL_OK;
+}
+
+enum qvl_status qvl_os_read_file(const char *path, size_t max_bytes, struct qvl_bytes *out,
+                                 struct qvl_error *err)
+{
+    int fd = -1;
+    uint64_t n_bytes = 0;
+    char buffer[65536];
+    enum qvl_status status = qvl_os_open_file(path, &fd, &n_bytes, err);
+    if (status)
+        return status;
+    if (n_bytes > max_bytes) {
+        status = qvl_fail(err, QVL_ERR_FILE, "%s: %llu bytes, more than the %zu that qvl accepts here", path,
+                          (unsigned long long)n_bytes, max_bytes);
+        goto fail;
+    }
+    for (size_t n_read = 0; n_read < n_bytes;) {
+        ssize_t n = read(fd, buffer, sizeof buffer);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot read: %s", path,
+                              n == 0 ? "the file became shorter" : strerror(errno));
+            goto fail;
+        }
+        if ((status = qvl_bytes_add(out, buffer, (size_t)n, err)))
+            goto fail;
+        n_read += (size_t)n;
+    }
+fail:
+    close(fd);
+    return status;
+}
+
+void qvl_os_program_dir(char *out, size_t n_out)
+{
+    ssize_t n = readlink("/proc/self/exe", out, n_out);
+    if (n <= 0 || (size_t)n >= n_out) {
+        out[0] = 0;
+        return;
+    }
+    out[n] = 0;
+    char *slash = strrchr(out, '/');
+    if (slash)
+        *slash = 0;
+}

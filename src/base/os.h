@@ -1,0 +1,19 @@
+/* os.h: what the operating system allows and holds. */
+#ifndef QVL_BASE_OS_H
+#define QVL_BASE_OS_H
+
+#include "base/bytes.h"
+
+/* Processors this process may use: the affinity mask, cut to the cgroup's CPU quota (v1 and v2). >= 1. */
+uint32_t qvl_os_n_cpu(void);
+
+/* Opens a regular file for reading. A missing, unreadable or special file (directory, FIFO, device) is
+ * QVL_ERR_FILE with a sentence that names it. */
+enum qvl_status qvl_os_open_file(const char *path, int *out_fd, uint64_t *out_bytes, struct qvl_error *err);
+/* The whole file into *out (appended); more than max_bytes is QVL_ERR_FILE. */
+enum qvl_status qvl_os_read_file(const char *path, size_t max_bytes, struct qvl_bytes *out,
+                                 struct qvl_error *err);
+/* Folder of the running program, without a final slash; "" when unknown. */
+void qvl_os_program_dir(char *out, size_t n_out);
+
+#endif

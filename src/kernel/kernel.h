@@ -1,0 +1,95 @@
+/* kernel.h: the numeric kernels, numbers in, numbers out. One table of function pointers together with the
+ * layout numbers that belong to them; kernel.def lists the rows, and the table, the checker in tests/kernel
+ * and the bench are generated from it, so that a row without a test does not build.
+ *
+ * Every kernel is a pure function of its arguments, runs on the calling thread, allocates nothing. The
+ * scalar version (kernel_scalar.c, attention_scalar.c, …) is the definition and is never tuned.
+ *
+ * The rule that gives the same bits alone, in company, in any chunk and on any number of threads: the value
+ * of one output element depends on its own row and column only, never on how many rows or tokens are
+ * computed with it. Each kernel sums over k (or over keys) in one fixed order of its level. */
+#ifndef QVL_KERNEL_KERNEL_H
+#define QVL_KERNEL_KERNEL_H
+
+#include <stdint.h>
+
+#include "base/dtype.h"
+#include "base/error.h"
+
+enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_NEON, QVL_ISA_COUNT };
+
+/* bfloat16 and IEEE half as their 16 bits. */
+typedef uint16_t qvl_bf16;
+typedef uint16_t qvl_f16;
+
+/* ---- attention layouts ----------------------------------------------------------------------------
+ * Keys and values of one head lie in blocks of QVL_KV_BLOCK positions; the block is the unit of the KV cache
+ * (model/kv_cache) and of the online softmax, so a row's bits do not depend on chunks. head_dim is even and
+ * <= QVL_MAX_HEAD_DIM; d_pad = head_dim rounded up to 16, the padding is zero.
+ *   bf16:  K [QVL_KV_BLOCK/16][head_dim/2][16 keys][2 dims]     V [QVL_KV_BLOCK/2][d_pad][2 keys]
+ *   f32:   K [QVL_KV_BLOCK/16][head_dim][16 keys]               V [QVL_KV_BLOCK][d_pad]
+ * Positions never written must be zero (finite): they are computed and masked. */
+#define QVL_KV_BLOCK 128
+#define QVL_MAX_HEAD_DIM 256
+
+static inline size_t qvl_head_dim_padded(size_t head_dim)
+{
+    return (head_dim + 15) / 16 * 16;
+}
+/* Bytes of one block of keys, and of one block of values. */
+static inline size_t qvl_k_block_bytes(size_t head_dim, enum qvl_dtype t)
+{
+    return QVL_KV_BLOCK * head_dim * qvl_dtype_bytes(t);
+}
+static inline size_t qvl_v_block_bytes(size_t head_dim, enum qvl_dtype t)
+{
+    return QVL_KV_BLOCK * qvl_head_dim_padded(head_dim) * qvl_dtype_bytes(t);
+}
+
+/* n_row query rows of one KV head (tokens times the query heads that share it, in any order). */
+struct qvl_attention_job {
+    const float *q;               /* [n_row, q_stride] f32, normed and rotated, not scaled */
+    size_t q_stride;              /* elements */
+    float *out;                   /* [n_row, out_stride] f32 */
+    size_t out_stride;
+    size_t n_row;
+    const uint32_t *n_key;        /* [n_row] row i sees keys 0..n_key[i]-1; >= 1 */
+    const void *const *k_block;   /* [ceil(max n_key / QVL_KV_BLOCK)] */
+    const void *const *v_block;
+    size_t head_dim;
+    float scale;                  /* head_dim^-0.5 */
+    void *scratch;                /* qvl_attention_scratch_bytes(head_dim), 64-byte aligned */
+};
+
+/* ---- the table ------------------------------------------------------------------------------------ */
+
+struct qvl_kernels {
+    enum qvl_isa isa;
+    const char *name; /* "avx512_bf16" */
+    /* True where products of bf16 pairs (gemm_bf16_bf16, attention_bf16 with bf16 arithmetic) beat f32
+     * arithmetic on this processor: decides the activation type of QVL_COMPUTE_BF16. Where it is false,
+     * activations stay f32 and bf16 weights are widened in registers. */
+    bool is_bf16_fast;
+#define QVL_KERNEL(name, tolerance, result, ...) result (*name)(__VA_ARGS__);
+#include "kernel/kernel.def"
+#undef QVL_KERNEL
+};
+
+/* Row stride in bytes for an activation matrix with k columns: 64-byte aligned and never a multiple of 4096,
+ * so that neighbouring rows do not fall into one set of the first-level cache. */
+static inline size_t qvl_row_stride_bytes(size_t k, enum qvl_dtype t)
+{
+    size_t bytes = (k * qvl_dtype_bytes(t) + 63) / 64 * 64;
+    return bytes % 4096 == 0 ? bytes + 64 : bytes;
+}
+
+size_t qvl_attention_scratch_bytes(size_t head_dim);
+
+/* The best table that the processor and the operating system allow, not above the level named by `cap` (NULL
+ * = the environment's QVL_ISA, else no cap). Unknown name: QVL_ERR_ARGUMENT that lists the names. The table
+ * is static: it needs no free. Thread-safe. */
+enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **out, struct qvl_error *err);
+/* Table of one level, or NULL where this machine lacks it (for tests and benchmarks). */
+const struct qvl_kernels *qvl_kernels_of(enum qvl_isa isa);
+
+#endif

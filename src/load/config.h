@@ -1,0 +1,76 @@
+/* config.h: config.json, generation_config.json and the processor's settings as numbers, each within the
+ * range of one table (config.c) and consistent with the others. Nothing is ignored silently: a setting qvl
+ * cannot honour is refused by name. Source: spec §1.1, §4, §5, §7.6. */
+#ifndef QVL_LOAD_CONFIG_H
+#define QVL_LOAD_CONFIG_H
+
+#include "base/error.h"
+
+#define QVL_MAX_TAPS 8
+
+enum qvl_rope_type { QVL_ROPE_DEFAULT, QVL_ROPE_YARN };
+
+struct qvl_rope_config {
+    enum qvl_rope_type type;
+    double theta;
+    uint32_t section[3];        /* pairs of T, H, W; sum = head_dim / 2 */
+    /* yarn only */
+    double factor, beta_fast, beta_slow, attention_factor; /* attention_factor 0 = 0.1 ln(factor) + 1 */
+    uint32_t original_max_position;
+    bool truncate;
+};
+
+struct qvl_text_config {
+    uint32_t hidden, n_layer, n_head, n_kv_head, head_dim, intermediate, vocab, max_position;
+    float rms_norm_eps;
+    struct qvl_rope_config rope;
+    bool is_tied; /* head = embedding */
+};
+
+struct qvl_vision_config {
+    uint32_t hidden, n_layer, n_head, head_dim, intermediate, out_hidden;
+    uint32_t in_channels, patch, temporal_patch, merge;
+    uint32_t n_position; /* a square: position_side^2 */
+    uint32_t position_side;
+    uint32_t n_tap;
+    uint32_t tap_layer[QVL_MAX_TAPS]; /* block whose output tap i takes; increasing */
+};
+
+struct qvl_image_config { /* preprocessor_config.json or processor_config.json */
+    uint64_t min_pixels, max_pixels;
+    float mean[3], std[3];
+    float rescale; /* 1/255 */
+};
+
+struct qvl_video_config { /* video_preprocessor_config.json or processor_config.json */
+    uint64_t min_pixels, max_pixels; /* of all sampled frames together */
+    double fps;
+    uint32_t min_frames, max_frames;
+};
+
+struct qvl_generation_config {
+    bool has_file;  /* generation_config.json was there */
+    struct qvl_sampling sampling; /* its values; where silent, the family's published ones */
+    uint32_t eos[8];
+    uint32_t n_eos;
+};
+
+struct qvl_config {
+    struct qvl_text_config text;
+    struct qvl_vision_config vision;
+    struct qvl_image_config image;
+    struct qvl_video_config video;
+    struct qvl_generation_config generation;
+    uint32_t image_token, video_token, vision_start_token, vision_end_token;
+    bool is_thinking; /* the chat template opens the reasoning */
+    bool is_golden;   /* config.json says "qvl_golden": true: random weights made by qvl's own tests */
+    bool is_demo;     /* config.json says "qvl_demo": true: the built-in demo model */
+};
+
+/* Reads the folder's JSON files. Errors name file and key, found and expected value. */
+enum qvl_status qvl_config_load(const char *model_dir, struct qvl_config *out, struct qvl_error *err);
+/* The part of it that looks at one text (fuzzed): config.json's n bytes. */
+enum qvl_status qvl_config_parse(const char *json, size_t n, const char *name, struct qvl_config *out,
+                                 struct qvl_error *err);
+
+#endif

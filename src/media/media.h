@@ -1,0 +1,39 @@
+/* media.h: ask for pictures, get pixels: the client of qvl-media.
+ *
+ * qvl-media is a separate process that turns hostile bytes into RGB and may do nothing else (media/helper/).
+ * It is itself treated as hostile: whatever it answers is checked against what was asked for. */
+#ifndef QVL_MEDIA_MEDIA_H
+#define QVL_MEDIA_MEDIA_H
+
+#include <stdatomic.h>
+
+#include "base/error.h"
+
+struct qvl_media; /* one helper process, started on demand, replaced when it dies or hangs */
+
+struct qvl_media_settings {
+    const char *helper_path; /* qvl-media; NULL: beside the running program, else ../libexec/qvl/ */
+    uint32_t deadline_ms;    /* for one picture; 0 = 30,000 */
+};
+
+enum qvl_status qvl_media_open(const struct qvl_media_settings *settings, struct qvl_media **out,
+                               struct qvl_error *err); /* starts nothing yet */
+void qvl_media_close(struct qvl_media *media);
+
+/* Size after orientation, from the header alone. Nothing is decoded. */
+enum qvl_status qvl_media_probe_image(struct qvl_media *media, const struct qvl_media_source *source,
+                                      uint32_t *out_w, uint32_t *out_h, const atomic_bool *stop,
+                                      struct qvl_error *err);
+
+/* A decoded picture in memory shared with the helper (sealed before it is handed out). */
+struct qvl_picture {
+    struct qvl_frame frame; /* EXIF-oriented, alpha over white, 8-bit RGB; valid until qvl_picture_free */
+    void *map;
+    size_t map_bytes;
+};
+/* `stop` (may be NULL) true ends the wait with QVL_ERR_CANCELLED. */
+enum qvl_status qvl_media_decode_image(struct qvl_media *media, const struct qvl_media_source *source,
+                                       struct qvl_picture *out, const atomic_bool *stop, struct qvl_error *err);
+void qvl_picture_free(struct qvl_picture *picture);
+
+#endif

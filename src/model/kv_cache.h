@@ -1,0 +1,23 @@
+/* kv_cache.h: keys and values of one sequence, in blocks of QVL_KV_BLOCK positions that grow on demand. A
+ * block holds all layers and heads, in the layout that the attention kernel reads (kernel.h). */
+#ifndef QVL_MODEL_KV_CACHE_H
+#define QVL_MODEL_KV_CACHE_H
+
+#include "model/model.h"
+
+struct qvl_kv {
+    const struct qvl_model *model;
+    size_t n_pos;         /* positions filled */
+    size_t n_block, n_block_alloc;
+    void **block;         /* [n_block] one mapping each */
+    const void **k_table; /* [n_layer, n_kv_head, n_block_alloc] */
+    const void **v_table;
+};
+
+size_t qvl_kv_block_bytes(const struct qvl_model *model);
+void qvl_kv_init(struct qvl_kv *kv, const struct qvl_model *model);
+/* Makes room for positions 0..n_pos-1; QVL_ERR_MEMORY names the numbers and what it had. */
+enum qvl_status qvl_kv_reserve(struct qvl_kv *kv, size_t n_pos, struct qvl_error *err);
+void qvl_kv_free(struct qvl_kv *kv);
+
+#endif

@@ -1,0 +1,70 @@
+/* model.h: the weights bound to their places (bind.c), and what every file of this room shares.
+ *
+ * Order of reading: resize, patchify (pixels) → vision → rope (positions) → kv_cache → decoder. */
+#ifndef QVL_MODEL_MODEL_H
+#define QVL_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "base/pool.h"
+#include "kernel/kernel.h"
+#include "load/weights.h"
+
+/* y = x w^T + bias. */
+struct qvl_linear {
+    const void *w;        /* [n_out, n_in] as in the checkpoint; weights lifetime */
+    enum qvl_dtype dtype;
+    uint32_t n_out, n_in;
+    const float *bias;    /* [n_out] or NULL; model lifetime */
+};
+
+struct qvl_layer_norm {
+    const float *w, *b;   /* [n] f32; b NULL for RMSNorm; model lifetime */
+    uint32_t n;
+};
+
+struct qvl_vision_block {
+    struct qvl_layer_norm norm1, norm2;
+    struct qvl_linear qkv, proj, fc1, fc2;
+};
+
+struct qvl_merger {
+    struct qvl_layer_norm norm;
+    struct qvl_linear fc1, fc2;
+    bool is_norm_after_merge; /* deepstack mergers: over 4 * hidden */
+};
+
+struct qvl_decoder_layer {
+    struct qvl_layer_norm input_norm, post_norm, q_norm, k_norm;
+    struct qvl_linear q, k, v, o, gate, up, down;
+};
+
+struct qvl_model {
+    struct qvl_config config;
+    const struct qvl_kernels *kernels;
+    struct qvl_pool *pool;              /* the engine's */
+    enum qvl_compute compute;
+    enum qvl_dtype act;                 /* activations entering a product: bf16 where that is fast, else f32 */
+    enum qvl_dtype kv;                  /* KV cache: bf16, or f32 with QVL_COMPUTE_F32 */
+    struct qvl_arena arena;             /* model lifetime */
+    /* vision */
+    struct qvl_linear patch_embed;
+    const struct qvl_tensor *position;  /* [n_position, hidden] */
+    struct qvl_vision_block *block;     /* [vision.n_layer] */
+    struct qvl_merger merger;
+    struct qvl_merger tap[QVL_MAX_TAPS];
+    /* text */
+    const struct qvl_tensor *embedding; /* [vocab, hidden] */
+    struct qvl_decoder_layer *layer;    /* [text.n_layer] */
+    struct qvl_layer_norm norm;
+    struct qvl_linear head;
+    float *inv_freq;                    /* [head_dim / 2], YaRN applied */
+    float rope_scale;                   /* of cos and sin: 1, or YaRN's */
+};
+
+/* Fills *out from mapped weights. They, the pool and the kernels must outlive it. */
+enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl_weights *weights,
+                               const struct qvl_kernels *kernels, struct qvl_pool *pool,
+                               enum qvl_compute compute, struct qvl_model *out, struct qvl_error *err);
+void qvl_model_free(struct qvl_model *model);
+
+#endif

@@ -1,0 +1,35 @@
+/* vision.h: the vision tower: patches of pictures (or of temporal patches of a clip) to rows that the decoder
+ * reads. Attention is full inside one picture or temporal patch (a segment) and never crosses to another.
+ * Spec §6. */
+#ifndef QVL_MODEL_VISION_H
+#define QVL_MODEL_VISION_H
+
+#include "model/model.h"
+#include "model/patchify.h"
+
+/* Rows for the decoder: main and one level for each deepstack tap. */
+struct qvl_features {
+    float *row;        /* [1 + n_tap, n, hidden] f32 */
+    size_t n;          /* tokens */
+    size_t n_level;
+    struct qvl_arena arena; /* owns row */
+};
+void qvl_features_free(struct qvl_features *features);
+
+struct qvl_vision; /* segments on their way; all their memory is given back by qvl_vision_close */
+
+/* Segments: grid[i].t of them, each grid[i].h * grid[i].w patches, for each i < n_grid, one after the other
+ * in patch_row [sum][patch_len] f32. The rows are no longer needed after the first step. One picture at a time
+ * keeps memory low; many small temporal patches together keep the products large. The same bits either way. */
+enum qvl_status qvl_vision_open(struct qvl_model *model, const struct qvl_grid *grid, size_t n_grid,
+                                const float *patch_row, const struct qvl_trace *trace,
+                                struct qvl_vision **out, struct qvl_error *err);
+/* One stage of the tower (patch embedding, a block, a merger). *done of *total stages after it. With `stop`
+ * true the step ends early with QVL_ERR_CANCELLED and the tower can only be closed. */
+enum qvl_status qvl_vision_step(struct qvl_vision *vision, const atomic_bool *stop, uint32_t *done,
+                                uint32_t *total, struct qvl_error *err);
+/* After the last step: moves the result out. */
+void qvl_vision_take(struct qvl_vision *vision, struct qvl_features *out);
+void qvl_vision_close(struct qvl_vision *vision);
+
+#endif
