@@ -109,7 +109,7 @@ $(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))te
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
 
-tests: all $(TESTS)
+tests: all $(TESTS) replay
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests

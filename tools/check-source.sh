@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Words that may not stand in the sources (CONTRIBUTING.md, "Rules a script keeps"), and files that may not stand
+# in the tree.
+set -u
+cd "$(dirname "$0")/.."
+n_bad=0
+
+refuse() { # what, why, pattern, paths…
+    local what=$1 pattern=$2
+    shift 2
+    local hits
+    hits=$(grep -rnE --include='*.[ch]' --include='*.def' "$pattern" "$@" 2>/dev/null)
+    if [ -n "$hits" ]; then
+        echo "not ok $what"
+        echo "$hits" | head -n 20 | sed 's/^/    /'
+        n_bad=$((n_bad + 1))
+    else
+        echo "ok no $what"
+    fi
+}
+
+below5=(src/base src/kernel src/load src/text src/media/media.c src/media/protocol.c src/model src/engine include)
+refuse "unsafe call" '\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atof|strtok|alloca|system|popen|tmpnam|mktemp)\(' src
+refuse "exit, abort or print below floor 5" '\b(exit|_exit|abort|printf|puts|putchar|perror)\(' "${below5[@]}"
+refuse "assert" '\bassert\(' src
+refuse "unfinished work" '\b(TODO|FIXME|XXX|HACK)\b' src include tests bench docs
+refuse "this machine" '(/work/|/root/)' src include tests bench docs
+
+big=$(git ls-files -z 2>/dev/null | xargs -0 -r stat -c '%s %n' 2>/dev/null | awk '$1 > 2097152 && $2 !~ /^demo\/model/')
+if [ -n "$big" ]; then
+    echo "not ok a file above 2 MB: $big"
+    n_bad=$((n_bad + 1))
+else
+    echo "ok no file above 2 MB"
+fi
+exit $((n_bad > 0))
