@@ -109,7 +109,19 @@ $(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))te
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
 
-tests: all $(TESTS) replay
+# The golden models in real checkpoint folders, for the demo and the end-to-end tests.
+$(BUILD)/make_golden: $(call objects,tests/golden/tool/make_golden.c tests/golden/golden_model.c)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -ljansson -lm -o $@
+
+# This one test links the model room with the switches of model/mistake.h in place of the library's.
+MISTAKE_TEST := $(BUILD)/tests/golden/mistakes/test_mistakes
+$(MISTAKE_TEST): $(patsubst %.c,$(BUILD)/mistakes/%.o,$(wildcard src/model/*.c tests/golden/mistakes/*.c) \
+		$(filter-out tests/golden/test_%,$(wildcard tests/golden/*.c))) $(BUILD)/libqvl.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lcmocka $(LIBS) -o $@
+TESTS += $(MISTAKE_TEST)
+
+tests: all $(TESTS) $(BUILD)/make_golden replay
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
