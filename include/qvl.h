@@ -224,11 +224,10 @@ QVL_API enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct
 enum qvl_event_kind { QVL_EVENT_PROGRESS, QVL_EVENT_TEXT, QVL_EVENT_DONE };
 
 enum qvl_stage {
-    QVL_STAGE_MEDIA,   /* pictures decoded and resized */
-    QVL_STAGE_QUEUE,   /* waiting for other requests */
-    QVL_STAGE_VISION,  /* patches through the vision tower: done of total in parts of a block */
-    QVL_STAGE_PREFILL, /* prompt tokens */
-    QVL_STAGE_GENERATE
+    QVL_STAGE_MEDIA,  /* pictures decoded and resized */
+    QVL_STAGE_QUEUE,  /* waiting: total requests are ahead or beside */
+    QVL_STAGE_VISION, /* stages of the vision tower for one picture (i_media of n_media) */
+    QVL_STAGE_PREFILL /* prompt tokens; pictures are encoded when the prefill reaches them. Text follows. */
 };
 
 enum qvl_finish { QVL_FINISH_STOP, QVL_FINISH_LENGTH, QVL_FINISH_LOOP };
@@ -242,14 +241,14 @@ struct qvl_event {
     enum qvl_event_kind kind;
     struct {
         enum qvl_stage stage;
-        uint64_t done, total;    /* in the stage's own unit: pictures, block·patches, tokens */
+        uint64_t done, total;    /* in the stage's own unit */
         uint32_t i_media, n_media; /* vision: picture i of n */
     } progress;
     struct {
-        const char *utf8; /* whole characters only; may be empty (a token that ends inside one) */
+        const char *utf8; /* whole characters only; may be empty (a token that ends inside one, or text held
+                             back because a stop string may begin in it) */
         size_t n;
-        uint32_t id;      /* the token behind it */
-        bool is_token;    /* false for text flushed at the end, which belongs to no new token */
+        uint32_t id;      /* the token that let it out: one event for each token of the output */
         const struct qvl_token_logit *top; /* n_top_logits entries, best first, before penalties */
         size_t n_top;
     } text;

@@ -6,11 +6,13 @@
 /* model files */
 #define QVL_MAX_SAFETENSORS_HEADER_BYTES (16u << 20) /* the 2B's is 76 KB */
 #define QVL_MAX_TENSORS 4096u                        /* per file; the 32B has 1058 in all */
+#define QVL_MAX_TENSOR_NAME_BYTES 256u
 #define QVL_MAX_SHARDS 256u
 #define QVL_MAX_CONFIG_BYTES (1u << 20)              /* config.json and its small siblings */
 #define QVL_MAX_INDEX_BYTES (4u << 20)
 #define QVL_MAX_TOKENIZER_BYTES (64u << 20)
 #define QVL_MAX_JSON_DEPTH 64u
+#define QVL_MAX_JSON_VALUES (1u << 17)               /* of a config or header; each costs up to 300 bytes parsed */
 #define QVL_MAX_VOCAB (1u << 20)
 #define QVL_MAX_MERGES (1u << 21)
 #define QVL_MAX_TOKEN_BYTES 1024u
@@ -21,6 +23,11 @@
 #define QVL_MAX_ASPECT_RATIO 200u                    /* the reference's own */
 #define QVL_MAX_IMAGE_FILE_BYTES (256ull << 20)
 #define QVL_MAX_MEDIA_PER_REQUEST 1024u
+#define QVL_MAX_JPEG_SCANS 100u                      /* a progressive file has about 10 */
+#define QVL_MAX_PNG_CHUNK_BYTES (8u << 20)           /* of one chunk other than IDAT */
+#define QVL_MAX_MEDIA_MS 30000u                      /* for one picture, unless the caller says otherwise */
+#define QVL_MAX_MEDIA_HELPER_BYTES (1ull << 30)      /* address space of qvl-media */
+#define QVL_MAX_MEDIA_HELPER_CPU_S 60u               /* of one qvl-media process */
 
 /* conversation */
 #define QVL_MAX_MESSAGES 4096u
@@ -29,6 +36,10 @@
 #define QVL_MAX_STOP_STRINGS 16u
 #define QVL_MAX_STOP_BYTES 1024u
 #define QVL_MAX_TOP_LOGITS 64u
+
+/* engine */
+#define QVL_MAX_REQUESTS 1024u                       /* submitted to one engine at a time */
+#define QVL_MAX_TOKENS 1048576u                      /* of one answer, and of one prefill chunk */
 
 /* threads */
 #define QVL_MAX_THREADS 256u

@@ -1,0 +1,91 @@
+#include "engine/answer.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+
+_Static_assert(sizeof((struct qvl_answer *)0)->top / sizeof(struct qvl_token_logit) == QVL_MAX_TOP_LOGITS,
+               "room for the best logits");
+
+enum qvl_status qvl_answer_init(struct qvl_answer *answer, const struct qvl_answer_settings *settings,
+                                const uint32_t *prompt, size_t n_prompt, struct qvl_error *err)
+{
+    *answer = (struct qvl_answer){.set = *settings, .stop = {.stop = settings->stop, .n_stop = settings->n_stop}};
+    answer->ids = calloc(settings->max_tokens, sizeof *answer->ids);
+    if (!answer->ids)
+        return qvl_fail_memory(err, settings->max_tokens * sizeof *answer->ids, "the answer");
+    enum qvl_status status = qvl_sampler_init(&answer->sampler, &settings->sampling,
+                                              qvl_tokenizer_n(settings->tokenizer), prompt, n_prompt, err);
+    if (status)
+        qvl_answer_free(answer);
+    return status;
+}
+
+static void finish(struct qvl_answer *answer, enum qvl_finish why)
+{
+    answer->is_done = true;
+    answer->finish = why;
+}
+
+static bool is_eos(const struct qvl_answer *answer, uint32_t id)
+{
+    for (size_t i = 0; i < answer->set.n_eos; i++)
+        if (answer->set.eos[i] == id)
+            return true;
+    return false;
+}
+
+/* Special tokens have no text. */
+static enum qvl_status add_text(struct qvl_answer *answer, uint32_t id, struct qvl_error *err)
+{
+    if (qvl_tokenizer_is_special(answer->set.tokenizer, id))
+        return QVL_OK;
+    size_t n = 0;
+    const char *bytes = qvl_tokenizer_bytes(answer->set.tokenizer, id, &n);
+    struct qvl_bytes *whole = &answer->whole;
+    whole->n = 0;
+    enum qvl_status status = qvl_utf8_stream_push(&answer->utf8, bytes, n, whole, err);
+    if (status)
+        return status;
+    return qvl_stop_match_push(&answer->stop, whole->data, whole->n, &answer->text, &answer->met_stop, err);
+}
+
+/* What is still held back belongs to the answer unless a stop string ended it. */
+static enum qvl_status flush(struct qvl_answer *answer, struct qvl_error *err)
+{
+    struct qvl_bytes *whole = &answer->whole;
+    whole->n = 0;
+    enum qvl_status status;
+    if ((status = qvl_utf8_stream_flush(&answer->utf8, whole, err)) ||
+        (status = qvl_stop_match_push(&answer->stop, whole->data, whole->n, &answer->text, &answer->met_stop, err)))
+        return status;
+    return qvl_stop_match_flush(&answer->stop, &answer->text, err);
+}
+
+enum qvl_status qvl_answer_step(struct qvl_answer *answer, float *logits, struct qvl_error *err)
+{
+    uint32_t id = 0;
+    answer->text.n = 0;
+    answer->n_top = qvl_top_logits(logits, qvl_tokenizer_n(answer->set.tokenizer), answer->set.n_top, answer->top);
+    enum qvl_status status = qvl_sampler_choose(&answer->sampler, logits, &id, err);
+    if (status || (!is_eos(answer, id) && (status = add_text(answer, id, err))))
+        return status;
+    answer->ids[answer->n++] = id;
+    if (is_eos(answer, id) || answer->met_stop)
+        finish(answer, QVL_FINISH_STOP);
+    else if (!answer->set.no_loop_guard && qvl_loop_guard_push(&answer->loop, answer->ids, answer->n))
+        finish(answer, QVL_FINISH_LOOP);
+    else if (answer->n == answer->set.max_tokens)
+        finish(answer, QVL_FINISH_LENGTH);
+    return answer->is_done && !answer->met_stop ? flush(answer, err) : QVL_OK;
+}
+
+void qvl_answer_free(struct qvl_answer *answer)
+{
+    qvl_sampler_free(&answer->sampler);
+    qvl_stop_match_free(&answer->stop);
+    qvl_bytes_free(&answer->whole);
+    qvl_bytes_free(&answer->text);
+    free(answer->ids);
+    *answer = (struct qvl_answer){0};
+}

@@ -1,0 +1,48 @@
+/* answer.h: one request's output: logits in, and out come the token, the text that may be shown, and whether the
+ * answer ends. Sampler, UTF-8 assembly, stop strings and loop guard in one place. */
+#ifndef QVL_ENGINE_ANSWER_H
+#define QVL_ENGINE_ANSWER_H
+
+#include "engine/loop_guard.h"
+#include "engine/sampler.h"
+#include "engine/stop_match.h"
+#include "text/tokenizer.h"
+#include "text/utf8_stream.h"
+
+struct qvl_answer_settings {
+    const struct qvl_tokenizer *tokenizer;
+    struct qvl_sampling sampling;
+    uint32_t max_tokens;      /* >= 1 */
+    uint32_t eos[10];
+    size_t n_eos;             /* 0 with ignore_eos */
+    const char *const *stop;  /* request lifetime */
+    size_t n_stop;
+    bool no_loop_guard;
+    uint32_t n_top;
+};
+
+struct qvl_answer {
+    struct qvl_answer_settings set;
+    struct qvl_sampler sampler;
+    struct qvl_utf8_stream utf8;
+    struct qvl_stop_match stop;
+    struct qvl_loop_guard loop;
+    struct qvl_bytes whole;   /* whole characters on their way from utf8 to stop */
+    uint32_t *ids;            /* [max_tokens] the output; never moves */
+    size_t n;
+    /* of the last step */
+    struct qvl_bytes text;    /* may be shown now; at the end all that was held back, too */
+    struct qvl_token_logit top[64];
+    size_t n_top;
+    bool is_done;
+    enum qvl_finish finish;
+    const char *met_stop;     /* or NULL */
+};
+
+enum qvl_status qvl_answer_init(struct qvl_answer *answer, const struct qvl_answer_settings *settings,
+                                const uint32_t *prompt, size_t n_prompt, struct qvl_error *err);
+/* One token from logits [tokenizer's n or more], which change. */
+enum qvl_status qvl_answer_step(struct qvl_answer *answer, float *logits, struct qvl_error *err);
+void qvl_answer_free(struct qvl_answer *answer);
+
+#endif

@@ -1,0 +1,140 @@
+/* Open reads what is small (config, tokenizer, headers of the weight files), load maps what is large and starts
+ * the threads; close goes the same way back. */
+#include "engine/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/os.h"
+#include "engine/scheduler.h"
+
+enum { DEFAULT_PREFILL_CHUNK = 256 };
+
+static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engine_options *o,
+                                     struct qvl_error *err)
+{
+    if (!o->model_dir)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "no model folder was given");
+    if (o->n_thread > QVL_MAX_THREADS)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%u threads: at most %u are allowed", o->n_thread, QVL_MAX_THREADS);
+    if (o->n_prefill_chunk > QVL_MAX_TOKENS)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "a prefill chunk of %u tokens: at most %u are allowed",
+                        o->n_prefill_chunk, QVL_MAX_TOKENS);
+    if (o->compute != QVL_COMPUTE_BF16 && o->compute != QVL_COMPUTE_F32)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%d is no compute type", (int)o->compute);
+    e->compute = o->compute;
+    e->n_thread = o->n_thread ? o->n_thread : qvl_os_n_cpu();
+    e->n_prefill_chunk = o->n_prefill_chunk ? o->n_prefill_chunk : DEFAULT_PREFILL_CHUNK;
+    e->model_dir = strdup(o->model_dir);
+    e->media_helper = o->media_helper ? strdup(o->media_helper) : NULL;
+    if (!e->model_dir || (o->media_helper && !e->media_helper))
+        return qvl_fail_memory(err, 0, "the engine");
+    return qvl_kernels_select(o->isa, &e->kernels, err);
+}
+
+static enum qvl_status choose_context(struct qvl_engine *e, uint32_t n_ctx, struct qvl_error *err)
+{
+    uint32_t n_max = e->config.text.max_position;
+    if (n_ctx > n_max)
+        return qvl_fail(err, QVL_ERR_LIMIT, "%s: a context of %u is more than the model's %u positions",
+                        e->model_dir, n_ctx, n_max);
+    e->n_ctx = n_ctx ? n_ctx : n_max;
+    return QVL_OK;
+}
+
+enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct qvl_engine **out,
+                                struct qvl_error *err)
+{
+    struct qvl_engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return qvl_fail_memory(err, sizeof *e, "the engine");
+    pthread_mutex_init(&e->lock, NULL);
+    enum qvl_status status;
+    if ((status = apply_options(e, options, err)) ||
+        (status = qvl_config_load(e->model_dir, &e->config, err)) ||
+        (status = choose_context(e, options->n_ctx, err)) ||
+        (status = qvl_tokenizer_load(e->model_dir, e->config.text.vocab, &e->tokenizer, err)) ||
+        (status = qvl_weights_open(e->model_dir, &e->config, &e->weights, err)) ||
+        (status = qvl_inspect(e, &e->inspect_json, err))) {
+        qvl_engine_close(e);
+        return status;
+    }
+    *out = e;
+    return QVL_OK;
+}
+
+enum qvl_status qvl_engine_load(struct qvl_engine *e, struct qvl_error *err)
+{
+    if (e->is_loaded)
+        return QVL_OK;
+    double start_ms = qvl_now_ms();
+    enum qvl_status status;
+    if ((status = qvl_weights_map(e->weights, err)) || (status = qvl_pool_open(e->n_thread, &e->pool, err)))
+        return status;
+    status = qvl_model_bind(&e->config, e->weights, e->kernels, e->pool, e->compute, &e->model, err);
+    if (!status && (status = qvl_scheduler_open(e, &e->scheduler, err)))
+        qvl_model_free(&e->model);
+    if (status) {
+        qvl_pool_close(e->pool);
+        e->pool = NULL;
+        return status;
+    }
+    e->is_loaded = true;
+    e->load_ms = qvl_now_ms() - start_ms;
+    return QVL_OK;
+}
+
+void qvl_engine_close(struct qvl_engine *e)
+{
+    if (!e)
+        return;
+    qvl_scheduler_close(e->scheduler);
+    if (e->is_loaded)
+        qvl_model_free(&e->model);
+    qvl_pool_close(e->pool);
+    qvl_weights_close(e->weights);
+    qvl_tokenizer_free(e->tokenizer);
+    qvl_bytes_free(&e->inspect_json);
+    pthread_mutex_destroy(&e->lock);
+    free(e->model_dir);
+    free(e->media_helper);
+    free(e);
+}
+
+void qvl_engine_get_info(const struct qvl_engine *e, struct qvl_engine_info *out)
+{
+    *out = (struct qvl_engine_info){
+        .architecture = "Qwen3VLForConditionalGeneration",
+        .inspect_json = e->inspect_json.data,
+        .isa = e->kernels->name,
+        .n_thread = e->n_thread,
+        .n_ctx = e->n_ctx,
+        .n_ctx_model = e->config.text.max_position,
+        .weight_bytes = qvl_weights_bytes(e->weights),
+        .load_ms = e->load_ms,
+        .is_thinking = e->config.is_thinking,
+        .is_demo = e->config.is_golden || e->config.is_demo,
+        .sampling = e->config.generation.sampling,
+    };
+}
+
+enum qvl_status qvl_tokenize(const struct qvl_engine *engine, const char *utf8, size_t n, bool want_special,
+                             uint32_t **out_ids, size_t *out_n, struct qvl_error *err)
+{
+    struct qvl_ids ids = {0};
+    enum qvl_status status = qvl_tokenizer_encode(engine->tokenizer, utf8, n, want_special, &ids, err);
+    if (status) {
+        qvl_ids_free(&ids);
+        return status;
+    }
+    *out_ids = ids.id;
+    *out_n = ids.n;
+    return QVL_OK;
+}
+
+void qvl_free(void *p)
+{
+    free(p);
+}
