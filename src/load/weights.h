@@ -6,7 +6,9 @@
 #ifndef QVL_LOAD_WEIGHTS_H
 #define QVL_LOAD_WEIGHTS_H
 
+#include "base/arena.h"
 #include "base/dtype.h"
+#include "base/pool.h"
 #include "load/config.h"
 
 #define QVL_MAX_DIMS 5
@@ -22,19 +24,31 @@ struct qvl_tensor {
 
 struct qvl_weights;
 
-/* Opens the folder's model.safetensors, or the shards that model.safetensors.index.json lists, and checks the
- * headers against the table of tensors that `config` asks for: each there once, with its shape and a type of
- * bf16, f16 or f32, and none besides (a tied head stored again is allowed when its shape agrees). Reads
- * no weights. */
+/* The tensors that `config` asks for, sorted by name: names and shapes in the arena, dtype QVL_BF16 (what the
+ * family is published in), data NULL. */
+enum qvl_status qvl_weights_expect(const struct qvl_config *config, struct qvl_arena *arena,
+                                   struct qvl_tensor **out, size_t *out_n, struct qvl_error *err);
+/* Their number, and the number of their elements. */
+void qvl_weights_count(const struct qvl_config *config, size_t *n_tensor, uint64_t *n_parameter);
+
+/* Opens the folder's model.safetensors, or else the shards that model.safetensors.index.json lists, and checks
+ * the headers against the tensors that `config` asks for: each there once, with its shape and a type of bf16,
+ * f16 or f32, and none besides (a tied head stored again is allowed where it equals the embedding). Reads no
+ * weights. */
 enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config,
                                  struct qvl_weights **out, struct qvl_error *err);
-/* Maps the files: fills the data pointers. A tensor not aligned to its element is copied. */
+/* Maps the files: fills the data pointers. A tensor not aligned to its element is copied. A file that another
+ * program cuts short after this ends the process with SIGBUS, as with any mapped file. */
 enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *err);
+/* After map: QVL_ERR_MODEL with name and index of the first value that is not finite. Reads every byte, so it
+ * also warms the page cache. QVL_ERR_CANCELLED when *stop (may be NULL) became true. */
+enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, struct qvl_pool *pool,
+                                         const atomic_bool *stop, struct qvl_error *err);
 void qvl_weights_close(struct qvl_weights *weights);
 
-/* NULL when the config asks for no such tensor (a mistake of the caller). */
+/* NULL where the config asks for no such tensor (a mistake of the caller). */
 const struct qvl_tensor *qvl_weights_find(const struct qvl_weights *weights, const char *canonical_name);
-uint64_t qvl_weights_bytes(const struct qvl_weights *weights);
+uint64_t qvl_weights_bytes(const struct qvl_weights *weights); /* of the tensors, without headers */
 size_t qvl_weights_n_tensor(const struct qvl_weights *weights);
 const struct qvl_tensor *qvl_weights_at(const struct qvl_weights *weights, size_t i);
 

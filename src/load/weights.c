@@ -1,0 +1,323 @@
+/* What enters: a model folder and its config. What leaves: the table of weights_table.c with the bytes behind
+ * each row.
+ *
+ * The table is made first, from the config alone; the files are then held against it, row by row and name by
+ * name, so that whatever the model room finds here has the shape it computes with. Names are looked up by
+ * bisection in the sorted table. Source of truth for the prefixes: MODEL.md, "Tensors". */
+#include "load/weights.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "load/safetensors.h"
+#include "load/shard_index.h"
+
+struct source {
+    const struct qvl_safetensors_entry *entry; /* NULL: not found yet */
+    size_t i_file;
+};
+
+struct qvl_weights {
+    struct qvl_arena arena;        /* everything below, and copies of misaligned tensors */
+    struct qvl_safetensors *file;  /* [n_file] */
+    size_t n_file;
+    struct qvl_tensor *tensor;     /* [n], sorted by name */
+    struct source *source;         /* [n] */
+    size_t n;
+    struct source tied_head;       /* lm_head.weight stored beside a tied embedding */
+    uint64_t n_bytes;
+};
+
+/* ---- names --------------------------------------------------------------------------------------- */
+
+/* The first that fits counts, so longer prefixes stand before those that they begin with. */
+static const struct {
+    const char *met, *canonical;
+} prefixes[] = {
+    {"model.visual.", "model.visual."},
+    {"visual.", "model.visual."},
+    {"vision_tower.", "model.visual."},
+    {"model.language_model.", "model.language_model."},
+    {"language_model.model.", "model.language_model."},
+    {"language_model.", "model.language_model."},
+    {"lm_head.", "lm_head."},
+};
+
+/* False for a name that begins with none of the prefixes. */
+static bool to_canonical(const char *name, char *out, size_t n_out)
+{
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t n = strlen(prefixes[i].met);
+        if (strncmp(name, prefixes[i].met, n) == 0)
+            return (size_t)snprintf(out, n_out, "%s%s", prefixes[i].canonical, name + n) < n_out;
+    }
+    return false;
+}
+
+static int compare_name(const void *key, const void *tensor)
+{
+    return strcmp(key, ((const struct qvl_tensor *)tensor)->name);
+}
+
+const struct qvl_tensor *qvl_weights_find(const struct qvl_weights *weights, const char *canonical_name)
+{
+    return bsearch(canonical_name, weights->tensor, weights->n, sizeof *weights->tensor, compare_name);
+}
+
+/* ---- what does not fit --------------------------------------------------------------------------- */
+
+enum kind { MISSING, UNEXPECTED, DIFFERENT, N_KIND };
+enum { N_NAMED = 2 }; /* of each kind in the sentence */
+
+struct faults {
+    size_t n[N_KIND];
+    char text[N_KIND][N_NAMED][200];
+};
+
+static void format_shape(const uint64_t *dim, uint32_t n_dim, char *out, size_t n_out)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < n_dim && n < n_out; i++)
+        n += (size_t)snprintf(out + n, n_out - n, "%s%" PRIu64, i ? ", " : "", dim[i]);
+    if (n_dim == 0)
+        snprintf(out, n_out, "nothing");
+}
+
+static void add_fault(struct faults *faults, enum kind kind, const char *name, const char *detail)
+{
+    if (faults->n[kind] < N_NAMED)
+        snprintf(faults->text[kind][faults->n[kind]], sizeof faults->text[kind][0], "%.72s%s", name, detail);
+    faults->n[kind]++;
+}
+
+static enum qvl_status report(const struct faults *faults, const char *model_dir, size_t n_expected,
+                              struct qvl_error *err)
+{
+    static const char *const title[N_KIND] = {"missing", "not asked for", "different"};
+    char text[360] = "";
+    size_t n = 0;
+    for (enum kind k = 0; k < N_KIND; k++) {
+        if (faults->n[k] && n < sizeof text)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%zu %s: %s%s%s%s", n ? "; " : "", faults->n[k],
+                                  title[k], faults->text[k][0], faults->n[k] > 1 ? ", " : "",
+                                  faults->n[k] > 1 ? faults->text[k][1] : "", faults->n[k] > N_NAMED ? ", ..." : "");
+    }
+    if (n == 0)
+        return QVL_OK;
+    return qvl_fail(err, QVL_ERR_MODEL, "%s: the weights are not the %zu tensors that config.json asks for: %s",
+                    model_dir, n_expected, text);
+}
+
+/* ---- files against the table --------------------------------------------------------------------- */
+
+static bool is_shape(const struct qvl_safetensors_entry *e, const struct qvl_tensor *t)
+{
+    return e->n_dim == t->n_dim && memcmp(e->dim, t->dim, t->n_dim * sizeof *t->dim) == 0;
+}
+
+static void place_entry(struct qvl_weights *w, bool is_tied, size_t i_file, const struct qvl_safetensors_entry *e,
+                        struct faults *faults)
+{
+    char name[2 * QVL_MAX_TENSOR_NAME_BYTES], found[24 * QVL_MAX_DIMS], want[24 * QVL_MAX_DIMS], detail[120];
+    bool is_known = to_canonical(e->name, name, sizeof name);
+    bool is_tied_head = is_known && is_tied && strcmp(name, "lm_head.weight") == 0;
+    const struct qvl_tensor *t =
+        !is_known ? NULL : qvl_weights_find(w, is_tied_head ? "model.language_model.embed_tokens.weight" : name);
+    if (!t) {
+        add_fault(faults, UNEXPECTED, e->name, "");
+        return;
+    }
+    struct source *source = is_tied_head ? &w->tied_head : &w->source[t - w->tensor];
+    format_shape(e->dim, e->n_dim, found, sizeof found);
+    format_shape(t->dim, t->n_dim, want, sizeof want);
+    if (source->entry) {
+        add_fault(faults, DIFFERENT, e->name, " is there twice");
+    } else if (!is_shape(e, t)) {
+        snprintf(detail, sizeof detail, " is [%.40s], expected [%.40s]", found, want);
+        add_fault(faults, DIFFERENT, e->name, detail);
+    }
+    *source = (struct source){e, i_file};
+}
+
+static enum qvl_status place_all(struct qvl_weights *w, const char *model_dir, bool is_tied, struct qvl_error *err)
+{
+    struct faults faults = {0};
+    for (size_t i = 0; i < w->n_file; i++)
+        for (size_t k = 0; k < w->file[i].n; k++)
+            place_entry(w, is_tied, i, &w->file[i].entry[k], &faults);
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->source[i].entry) {
+            w->tensor[i].dtype = w->source[i].entry->dtype;
+            w->n_bytes += w->source[i].entry->end - w->source[i].entry->begin;
+        } else {
+            add_fault(&faults, MISSING, w->tensor[i].name, "");
+        }
+    }
+    return report(&faults, model_dir, w->n, err);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+/* dir/file in the arena. *is_there: something of that name exists, were it only a link to nowhere. */
+static const char *join(struct qvl_weights *w, const char *dir, const char *file, bool *is_there,
+                        struct qvl_error *err)
+{
+    size_t n = strlen(dir) + 1 + strlen(file);
+    char *path = qvl_arena_alloc(&w->arena, n + 1, 1, "path", err);
+    if (!path)
+        return NULL;
+    snprintf(path, n + 1, "%s/%s", dir, file);
+    *is_there = faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return path;
+}
+
+static enum qvl_status open_one(struct qvl_weights *w, const char *path, struct qvl_error *err)
+{
+    enum qvl_status status = qvl_safetensors_open(path, &w->arena, &w->file[w->n_file], err);
+    w->n_file += !status;
+    return status;
+}
+
+static enum qvl_status open_shards(struct qvl_weights *w, const char *dir, const char *index_path,
+                                   struct qvl_error *err)
+{
+    json_t *root = NULL;
+    struct qvl_shard_index index = {0};
+    char name[QVL_SHARD_NAME_BYTES];
+    enum qvl_status status = qvl_json_read(index_path, QVL_MAX_INDEX_BYTES, &root, err);
+    if (status || (status = qvl_shard_index_parse(root, index_path, &index, err)))
+        return status;
+    if (!(w->file = qvl_arena_alloc(&w->arena, index.n_shard, sizeof *w->file, "file list", err)))
+        status = err->status;
+    for (uint32_t i = 1; i <= index.n_shard && !status; i++) {
+        bool is_there;
+        qvl_shard_name(i, index.n_shard, name);
+        const char *path = join(w, dir, name, &is_there, err);
+        status = path ? open_one(w, path, err) : err->status;
+        if (!status)
+            status = qvl_shard_index_check(&index, i, &w->file[i - 1], err);
+    }
+    if (!status)
+        status = qvl_shard_index_check_end(&index, err);
+    qvl_shard_index_free(&index);
+    return status;
+}
+
+static enum qvl_status open_files(struct qvl_weights *w, const char *dir, struct qvl_error *err)
+{
+    bool is_single = false, is_sharded = false;
+    const char *single = join(w, dir, "model.safetensors", &is_single, err);
+    const char *index = single ? join(w, dir, "model.safetensors.index.json", &is_sharded, err) : NULL;
+    if (!index)
+        return err->status;
+    if (!is_single && is_sharded)
+        return open_shards(w, dir, index, err);
+    if (!is_single)
+        return qvl_fail(err, QVL_ERR_FILE, "%s: holds neither model.safetensors nor model.safetensors.index.json",
+                        dir);
+    w->file = qvl_arena_alloc(&w->arena, 1, sizeof *w->file, "file list", err);
+    return w->file ? open_one(w, single, err) : err->status;
+}
+
+enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config,
+                                 struct qvl_weights **out, struct qvl_error *err)
+{
+    enum qvl_status status;
+    struct qvl_weights *w = calloc(1, sizeof *w);
+    if (!w)
+        return qvl_fail_memory(err, sizeof *w, "weights");
+    if ((status = qvl_weights_expect(config, &w->arena, &w->tensor, &w->n, err)))
+        goto fail;
+    w->source = qvl_arena_alloc(&w->arena, w->n, sizeof *w->source, "tensor table", err);
+    if (!w->source) {
+        status = err->status;
+        goto fail;
+    }
+    memset(w->source, 0, w->n * sizeof *w->source);
+    if ((status = open_files(w, model_dir, err)) ||
+        (status = place_all(w, model_dir, config->text.is_tied, err)))
+        goto fail;
+    *out = w;
+    w = NULL;
+fail:
+    qvl_weights_close(w);
+    return status;
+}
+
+void qvl_weights_close(struct qvl_weights *weights)
+{
+    if (!weights)
+        return;
+    for (size_t i = 0; i < weights->n_file; i++)
+        qvl_safetensors_close(&weights->file[i]);
+    qvl_arena_free(&weights->arena);
+    free(weights);
+}
+
+/* ---- mapping ------------------------------------------------------------------------------------- */
+
+static const uint8_t *bytes_of(const struct qvl_weights *w, const struct source *source)
+{
+    return w->file[source->i_file].map + source->entry->begin;
+}
+
+/* The reference takes a stored head that differs for the head, whatever the flag says. Here such a checkpoint
+ * is refused, and one that agrees is the same model with or without the copy. */
+static enum qvl_status check_tied_head(const struct qvl_weights *w, struct qvl_error *err)
+{
+    const struct qvl_tensor *embedding = qvl_weights_find(w, "model.language_model.embed_tokens.weight");
+    const struct qvl_safetensors_entry *head = w->tied_head.entry;
+    if (!head || (head->dtype == embedding->dtype && memcmp(bytes_of(w, &w->tied_head), embedding->data,
+                                                            (size_t)(head->end - head->begin)) == 0))
+        return QVL_OK;
+    return qvl_fail(err, QVL_ERR_MODEL,
+                    "%s: lm_head.weight differs from the embedding, but config.json says tie_word_embeddings",
+                    w->file[w->tied_head.i_file].path);
+}
+
+enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *err)
+{
+    enum qvl_status status;
+    for (size_t i = 0; i < weights->n_file; i++)
+        if ((status = qvl_safetensors_map(&weights->file[i], err)))
+            return status;
+    for (size_t i = 0; i < weights->n; i++) {
+        struct qvl_tensor *t = &weights->tensor[i];
+        const uint8_t *bytes = bytes_of(weights, &weights->source[i]);
+        if (t->data)
+            continue;
+        if ((uintptr_t)bytes % qvl_dtype_bytes(t->dtype) == 0) {
+            t->data = bytes;
+            continue;
+        }
+        void *copy = qvl_arena_alloc(&weights->arena, (size_t)t->n_element, qvl_dtype_bytes(t->dtype),
+                                     "a misaligned tensor", err);
+        if (!copy)
+            return err->status;
+        memcpy(copy, bytes, (size_t)t->n_element * qvl_dtype_bytes(t->dtype));
+        t->data = copy;
+    }
+    return check_tied_head(weights, err);
+}
+
+/* ---- listing ------------------------------------------------------------------------------------- */
+
+uint64_t qvl_weights_bytes(const struct qvl_weights *weights)
+{
+    return weights->n_bytes;
+}
+
+size_t qvl_weights_n_tensor(const struct qvl_weights *weights)
+{
+    return weights->n;
+}
+
+const struct qvl_tensor *qvl_weights_at(const struct qvl_weights *weights, size_t i)
+{
+    return &weights->tensor[i];
+}

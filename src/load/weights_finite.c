@@ -1,0 +1,113 @@
+/* Looks at every value of mapped weights once. A single infinite weight makes every answer worthless without a
+ * word; a damaged or wrongly converted file is the usual cause, so it is found here, by name.
+ *
+ * The tensors are cut into jobs of 4 MiB; the lowest job that finds something names the fault, so that the
+ * sentence does not depend on the number of threads. */
+#include "load/weights.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+enum { SCAN_BYTES = 4 << 20 }; /* one job's share of a tensor */
+
+/* A value is infinite or not a number where all bits of its exponent are set: adding the exponent's lowest bit
+ * to the masked exponent then carries into the place of the sign, and never further. */
+struct exponent {
+    uint64_t mask, lowest, sign; /* of as many values as fit 64 bits */
+};
+
+static const struct exponent exponents[] = {
+    [QVL_F32] = {0x7f8000007f800000u, 0x0080000000800000u, 0x8000000080000000u},
+    [QVL_BF16] = {0x7f807f807f807f80u, 0x0080008000800080u, 0x8000800080008000u},
+    [QVL_F16] = {0x7c007c007c007c00u, 0x0400040004000400u, 0x8000800080008000u},
+};
+
+static uint64_t not_finite(const uint8_t *bytes, size_t n, const struct exponent *x)
+{
+    uint64_t seen = 0, word;
+    for (; n >= sizeof word; n -= sizeof word, bytes += sizeof word) {
+        memcpy(&word, bytes, sizeof word);
+        seen |= (word & x->mask) + x->lowest;
+    }
+    word = 0;
+    memcpy(&word, bytes, n);
+    seen |= (word & x->mask) + x->lowest;
+    return seen & x->sign;
+}
+
+struct scan {
+    const struct qvl_weights *weights;
+    const size_t *first_job;       /* of each tensor */
+    atomic_uint_least64_t at;      /* lowest job that found something */
+};
+
+static size_t n_bytes_of(const struct qvl_tensor *t)
+{
+    return (size_t)t->n_element * qvl_dtype_bytes(t->dtype);
+}
+
+/* The tensor that a job looks at, and its n bytes from `begin`. */
+static const struct qvl_tensor *tensor_of_job(const struct scan *scan, size_t i_job, size_t *begin, size_t *n)
+{
+    size_t low = 0, high = qvl_weights_n_tensor(scan->weights);
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (scan->first_job[middle] <= i_job)
+            low = middle;
+        else
+            high = middle;
+    }
+    const struct qvl_tensor *t = qvl_weights_at(scan->weights, low);
+    *begin = (i_job - scan->first_job[low]) * SCAN_BYTES;
+    *n = qvl_min_size(n_bytes_of(t) - *begin, SCAN_BYTES);
+    return t;
+}
+
+static void scan_job(void *arg, size_t i_job, size_t i_thread)
+{
+    struct scan *scan = arg;
+    size_t begin, n;
+    const struct qvl_tensor *t = tensor_of_job(scan, i_job, &begin, &n);
+    (void)i_thread;
+    if (!not_finite((const uint8_t *)t->data + begin, n, &exponents[t->dtype]))
+        return;
+    uint64_t at = atomic_load(&scan->at);
+    while (i_job < at && !atomic_compare_exchange_weak(&scan->at, &at, i_job))
+        ;
+}
+
+static enum qvl_status report_not_finite(const struct scan *scan, struct qvl_error *err)
+{
+    size_t begin, n, i = 0;
+    const struct qvl_tensor *t = tensor_of_job(scan, (size_t)atomic_load(&scan->at), &begin, &n);
+    size_t size = qvl_dtype_bytes(t->dtype);
+    while (i < n && !not_finite((const uint8_t *)t->data + begin + i, size, &exponents[t->dtype]))
+        i += size;
+    return qvl_fail(err, QVL_ERR_MODEL, "%s: value %zu of %" PRIu64 " is infinite or not a number", t->name,
+                    (begin + i) / size, t->n_element);
+}
+
+enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, struct qvl_pool *pool,
+                                         const atomic_bool *stop, struct qvl_error *err)
+{
+    size_t n_job = 0, n_tensor = qvl_weights_n_tensor(weights);
+    size_t *first_job = malloc(n_tensor * sizeof *first_job);
+    if (!first_job)
+        return qvl_fail_memory(err, n_tensor * sizeof *first_job, "the scan of the weights");
+    for (size_t i = 0; i < n_tensor; i++) {
+        first_job[i] = n_job;
+        n_job += (n_bytes_of(qvl_weights_at(weights, i)) + SCAN_BYTES - 1) / SCAN_BYTES;
+    }
+    struct scan scan = {.weights = weights, .first_job = first_job};
+    atomic_init(&scan.at, UINT64_MAX);
+    enum qvl_status status = QVL_OK;
+    if (!qvl_pool_run(pool, n_job, scan_job, &scan, stop))
+        status = qvl_fail(err, QVL_ERR_CANCELLED, "cancelled while the weights were checked");
+    else if (atomic_load(&scan.at) != UINT64_MAX)
+        status = report_not_finite(&scan, err);
+    free(first_job);
+    return status;
+}
