@@ -10,8 +10,8 @@ struct qvl_kv {
     size_t n_pos;         /* positions filled */
     size_t n_block, n_block_alloc;
     void **block;         /* [n_block] one mapping each */
-    const void **k_table; /* [n_layer, n_kv_head, n_block_alloc] */
-    const void **v_table;
+    void **k_table;       /* [n_layer, n_kv_head, n_block_alloc] */
+    void **v_table;
 };
 
 size_t qvl_kv_block_bytes(const struct qvl_model *model);

@@ -1,6 +1,7 @@
 /* model.h: the weights bound to their places (bind.c), and what every file of this room shares.
  *
- * Order of reading: resize, patchify (pixels) → vision → rope (positions) → kv_cache → decoder. */
+ * Order of reading: resize, patchify (pixels) → linear, attention (what the
+ * two towers share) → vision → rope (positions) → kv_cache → decoder. */
 #ifndef QVL_MODEL_MODEL_H
 #define QVL_MODEL_MODEL_H
 
@@ -46,6 +47,8 @@ struct qvl_model {
     enum qvl_dtype act;                 /* activations entering a product: bf16 where that is fast, else f32 */
     enum qvl_dtype kv;                  /* KV cache: bf16, or f32 with QVL_COMPUTE_F32 */
     struct qvl_arena arena;             /* model lifetime */
+    void *scratch;                      /* [n_thread, scratch_bytes], of the job that a thread is in */
+    size_t scratch_bytes;
     /* vision */
     struct qvl_linear patch_embed;
     const struct qvl_tensor *position;  /* [n_position, hidden] */
@@ -66,5 +69,10 @@ enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl
                                const struct qvl_kernels *kernels, struct qvl_pool *pool,
                                enum qvl_compute compute, struct qvl_model *out, struct qvl_error *err);
 void qvl_model_free(struct qvl_model *model);
+
+static inline void *qvl_model_scratch(const struct qvl_model *model, size_t i_thread)
+{
+    return (char *)model->scratch + i_thread * model->scratch_bytes;
+}
 
 #endif

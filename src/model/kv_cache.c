@@ -1,0 +1,108 @@
+/* A block is one mapping of QVL_KV_BLOCK positions: [n_layer][n_kv_head] of (keys, values), each in the layout of
+ * kernel.h. The tables hold, for each layer and head, its address in every block, so that the attention kernel gets
+ * a plain array. A fresh mapping is zero, which the kernel asks of positions never written; positions that a
+ * cancelled step wrote beyond n_pos hold finite numbers and are written again. */
+#include "model/kv_cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/checked.h"
+
+static size_t head_bytes(const struct qvl_model *model)
+{
+    size_t d = model->config.text.head_dim;
+    return qvl_k_block_bytes(d, model->kv) + qvl_v_block_bytes(d, model->kv);
+}
+
+static size_t n_table_row(const struct qvl_model *model)
+{
+    return (size_t)model->config.text.n_layer * model->config.text.n_kv_head;
+}
+
+size_t qvl_kv_block_bytes(const struct qvl_model *model)
+{
+    return n_table_row(model) * head_bytes(model);
+}
+
+void qvl_kv_init(struct qvl_kv *kv, const struct qvl_model *model)
+{
+    *kv = (struct qvl_kv){.model = model};
+}
+
+static enum qvl_status fail_memory(const struct qvl_kv *kv, size_t n_pos, struct qvl_error *err)
+{
+    double block_mb = (double)qvl_kv_block_bytes(kv->model) / 1e6;
+    size_t n_block = (n_pos + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK;
+    return qvl_fail(err, QVL_ERR_MEMORY,
+                    "out of memory for a context of %zu positions: its keys and values need %.1f MB, %.1f MB of them "
+                    "were there", n_pos, (double)n_block * block_mb, (double)kv->n_block * block_mb);
+}
+
+/* Tables for at least n_block blocks. */
+static enum qvl_status grow_tables(struct qvl_kv *kv, size_t n_block, size_t n_pos, struct qvl_error *err)
+{
+    size_t n_row = n_table_row(kv->model), n_alloc = kv->n_block_alloc ? kv->n_block_alloc : 16;
+    while (n_alloc < n_block)
+        n_alloc *= 2;
+    void **block = realloc(kv->block, n_alloc * sizeof *block);
+    if (!block)
+        return fail_memory(kv, n_pos, err);
+    kv->block = block;
+    void **k = malloc(n_row * n_alloc * sizeof *k), **v = malloc(n_row * n_alloc * sizeof *v);
+    if (!k || !v) {
+        free(k);
+        free(v);
+        return fail_memory(kv, n_pos, err);
+    }
+    for (size_t i = 0; i < n_row && kv->n_block; i++) {
+        memcpy(k + i * n_alloc, kv->k_table + i * kv->n_block_alloc, kv->n_block * sizeof *k);
+        memcpy(v + i * n_alloc, kv->v_table + i * kv->n_block_alloc, kv->n_block * sizeof *v);
+    }
+    free(kv->k_table);
+    free(kv->v_table);
+    kv->k_table = k;
+    kv->v_table = v;
+    kv->n_block_alloc = n_alloc;
+    return QVL_OK;
+}
+
+static enum qvl_status add_block(struct qvl_kv *kv, size_t n_pos, struct qvl_error *err)
+{
+    size_t n_row = n_table_row(kv->model), bytes = head_bytes(kv->model);
+    size_t k_bytes = qvl_k_block_bytes(kv->model->config.text.head_dim, kv->model->kv);
+    char *p = mmap(NULL, n_row * bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return fail_memory(kv, n_pos, err);
+    for (size_t i = 0; i < n_row; i++) {
+        kv->k_table[i * kv->n_block_alloc + kv->n_block] = p + i * bytes;
+        kv->v_table[i * kv->n_block_alloc + kv->n_block] = p + i * bytes + k_bytes;
+    }
+    kv->block[kv->n_block++] = p;
+    return QVL_OK;
+}
+
+enum qvl_status qvl_kv_reserve(struct qvl_kv *kv, size_t n_pos, struct qvl_error *err)
+{
+    size_t n_block = n_pos / QVL_KV_BLOCK + (n_pos % QVL_KV_BLOCK != 0);
+    enum qvl_status status = QVL_OK;
+    if (n_pos > UINT32_MAX)
+        return fail_memory(kv, n_pos, err);
+    if (n_block > kv->n_block_alloc)
+        status = grow_tables(kv, n_block, n_pos, err);
+    while (!status && kv->n_block < n_block)
+        status = add_block(kv, n_pos, err);
+    return status;
+}
+
+void qvl_kv_free(struct qvl_kv *kv)
+{
+    if (kv->model)
+        for (size_t i = 0; i < kv->n_block; i++)
+            munmap(kv->block[i], qvl_kv_block_bytes(kv->model));
+    free(kv->block);
+    free(kv->k_table);
+    free(kv->v_table);
+    *kv = (struct qvl_kv){0};
+}
