@@ -1,0 +1,18 @@
+/* tags.h: one number out of a TIFF directory: EXIF orientation, and the size of a TIFF file. */
+#ifndef QVL_MEDIA_HELPER_TAGS_H
+#define QVL_MEDIA_HELPER_TAGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define QVL_TAG_WIDTH 0x0100u
+#define QVL_TAG_HEIGHT 0x0101u
+#define QVL_TAG_ORIENTATION 0x0112u
+
+/* The value of a one-valued BYTE, SHORT or LONG tag in the first directory of a TIFF structure (which EXIF is), or
+ * `otherwise` where the structure is broken or the tag is missing or of another type. */
+uint32_t qvl_tag_read(const uint8_t *tiff, size_t n, uint32_t tag, uint32_t otherwise);
+/* EXIF orientation 1..8; 1 for anything else. A leading "Exif\0\0" is skipped. */
+uint32_t qvl_exif_orientation(const uint8_t *exif, size_t n);
+
+#endif

@@ -1,0 +1,127 @@
+/* The messages between libqvl and qvl-media: checking, sending, receiving. Linked into both. */
+#include "media/protocol.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "media/sniff.h"
+
+bool qvl_media_size_is_allowed(uint32_t w, uint32_t h)
+{
+    return w > 0 && h > 0 && w <= QVL_MAX_MEDIA_SIDE_PX && h <= QVL_MAX_MEDIA_SIDE_PX &&
+           (uint64_t)w * h <= QVL_MAX_MEDIA_PIXELS;
+}
+
+size_t qvl_media_rgb_bytes(uint32_t w, uint32_t h)
+{
+    return (size_t)w * h * 3;
+}
+
+bool qvl_media_request_is_valid(const struct qvl_media_request *request, size_t n_bytes, size_t n_fd)
+{
+    if (n_bytes != sizeof *request || request->magic != QVL_MEDIA_MAGIC || request->serial == 0)
+        return false;
+    if (request->format == QVL_FORMAT_NONE || request->format > QVL_FORMAT_LAST)
+        return false;
+    if (request->n_bytes == 0 || request->n_bytes > QVL_MAX_IMAGE_FILE_BYTES)
+        return false;
+    switch (request->verb) {
+    case QVL_MEDIA_PROBE: return n_fd == 1 && request->w == 0 && request->h == 0;
+    case QVL_MEDIA_DECODE: return n_fd == 2 && qvl_media_size_is_allowed(request->w, request->h);
+    default: return false;
+    }
+}
+
+bool qvl_media_reply_is_valid(const struct qvl_media_reply *reply, size_t n_bytes,
+                              const struct qvl_media_request *asked)
+{
+    if (n_bytes != sizeof *reply || reply->magic != QVL_MEDIA_MAGIC || reply->verb != asked->verb ||
+        reply->serial != asked->serial || reply->fault > QVL_FAULT_LAST)
+        return false;
+    bool is_hello_fault = reply->fault == QVL_FAULT_NO_SANDBOX || reply->fault == QVL_FAULT_NO_MODULE;
+    if (is_hello_fault && reply->verb != QVL_MEDIA_HELLO)
+        return false;
+    if (reply->verb == QVL_MEDIA_PROBE && reply->fault == QVL_FAULT_NONE)
+        return true;
+    if (reply->verb == QVL_MEDIA_DECODE && reply->fault == QVL_FAULT_NONE)
+        return reply->w == asked->w && reply->h == asked->h;
+    return reply->w == 0 && reply->h == 0;
+}
+
+const char *qvl_fault_text(enum qvl_fault fault)
+{
+    switch (fault) {
+    case QVL_FAULT_NONE: break;
+    case QVL_FAULT_CUT: return "ends too early: the file is cut off";
+    case QVL_FAULT_BROKEN: return "is damaged or cut off and cannot be decoded";
+    case QVL_FAULT_VARIANT:
+        return "is of a variant (bits per sample, colours or compression) that qvl does not decode; "
+               "saved as PNG it will work";
+    case QVL_FAULT_SCANS: return "has more scans than the 100 that qvl accepts";
+    case QVL_FAULT_CHANGED: return "changed while it was read";
+    case QVL_FAULT_MEMORY: return "needs more memory to decode than qvl-media may use";
+    case QVL_FAULT_READ: return "cannot be read by qvl-media";
+    case QVL_FAULT_NO_SANDBOX:
+        return "is not decoded: this system does not let qvl-media lock itself in (seccomp is missing)";
+    case QVL_FAULT_NO_MODULE:
+        return "needs qvl-media-av.so beside qvl-media, and the FFmpeg libraries that it uses";
+    }
+    return "has no fault";
+}
+
+union control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(QVL_MEDIA_MAX_FD * sizeof(int))];
+};
+
+bool qvl_media_send(int sock, const void *message, size_t n_bytes, const int *fds, size_t n_fd)
+{
+    union control control = {0};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)message, .iov_len = n_bytes};
+    struct msghdr head = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (n_fd > QVL_MEDIA_MAX_FD)
+        return false;
+    if (n_fd > 0) {
+        head.msg_control = control.bytes;
+        head.msg_controllen = CMSG_SPACE(n_fd * sizeof(int));
+        struct cmsghdr *c = CMSG_FIRSTHDR(&head);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(n_fd * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, n_fd * sizeof(int));
+    }
+    ssize_t n;
+    do
+        n = sendmsg(sock, &head, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)n_bytes;
+}
+
+ptrdiff_t qvl_media_receive(int sock, void *message, size_t n_bytes, int *fds, size_t max_fd, size_t *n_fd)
+{
+    union control control = {0};
+    struct iovec iov = {.iov_base = message, .iov_len = n_bytes};
+    struct msghdr head = {.msg_iov = &iov, .msg_iovlen = 1};
+    *n_fd = 0;
+    if (max_fd > QVL_MEDIA_MAX_FD)
+        max_fd = QVL_MEDIA_MAX_FD;
+    if (max_fd > 0) { /* without room the kernel drops descriptors that nobody asked for */
+        head.msg_control = control.bytes;
+        head.msg_controllen = CMSG_LEN(max_fd * sizeof(int));
+    }
+    ssize_t n;
+    do
+        n = recvmsg(sock, &head, MSG_CMSG_CLOEXEC | MSG_TRUNC);
+    while (n < 0 && errno == EINTR);
+    for (struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&head); c; c = CMSG_NXTHDR(&head, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n_here = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n_here && *n_fd < max_fd; i++)
+            memcpy(&fds[(*n_fd)++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+    }
+    return n;
+}
