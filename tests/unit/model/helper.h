@@ -22,4 +22,15 @@ void test_sha256(const void *data, size_t n, char out[65]);
 
 uint32_t test_hash(uint32_t v);
 
+/* A model of the real architecture with hashed weights and every width odd in its own way: two taps, head_dim *
+ * n_head != hidden, two query heads per key head. Its file is written and removed under TMPDIR. */
+struct test_model {
+    struct qvl_pool *pool;
+    struct qvl_weights *weights;
+    struct qvl_model model;
+};
+void test_model_open(enum qvl_isa isa, enum qvl_dtype weights, enum qvl_compute compute, uint32_t n_thread,
+                     struct test_model *out);
+void test_model_close(struct test_model *t);
+
 #endif
