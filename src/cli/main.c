@@ -1,0 +1,119 @@
+/* qvl: the command line. Chooses the verb; each verb is a file of its own. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/signals.h"
+#include "cli/verbs.h"
+
+void qvl_say_error(const struct qvl_error *err)
+{
+    fprintf(stderr, "qvl: %s\n", err->text);
+}
+
+enum qvl_status qvl_write_stdout(const void *data, size_t n, struct qvl_error *err)
+{
+    if ((n == 0 || fwrite(data, 1, n, stdout) == n) && fflush(stdout) == 0)
+        return QVL_OK;
+    return qvl_fail(err, QVL_ERR_FILE, "stdout: cannot write: %s", strerror(errno));
+}
+
+struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_exit *exit_code)
+{
+    struct qvl_error err = {0};
+    struct qvl_engine *engine = NULL;
+    if (!options->model) {
+        fputs("qvl: no model was given: -m DIR, or QVL_MODEL in the environment, names a folder that holds\n"
+              "     Qwen3-VL as published, for instance after:\n"
+              "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n",
+              stderr);
+        *exit_code = QVL_EXIT_MODEL;
+        return NULL;
+    }
+    struct qvl_engine_options settings = {.model_dir = options->model,
+                                          .media_helper = options->media_helper,
+                                          .compute = options->dtype,
+                                          .n_thread = (uint32_t)options->n_thread,
+                                          .n_ctx = (uint32_t)options->n_ctx,
+                                          .n_prefill_chunk = (uint32_t)options->n_chunk,
+                                          .isa = options->isa};
+    enum qvl_status status = qvl_engine_open(&settings, &engine, &err);
+    if (status) {
+        qvl_say_error(&err);
+        *exit_code = qvl_exit_of(status, QVL_EXIT_MODEL);
+        return NULL;
+    }
+    return engine;
+}
+
+struct verb {
+    const char *name;
+    enum qvl_verb verb;
+    enum qvl_exit (*run)(const struct qvl_options *);
+};
+
+static const struct verb verbs[] = {
+    {"run", QVL_VERB_RUN, qvl_run},
+    {"inspect", QVL_VERB_INSPECT, qvl_inspect_model},
+    {"show", QVL_VERB_INSPECT, qvl_inspect_model},
+    {"tokenize", QVL_VERB_TOKENIZE, qvl_tokenize_texts},
+};
+
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+/* A lone word in small letters, as in `qvl serve`: more likely a command than a question. */
+static bool is_lone_word(int argc, char **argv)
+{
+    return argc == 2 && strspn(argv[1], "abcdefghijklmnopqrstuvwxyz-") == strlen(argv[1]) && argv[1][0] != '-';
+}
+
+static enum qvl_exit show_help(bool want_all)
+{
+    qvl_options_help(stdout, want_all);
+    return fflush(stdout) == 0 ? QVL_EXIT_OK : QVL_EXIT_FAILURE;
+}
+
+static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
+{
+    struct qvl_options options;
+    struct qvl_error err = {0};
+    if (qvl_options_parse(verb->verb, n_arg, arg, &options, &err)) {
+        qvl_say_error(&err);
+        return qvl_exit_of(err.status, QVL_EXIT_FAILURE);
+    }
+    enum qvl_exit code;
+    if (options.want_help)
+        code = show_help(options.n_item == 1 && strcmp(options.item[0].value, "all") == 0);
+    else if (options.want_version)
+        code = printf("qvl %s\n", QVL_VERSION) > 0 && fflush(stdout) == 0 ? QVL_EXIT_OK : QVL_EXIT_FAILURE;
+    else
+        code = verb->run(&options);
+    qvl_options_free(&options);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    qvl_signals_open();
+    if (argc < 2) {
+        qvl_options_help(stderr, false);
+        return QVL_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "help") == 0)
+        return (int)show_help(argc == 3 && strcmp(argv[2], "all") == 0);
+    const struct verb *verb = find_verb(argv[1]);
+    if (verb)
+        return (int)run_verb(verb, argc - 2, argv + 2);
+    if (is_lone_word(argc, argv)) {
+        fprintf(stderr, "qvl: %s: no such command (to ask the model: qvl run %s)\n", argv[1], argv[1]);
+        return QVL_EXIT_USAGE;
+    }
+    return (int)run_verb(&verbs[0], argc - 1, argv + 1);
+}

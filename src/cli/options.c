@@ -1,0 +1,393 @@
+/* The table holds, for each option, where its value goes in struct qvl_options; parsing, the environment and the
+ * help read nothing else. Rare options stand behind `--help all`. */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum value_kind { FLAG, TEXT, NUMBER, REAL, CHOICE, TEXT_LIST, ITEM_TEXT, ITEM_IMAGE };
+
+enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, MAX_NAME = 32 };
+
+struct option {
+    const char *name;       /* without the dashes */
+    char letter;            /* 0 = none */
+    const char *aliases;    /* separated by spaces, or NULL */
+    int verbs;
+    bool is_rare;
+    enum value_kind kind;
+    size_t offset;
+    const char *value_name; /* in the help; of a CHOICE: its words, separated by | */
+    double lo, hi;          /* NUMBER, REAL */
+    const char *help, *help_zh;
+};
+
+#define TO(field) offsetof(struct qvl_options, field)
+#define UINT32_MAX_REAL 4294967295.0
+
+static const struct option table[] = {
+    {"model", 'm', NULL, R | I | T, false, TEXT, TO(model), "DIR", 0, 0,
+     "model folder as published on Hugging Face", "模型文件夹(Hugging Face 的原样)"},
+    {"image", 0, NULL, R, false, ITEM_IMAGE, 0, "FILE", 0, 0, "a picture (repeatable); - is stdin",
+     "图片(可重复);- 表示标准输入"},
+    {"prompt", 'p', NULL, R, false, ITEM_TEXT, 0, "TEXT", 0, 0, "text, even if it looks like a file name",
+     "文字(即使看起来像文件名)"},
+    {"system", 0, NULL, R, false, TEXT, TO(system), "TEXT", 0, 0, "system message", "系统消息"},
+    {"max-tokens", 'n', "predict n-predict", R, false, NUMBER, TO(max_tokens), "N", 1, 1048576,
+     "longest answer in tokens (4096)", "回答的最大 token 数(4096)"},
+    {"temp", 0, "temperature", R, false, REAL, TO(temperature), "X", 0, 100,
+     "temperature; 0 is plain greedy (the model's)", "温度;0 为贪心(默认取模型设置)"},
+    {"top-k", 0, NULL, R, false, NUMBER, TO(top_k), "N", 0, UINT32_MAX_REAL, "only the N best tokens; 0 = all",
+     "只取最好的 N 个 token;0 为全部"},
+    {"top-p", 0, NULL, R, false, REAL, TO(top_p), "X", 0, 1, "only the best tokens with mass X", "核采样概率"},
+    {"min-p", 0, NULL, R, true, REAL, TO(min_p), "X", 0, 1, "only tokens with X times the best one's probability",
+     "最低相对概率"},
+    {"repetition-penalty", 0, "repeat-penalty", R, true, REAL, TO(repetition_penalty), "X", 0.01, 100,
+     "divides the logits of what was said", "重复惩罚"},
+    {"presence-penalty", 0, NULL, R, true, REAL, TO(presence_penalty), "X", -100, 100,
+     "taken once from what the answer holds", "存在惩罚"},
+    {"frequency-penalty", 0, NULL, R, true, REAL, TO(frequency_penalty), "X", -100, 100,
+     "taken for each time the answer holds it", "频率惩罚"},
+    {"seed", 0, NULL, R, false, NUMBER, TO(seed), "N", 0, 9007199254740992.0, "of the sampler (random)",
+     "随机种子(默认随机)"},
+    {"stop", 0, NULL, R, true, TEXT_LIST, TO(stop), "TEXT", 0, 0, "ends the answer (repeatable)",
+     "遇到此文字即停止(可重复)"},
+    {"ignore-eos", 0, NULL, R, true, FLAG, TO(ignore_eos), NULL, 0, 0, "go on after the end token",
+     "忽略结束符"},
+    {"loop-guard", 0, NULL, R, true, CHOICE, TO(loop_guard), "on|off", 0, 0,
+     "stop an answer that repeats itself without end (on)", "检测无限重复并停止(on)"},
+    {"max-pixels", 0, NULL, R, false, NUMBER, TO(max_pixels), "N", 1, 1e15,
+     "picture size after resizing; smaller is faster", "图片缩放后的最大像素数;越小越快"},
+    {"min-pixels", 0, NULL, R, true, NUMBER, TO(min_pixels), "N", 1, 1e15, "smallest size after resizing",
+     "图片缩放后的最小像素数"},
+    {"image-max-tokens", 0, NULL, R, true, NUMBER, TO(max_image_tokens), "N", 1, 1e9,
+     "the same in tokens of 32x32 pixels", "同上,以 32x32 像素的 token 计"},
+    {"image-min-tokens", 0, NULL, R, true, NUMBER, TO(min_image_tokens), "N", 1, 1e9,
+     "the same in tokens of 32x32 pixels", "同上,以 32x32 像素的 token 计"},
+    {"resize", 0, NULL, R, true, CHOICE, TO(resize), "torchvision|pillow|pillow12", 0, 0,
+     "whose bytes a resized picture has (torchvision)", "缩放算法与谁逐字节一致(torchvision)"},
+    {"json", 0, NULL, R | I, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
+     "标准输出为一个 JSON 对象"},
+    {"ids", 0, NULL, R, true, FLAG, TO(want_ids), NULL, 0, 0, "with --json: prompt, prompt_ids, output_ids",
+     "配合 --json:prompt、prompt_ids、output_ids"},
+    {"logits", 0, NULL, R, true, NUMBER, TO(n_logits), "K", 1, 64, "with --json: the K best [id, logit] of each token",
+     "配合 --json:每个 token 最好的 K 个 [id, logit]"},
+    {"dry-run", 0, NULL, R, true, FLAG, TO(is_dry_run), NULL, 0, 0, "everything up to the model; reads no weights",
+     "只做到模型之前,不读权重"},
+    {"dump", 0, NULL, R, true, TEXT, TO(dump), "DIR", 0, 0, "write every intermediate as .npy",
+     "把所有中间结果写成 .npy"},
+    {"quiet", 'q', NULL, R, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
+     "除错误外 stderr 不输出"},
+    {"progress", 0, NULL, R, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
+     "how progress is shown on stderr (auto)", "stderr 上进度的显示方式(auto)"},
+    {"ctx-size", 'c', "ctx", R, false, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
+     "上下文长度(默认取模型设置)"},
+    {"threads", 't', NULL, R, false, NUMBER, TO(n_thread), "N", 1, 256, "(what affinity and cgroup allow)",
+     "线程数(默认按亲和性与 cgroup)"},
+    {"dtype", 0, NULL, R, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
+     "激活与 KV 缓存的类型(bf16)"},
+    {"isa", 0, NULL, R, true, TEXT, TO(isa), "LEVEL", 0, 0, "cap of the kernels: scalar, avx2, avx512, …",
+     "内核上限:scalar、avx2、avx512……"},
+    {"chunk", 0, NULL, R, true, NUMBER, TO(n_chunk), "N", 1, 1048576, "prompt tokens in one step (256)",
+     "每步处理的提示 token 数(256)"},
+    {"media-helper", 0, NULL, R, true, TEXT, TO(media_helper), "FILE", 0, 0, "path of qvl-media",
+     "qvl-media 的路径"},
+    {"jsonl", 0, NULL, T, true, FLAG, TO(want_jsonl), NULL, 0, 0,
+     "tokenize: a JSON string a line on stdin, a JSON array a line on stdout",
+     "tokenize:标准输入每行一个 JSON 字符串,输出每行一个数组"},
+    {"special", 0, NULL, T, true, FLAG, TO(want_special), NULL, 0, 0, "tokenize: recognise special tokens",
+     "tokenize:识别特殊 token"},
+    {"help", 'h', NULL, R | I | T, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
+     "本帮助;`--help all` 列出全部选项"},
+    {"version", 0, NULL, R | I | T, false, FLAG, TO(want_version), NULL, 0, 0, "", "版本"},
+};
+
+enum { N_OPTION = sizeof table / sizeof table[0] };
+_Static_assert(N_OPTION <= QVL_MAX_OPTIONS, "qvl_options.is_given has a place for each option");
+
+/* ---- values -------------------------------------------------------------------------------------- */
+
+static enum qvl_status parse_number(const struct option *o, const char *text, double *real, uint64_t *number,
+                                    struct qvl_error *err)
+{
+    char *end = NULL;
+    bool is_good = text[0] && !isspace((unsigned char)text[0]);
+    errno = 0;
+    if (o->kind == NUMBER) {
+        is_good = is_good && isdigit((unsigned char)text[0]);
+        *number = strtoull(text, &end, 10);
+        *real = (double)*number;
+    } else {
+        *real = strtod(text, &end);
+    }
+    if (is_good && *end == 0 && errno == 0 && *real >= o->lo && *real <= o->hi)
+        return QVL_OK;
+    return qvl_fail(err, QVL_ERR_ARGUMENT, "--%s %.40s: it must be a%s number from %.16g to %.16g", o->name, text,
+                    o->kind == NUMBER ? " whole" : "", o->lo, o->hi);
+}
+
+/* The place of `text` among the words "a|b|c". */
+static enum qvl_status parse_choice(const struct option *o, const char *text, int *out, struct qvl_error *err)
+{
+    int i = 0;
+    for (const char *word = o->value_name; word; i++) {
+        const char *bar = strchr(word, '|');
+        size_t n = bar ? (size_t)(bar - word) : strlen(word);
+        if (strlen(text) == n && memcmp(word, text, n) == 0) {
+            *out = i;
+            return QVL_OK;
+        }
+        word = bar ? bar + 1 : NULL;
+    }
+    return qvl_fail(err, QVL_ERR_ARGUMENT, "--%s %.40s: it must be one of %s", o->name, text, o->value_name);
+}
+
+static enum qvl_status parse_flag(const struct option *o, const char *text, bool *out, struct qvl_error *err)
+{
+    static const char *const word[] = {"1", "true", "yes", "on", "0", "false", "no", "off"};
+    for (size_t i = 0; i < 8; i++)
+        if (strcmp(text, word[i]) == 0) {
+            *out = i < 4;
+            return QVL_OK;
+        }
+    return qvl_fail(err, QVL_ERR_ARGUMENT, "--%s %.40s: it is on or off", o->name, text);
+}
+
+static void add_item(struct qvl_options *out, enum qvl_item_kind kind, const char *value)
+{
+    out->item[out->n_item++] = (struct qvl_item){kind, value};
+}
+
+/* Stores the value of one option. A flag without value has text NULL. */
+static enum qvl_status store(const struct option *o, const char *text, struct qvl_options *out,
+                             struct qvl_error *err)
+{
+    void *field = (char *)out + o->offset;
+    enum qvl_status status = QVL_OK;
+    double real = 0;
+    uint64_t number = 0;
+    int choice = 0;
+    switch (o->kind) {
+    case FLAG:
+        if (text)
+            return parse_flag(o, text, field, err);
+        *(bool *)field = true;
+        return QVL_OK;
+    case TEXT:
+        *(const char **)field = text;
+        return QVL_OK;
+    case NUMBER:
+        if (!(status = parse_number(o, text, &real, &number, err)))
+            *(uint64_t *)field = number;
+        return status;
+    case REAL:
+        if (!(status = parse_number(o, text, &real, &number, err)))
+            *(double *)field = real;
+        return status;
+    case CHOICE:
+        if (!(status = parse_choice(o, text, &choice, err)))
+            memcpy(field, &choice, sizeof choice); /* every enum here is as large as int */
+        return status;
+    case TEXT_LIST:
+        out->stop[out->n_stop++] = text;
+        return QVL_OK;
+    case ITEM_TEXT: add_item(out, QVL_ITEM_TEXT, text); return QVL_OK;
+    case ITEM_IMAGE: add_item(out, QVL_ITEM_IMAGE, text); return QVL_OK;
+    }
+    return QVL_OK;
+}
+
+/* ---- the command line ---------------------------------------------------------------------------- */
+
+static bool has_alias(const char *aliases, const char *name, size_t n)
+{
+    while (aliases) {
+        const char *space = strchr(aliases, ' ');
+        size_t len = space ? (size_t)(space - aliases) : strlen(aliases);
+        if (len == n && memcmp(aliases, name, n) == 0)
+            return true;
+        aliases = space ? space + 1 : NULL;
+    }
+    return false;
+}
+
+static const struct option *find_long(const char *name, size_t n)
+{
+    for (size_t i = 0; i < N_OPTION; i++)
+        if ((strlen(table[i].name) == n && memcmp(table[i].name, name, n) == 0) ||
+            has_alias(table[i].aliases, name, n))
+            return &table[i];
+    return NULL;
+}
+
+static const struct option *find_letter(char letter)
+{
+    for (size_t i = 0; i < N_OPTION; i++)
+        if (table[i].letter == letter)
+            return &table[i];
+    return NULL;
+}
+
+/* The option that `arg` names, and the value that is written in the same word, or NULL. */
+static const struct option *find_option(const char *arg, const char **value)
+{
+    *value = NULL;
+    if (arg[1] != '-') {
+        *value = arg[2] ? arg + 2 : NULL;
+        return find_letter(arg[1]);
+    }
+    const char *equals = strchr(arg, '=');
+    *value = equals ? equals + 1 : NULL;
+    return find_long(arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2));
+}
+
+static enum qvl_status parse_args(enum qvl_verb verb, int n_arg, char **arg, struct qvl_options *out,
+                                  struct qvl_error *err)
+{
+    bool is_past_options = false;
+    for (int i = 0; i < n_arg; i++) {
+        const char *value = NULL;
+        if (is_past_options || arg[i][0] != '-' || arg[i][1] == 0) {
+            add_item(out, QVL_ITEM_WORD, arg[i]);
+            continue;
+        }
+        if (strcmp(arg[i], "--") == 0) {
+            is_past_options = true;
+            continue;
+        }
+        const struct option *o = find_option(arg[i], &value);
+        if (!o || !(o->verbs & (int)verb))
+            return qvl_fail(err, QVL_ERR_ARGUMENT, "%.60s: no such option here (qvl --help)", arg[i]);
+        if (o->kind == FLAG && value)
+            return qvl_fail(err, QVL_ERR_ARGUMENT, "%.60s: --%s takes no value", arg[i], o->name);
+        if (o->kind != FLAG && !value) {
+            if (i + 1 == n_arg)
+                return qvl_fail(err, QVL_ERR_ARGUMENT, "%s needs a value: %s", arg[i], o->value_name);
+            value = arg[++i];
+        }
+        enum qvl_status status = store(o, value, out, err);
+        if (status)
+            return status;
+        out->is_given[o - table] = true;
+    }
+    return QVL_OK;
+}
+
+/* QVL_MAX_PIXELS for --max-pixels. */
+static void name_variable(const struct option *o, char out[MAX_NAME])
+{
+    size_t n = 0;
+    for (const char *c = "QVL_"; *c; c++)
+        out[n++] = *c;
+    for (const char *c = o->name; *c && n + 1 < MAX_NAME; c++)
+        out[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    out[n] = 0;
+}
+
+static enum qvl_status parse_environment(enum qvl_verb verb, struct qvl_options *out, struct qvl_error *err)
+{
+    for (size_t i = 0; i < N_OPTION; i++) {
+        const struct option *o = &table[i];
+        char name[MAX_NAME];
+        bool is_setting = o->kind == FLAG || o->kind == TEXT || o->kind == NUMBER || o->kind == REAL ||
+                          o->kind == CHOICE;
+        if (!is_setting || out->is_given[i] || !(o->verbs & (int)verb))
+            continue;
+        name_variable(o, name);
+        const char *value = getenv(name);
+        if (!value || !*value)
+            continue;
+        struct qvl_error why = {0};
+        if (store(o, value, out, &why))
+            return qvl_fail(err, QVL_ERR_ARGUMENT, "%s in the environment: %.400s", name, why.text);
+        out->is_given[i] = true;
+    }
+    return QVL_OK;
+}
+
+enum qvl_status qvl_options_parse(enum qvl_verb verb, int n_arg, char **arg, struct qvl_options *out,
+                                  struct qvl_error *err)
+{
+    size_t n = (size_t)n_arg + 1;
+    *out = (struct qvl_options){0};
+    char *memory = calloc(n, sizeof *out->item + sizeof *out->stop);
+    if (!memory)
+        return qvl_fail_memory(err, n * sizeof *out->item, "the command line");
+    out->memory = memory;
+    out->item = (struct qvl_item *)memory;
+    out->stop = (const char **)(memory + n * sizeof *out->item);
+    enum qvl_status status = parse_args(verb, n_arg, arg, out, err);
+    if (!status)
+        status = parse_environment(verb, out, err);
+    if (status)
+        qvl_options_free(out);
+    return status;
+}
+
+void qvl_options_free(struct qvl_options *options)
+{
+    free(options->memory);
+    *options = (struct qvl_options){0};
+}
+
+bool qvl_options_has(const struct qvl_options *options, const char *name)
+{
+    const struct option *o = find_long(name, strlen(name));
+    return o && options->is_given[o - table];
+}
+
+/* ---- help ---------------------------------------------------------------------------------------- */
+
+static bool is_chinese(void)
+{
+    const char *locale = getenv("LC_ALL");
+    if (!locale || !*locale)
+        locale = getenv("LC_MESSAGES");
+    if (!locale || !*locale)
+        locale = getenv("LANG");
+    return locale && strncmp(locale, "zh", 2) == 0;
+}
+
+static const char usage_en[] =
+    "usage: qvl [run] [-m MODEL] [PICTURE…] [OPTIONS] \"PROMPT\"   pictures and text in any order\n"
+    "       qvl inspect MODEL [--json]                          architecture and sizes\n"
+    "       qvl tokenize -m MODEL TEXT…                         token ids\n"
+    "\n"
+    "The answer goes to stdout, everything else to stderr. PICTURE or PROMPT may be - (stdin).\n"
+    "Each option has a twin in the environment: --max-pixels is QVL_MAX_PIXELS.\n";
+
+static const char usage_zh[] =
+    "用法:qvl [run] [-m 模型] [图片…] [选项] \"提示\"   图片和文字顺序任意\n"
+    "      qvl inspect 模型 [--json]                 结构与大小\n"
+    "      qvl tokenize -m 模型 文字…                token 编号\n"
+    "\n"
+    "回答写到标准输出,其余写到 stderr。图片或提示可以是 -(标准输入)。\n"
+    "每个选项都有对应的环境变量:--max-pixels 即 QVL_MAX_PIXELS。\n";
+
+static const char exits_en[] = "Exit codes: 0 done, 1 failure, 2 usage, 3 model, 4 picture, 5 does not fit (context,\n"
+                               "memory), 70 internal fault, 130 cancelled.\n";
+static const char exits_zh[] = "退出码:0 成功,1 失败,2 用法,3 模型,4 图片,5 放不下(上下文、内存),70 内部错误,130 取消。\n";
+
+void qvl_options_help(FILE *out, bool want_all)
+{
+    bool zh = is_chinese();
+    fprintf(out, "%s\n", zh ? usage_zh : usage_en);
+    for (size_t i = 0; i < N_OPTION; i++) {
+        const struct option *o = &table[i];
+        char left[64], letter[8] = "    ";
+        if (o->is_rare && !want_all)
+            continue;
+        if (o->letter)
+            snprintf(letter, sizeof letter, "-%c, ", o->letter);
+        int n = snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value_name ? " " : "",
+                         o->value_name ? o->value_name : "");
+        if (n < 27)
+            fprintf(out, "  %-27s %s\n", left, zh ? o->help_zh : o->help);
+        else
+            fprintf(out, "  %s\n  %-27s %s\n", left, "", zh ? o->help_zh : o->help);
+    }
+    fprintf(out, "\n%s", zh ? exits_zh : exits_en);
+}

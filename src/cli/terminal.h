@@ -1,0 +1,13 @@
+/* terminal.h: what may be written to a terminal, and how. */
+#ifndef QVL_CLI_TERMINAL_H
+#define QVL_CLI_TERMINAL_H
+
+#include "base/bytes.h"
+
+bool qvl_terminal_is(int fd);        /* a terminal that knows cursor codes: not TERM=dumb */
+bool qvl_terminal_has_colour(int fd); /* also not NO_COLOR; CLICOLOR_FORCE forces it */
+/* Appends text with control characters (C0 but newline and tab, DEL, C1) as \xNN: what a model says must not
+ * steer the terminal. */
+enum qvl_status qvl_terminal_escape(const char *utf8, size_t n, struct qvl_bytes *out, struct qvl_error *err);
+
+#endif

@@ -1,0 +1,19 @@
+/* verbs.h: one function for each verb of the command line, and what they share. Each returns the exit code. */
+#ifndef QVL_CLI_VERBS_H
+#define QVL_CLI_VERBS_H
+
+#include "cli/exit_code.h"
+#include "cli/options.h"
+
+enum qvl_exit qvl_run(const struct qvl_options *options);
+enum qvl_exit qvl_inspect_model(const struct qvl_options *options);
+enum qvl_exit qvl_tokenize_texts(const struct qvl_options *options);
+
+/* "qvl: sentence" on stderr. */
+void qvl_say_error(const struct qvl_error *err);
+/* Bytes to stdout, at once. QVL_ERR_FILE when they cannot be written. */
+enum qvl_status qvl_write_stdout(const void *data, size_t n, struct qvl_error *err);
+/* The engine that -m asks for, not loaded. Writes to *exit_code why it failed. */
+struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_exit *exit_code);
+
+#endif
