@@ -70,6 +70,10 @@ struct qvl_kernels {
      * arithmetic on this processor: decides the activation type of QVL_COMPUTE_BF16. Where it is false,
      * activations stay f32 and bf16 weights are widened in registers. */
     bool is_bf16_fast;
+    /* How to cut a matrix product into calls: weight rows of one job (their block of k stays in the second-level
+     * cache while all tokens pass), tokens of one call (theirs stays there while all rows pass). */
+    size_t gemm_row_block;
+    size_t gemm_tok_block;
 #define QVL_KERNEL(name, tolerance, result, ...) result (*name)(__VA_ARGS__);
 #include "kernel/kernel.def"
 #undef QVL_KERNEL

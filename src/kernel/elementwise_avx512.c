@@ -1,0 +1,10 @@
+/* The kernels along one row with avx512 (elementwise_lanes.h). */
+#include "kernel/levels.h"
+#include "kernel/vec_avx512.h"
+
+#include "kernel/elementwise_lanes.h"
+
+void qvl_overlay_elementwise_avx512(struct qvl_kernels *table)
+{
+    overlay_elementwise(table);
+}

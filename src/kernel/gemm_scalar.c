@@ -1,0 +1,54 @@
+/* The definition of the matrix products (kernel.def): products of the exact element values, summed in double in
+ * the order of k, rounded once. */
+#include "kernel/levels.h"
+
+static double f16_widen(qvl_f16 h)
+{
+    int exponent = h >> 10 & 31;
+    double mantissa = h & 1023;
+    double sign = h & 0x8000 ? -1 : 1;
+    if (exponent == 31)
+        return mantissa ? __builtin_nan("") : sign * __builtin_inf();
+    if (exponent == 0)
+        return sign * __builtin_ldexp(mantissa, -24);
+    return sign * __builtin_ldexp(1024 + mantissa, exponent - 25);
+}
+
+#define AS_IS(v) (v)
+#define GEMM(name, w_type, widen_w, x_type, widen_x)                                                               \
+    static void name(float *c, size_t c_stride, const w_type *w, size_t w_stride, const x_type *x,                 \
+                     size_t x_stride, size_t n_row, size_t n_tok, size_t k)                                        \
+    {                                                                                                              \
+        for (size_t t = 0; t < n_tok; t++) {                                                                       \
+            const x_type *x_row = (const x_type *)((const char *)x + t * x_stride);                                \
+            for (size_t r = 0; r < n_row; r++) {                                                                   \
+                const w_type *w_row = (const w_type *)((const char *)w + r * w_stride);                            \
+                double sum = 0;                                                                                    \
+                for (size_t j = 0; j < k; j++)                                                                     \
+                    sum += (double)widen_w(w_row[j]) * (double)widen_x(x_row[j]);                                  \
+                c[t * c_stride + r] = (float)sum;                                                                  \
+            }                                                                                                      \
+        }                                                                                                          \
+    }
+
+GEMM(gemm_bf16_bf16, qvl_bf16, qvl_bf16_widen, qvl_bf16, qvl_bf16_widen)
+GEMM(gemm_bf16_f32, qvl_bf16, qvl_bf16_widen, float, AS_IS)
+GEMM(gemm_f16_f32, qvl_f16, f16_widen, float, AS_IS)
+GEMM(gemm_f32_f32, float, AS_IS, float, AS_IS)
+
+static void f16_to_f32(float *y, const qvl_f16 *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)f16_widen(x[i]);
+}
+
+void qvl_overlay_gemm_scalar(struct qvl_kernels *table)
+{
+    table->gemm_row_block = 64;
+    table->gemm_tok_block = 256;
+    table->gemm_bf16_bf16 = gemm_bf16_bf16;
+    table->gemm_bf16_f32 = gemm_bf16_f32;
+    table->gemm_f16_f32 = gemm_f16_f32;
+    table->gemm_f32_f32 = gemm_f32_f32;
+    table->f16_to_f32 = f16_to_f32;
+}

@@ -1,0 +1,104 @@
+/* The table of each level, built once: scalar first, then each level overlays the rows that it improves. */
+#include "kernel/kernel.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/levels.h"
+
+typedef void overlay_fn(struct qvl_kernels *table);
+
+#define MAX_OVERLAYS 4
+
+static const struct level {
+    const char *name;
+    overlay_fn *overlay[MAX_OVERLAYS]; /* ends with NULL */
+} LEVELS[QVL_ISA_COUNT] = {
+    [QVL_ISA_SCALAR] = {"scalar",
+                        {qvl_overlay_gemm_scalar, qvl_overlay_attention_scalar, qvl_overlay_elementwise_scalar}},
+    [QVL_ISA_AVX2] = {"avx2",
+#if defined(__x86_64__)
+                      {qvl_overlay_gemm_avx2, qvl_overlay_attention_avx2, qvl_overlay_elementwise_avx2}
+#endif
+    },
+    [QVL_ISA_AVX512] = {"avx512",
+#if defined(__x86_64__)
+                        {qvl_overlay_gemm_avx512, qvl_overlay_attention_avx512, qvl_overlay_elementwise_avx512}
+#endif
+    },
+    [QVL_ISA_AVX512_BF16] = {"avx512_bf16",
+#if defined(__x86_64__)
+                             {qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16}
+#endif
+    },
+    [QVL_ISA_NEON] = {"neon", {NULL}},
+};
+
+static struct qvl_kernels tables[QVL_ISA_COUNT];
+static bool is_present[QVL_ISA_COUNT];
+static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
+
+static void build_tables(void)
+{
+    struct qvl_kernels table = {0};
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
+        is_present[isa] = qvl_cpu_has((enum qvl_isa)isa);
+        if (!is_present[isa])
+            continue;
+        for (int i = 0; LEVELS[isa].overlay[i]; i++)
+            LEVELS[isa].overlay[i](&table);
+        table.isa = (enum qvl_isa)isa;
+        table.name = LEVELS[isa].name;
+        table.is_bf16_fast = isa == QVL_ISA_AVX512_BF16 && qvl_cpu_is_bf16_fast();
+        tables[isa] = table;
+    }
+}
+
+const struct qvl_kernels *qvl_kernels_of(enum qvl_isa isa)
+{
+    pthread_once(&tables_once, build_tables);
+    return isa >= 0 && isa < QVL_ISA_COUNT && is_present[isa] ? &tables[isa] : NULL;
+}
+
+/* The level of that name, or QVL_ISA_COUNT. */
+static int find_level(const char *name)
+{
+    int isa = 0;
+    while (isa < QVL_ISA_COUNT && strcmp(LEVELS[isa].name, name) != 0)
+        isa++;
+    return isa;
+}
+
+enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **out, struct qvl_error *err)
+{
+    bool is_from_env = !cap;
+    if (!cap)
+        cap = getenv("QVL_ISA");
+    int top = QVL_ISA_COUNT - 1;
+    if (cap && *cap) {
+        top = find_level(cap);
+        if (top == QVL_ISA_COUNT)
+            return qvl_fail(err, QVL_ERR_ARGUMENT,
+                            "\"%.40s\"%s is no instruction set level; the levels are scalar, avx2, avx512, "
+                            "avx512_bf16 and neon",
+                            cap, is_from_env ? " (in QVL_ISA)" : "");
+    }
+    const struct qvl_kernels *best = qvl_kernels_of(QVL_ISA_SCALAR);
+    for (int isa = 1; isa <= top; isa++) {
+        const struct qvl_kernels *table = qvl_kernels_of((enum qvl_isa)isa);
+        /* Where bf16 products are slow their level is present, but not the better one. */
+        if (table && (isa != QVL_ISA_AVX512_BF16 || table->is_bf16_fast))
+            best = table;
+    }
+    *out = best;
+    return QVL_OK;
+}
+
+size_t qvl_attention_scratch_bytes(size_t head_dim)
+{
+    /* per row of a tile: query, scores, probabilities, output; 64 bytes for sum and statistics each */
+    size_t row_floats = head_dim + 2 * QVL_KV_BLOCK + qvl_head_dim_padded(head_dim) + 3 * 16;
+    size_t bytes = QVL_ATTENTION_MAX_TILE_ROWS * row_floats * sizeof(float);
+    return (bytes + 4 * 64 + 63) / 64 * 64; /* four areas, each rounded up to 64 bytes */
+}

@@ -1,0 +1,52 @@
+/* levels.h: what the files of this room share. Each family_isa.c exports one function that overwrites the
+ * fields of the table that its instruction set improves; kernel.c calls them from the lowest level up. */
+#ifndef QVL_KERNEL_LEVELS_H
+#define QVL_KERNEL_LEVELS_H
+
+#include "kernel/kernel.h"
+
+void qvl_overlay_gemm_scalar(struct qvl_kernels *table);
+void qvl_overlay_attention_scalar(struct qvl_kernels *table);
+void qvl_overlay_elementwise_scalar(struct qvl_kernels *table);
+
+void qvl_overlay_gemm_avx2(struct qvl_kernels *table);
+void qvl_overlay_attention_avx2(struct qvl_kernels *table);
+void qvl_overlay_elementwise_avx2(struct qvl_kernels *table);
+
+void qvl_overlay_gemm_avx512(struct qvl_kernels *table);
+void qvl_overlay_attention_avx512(struct qvl_kernels *table);
+void qvl_overlay_elementwise_avx512(struct qvl_kernels *table);
+
+void qvl_overlay_gemm_avx512_bf16(struct qvl_kernels *table);
+void qvl_overlay_attention_avx512_bf16(struct qvl_kernels *table);
+
+/* cpu.c: can this machine (processor and operating system) run the level? */
+bool qvl_cpu_has(enum qvl_isa isa);
+/* Do bf16 dot products (where there are any) run at twice the rate of f32 multiply-adds? */
+bool qvl_cpu_is_bf16_fast(void);
+
+/* Query rows that the widest attention tile computes together: sizes the scratch. */
+#define QVL_ATTENTION_MAX_TILE_ROWS 12
+
+/* Inlined whole, so that arguments which are constants at the call fold away: one body, several shapes. */
+#define QVL_INLINE static inline __attribute__((always_inline))
+
+static inline float qvl_bf16_widen(qvl_bf16 h)
+{
+    uint32_t bits = (uint32_t)h << 16;
+    float x;
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* To nearest, ties to even; a NaN stays a (quiet) NaN. */
+static inline qvl_bf16 qvl_bf16_round(float x)
+{
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (qvl_bf16)(bits >> 16 | 0x40);
+    return (qvl_bf16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+#endif
