@@ -37,15 +37,13 @@ def splitmix(z):
     return z ^ (z >> U64(31))
 
 
-def values(letter, name, n, std, mean, row=0, small_from=None):
-    """n bf16 values (as uint16), about normal. Rows from small_from on (row elements each) have std / 4."""
-    i = np.arange(1, n + 1, dtype=U64)
+def values(letter, name, begin, end, std, mean, i_small):
+    """Elements begin … end-1 of a tensor as bf16 (uint16), about normal. From i_small on std is a quarter."""
+    i = np.arange(begin, end, dtype=U64)
     with np.errstate(over="ignore"):
-        h = splitmix(U64(fnv1a(letter + "/" + name)) + i * U64(0x9E3779B97F4A7C15))
+        h = splitmix(U64(fnv1a(letter + "/" + name)) + (i + U64(1)) * U64(0x9E3779B97F4A7C15))
     u = sum(((h >> U64(16 * k)) & U64(0xFFFF)).astype(np.int64) for k in range(4)) - 131070
-    scale = np.full(n, std / UNIT)
-    if small_from is not None:
-        scale[small_from * row:] *= 0.25
+    scale = np.where(i < U64(i_small), std / UNIT, std / UNIT * 0.25)
     bits = (mean + scale * u.astype(np.float64)).astype(np.float32).view(np.uint32).astype(np.uint64)
     return ((bits + U64(0x7FFF) + ((bits >> U64(16)) & U64(1))) >> U64(16)).astype(np.uint16)
 
@@ -113,7 +111,7 @@ def tensors(config):
     return out
 
 
-def write_shard(path, letter, part):
+def write_shard(path, letter, part, n_base):
     """One safetensors file: 8 bytes of header length, JSON padded with blanks to a multiple of 8, data."""
     header, offset = '{"__metadata__":{"format":"pt"}', 0
     for name, shape, *_ in part:
@@ -125,32 +123,62 @@ def write_shard(path, letter, part):
     with open(path, "wb") as f:
         f.write(len(header).to_bytes(8, "little") + header.encode())
         for name, shape, std, mean, is_vocab in part:
-            data = values(letter, name, int(np.prod(shape)), std, mean, shape[-1], N_BASE if is_vocab else None)
-            f.write(data.astype("<u2").tobytes())
+            n = int(np.prod(shape))
+            i_small = n_base * shape[-1] if is_vocab else n
+            for begin in range(0, n, 1 << 20):
+                f.write(values(letter, name, begin, min(begin + (1 << 20), n), std, mean, i_small).tobytes())
     return offset
 
 
-def write(letter, out_dir):
+def write(letter, out_dir, tokenizer_dir=None):
+    """With tokenizer_dir (a folder with the published tokenizer.json) the model has the real vocabulary."""
     os.makedirs(out_dir, exist_ok=True)
     source = os.path.join(GOLDEN, "models", letter)
     for file in sorted(os.listdir(source)):
         shutil.copyfile(os.path.join(source, file), os.path.join(out_dir, file))
-    shutil.copyfile(os.path.join(GOLDEN, "tokenizer.json"), os.path.join(out_dir, "tokenizer.json"))
-    with open(os.path.join(source, "config.json")) as f:
+    shutil.copyfile(os.path.join(tokenizer_dir or GOLDEN, "tokenizer.json"), os.path.join(out_dir, "tokenizer.json"))
+    n_base = N_BASE
+    if tokenizer_dir:
+        n_base = use_real_vocabulary(out_dir, tokenizer_dir)
+    with open(os.path.join(out_dir, "config.json")) as f:
         all_tensors = tensors(json.load(f))
     n_shard = N_SHARD[letter]
     if n_shard == 1:
-        write_shard(os.path.join(out_dir, "model.safetensors"), letter, all_tensors)
+        write_shard(os.path.join(out_dir, "model.safetensors"), letter, all_tensors, n_base)
         return
     n, total, weight_map = len(all_tensors), 0, []
     for i in range(n_shard):
         file = f"model-{i + 1:05d}-of-{n_shard:05d}.safetensors"
         part = all_tensors[n * i // n_shard:n * (i + 1) // n_shard]
-        total += write_shard(os.path.join(out_dir, file), letter, part)
+        total += write_shard(os.path.join(out_dir, file), letter, part, n_base)
         weight_map += [f'    "{t[0]}": "{file}"' for t in part]
     with open(os.path.join(out_dir, "model.safetensors.index.json"), "w") as f:
         f.write('{\n  "metadata": {\n    "total_size": %d\n  },\n  "weight_map": {\n' % total)
         f.write(",\n".join(weight_map) + "\n  }\n}\n")
+
+
+def use_real_vocabulary(out_dir, tokenizer_dir):
+    """Rewrites the ids in the folder's JSON files to the published ones; returns the number of base tokens."""
+    n_base, n_row = 151643, 151936
+    shutil.copyfile(os.path.join(tokenizer_dir, "tokenizer_config.json"), os.path.join(out_dir, "tokenizer_config.json"))
+
+    def shift(x):
+        if isinstance(x, dict):
+            return {k: n_row if k == "vocab_size" else move(v) if k.endswith("_token_id") else shift(v)
+                    for k, v in x.items()}
+        return x
+
+    def move(ids):
+        return [move(i) for i in ids] if isinstance(ids, list) else None if ids is None else ids - N_BASE + n_base
+
+    for file in ("config.json", "generation_config.json"):
+        path = os.path.join(out_dir, file)
+        if os.path.exists(path):
+            with open(path) as f:
+                tree = json.load(f)
+            with open(path, "w") as f:
+                json.dump(shift(tree), f, indent=2)
+    return n_base
 
 
 def picture(seed, h, w):

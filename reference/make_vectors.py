@@ -38,7 +38,7 @@ TEXTS = {"text": ["Read line {} of the sign and write it down."],
          "one": [None, "What is in picture {}?"],
          "three": ["First ", None, ", then ", None, " and number {}: ", None, "What is the difference?"]}
 # Number in the prompt, by model: chosen so that greedy decoding has a clear margin at each of its 256 steps.
-NUMBERS = {"a": {"text": 0, "one": 0, "three": 0}, "b": {"text": 0, "one": 0, "three": 0},
+NUMBERS = {"a": {"text": 535, "one": 352, "three": 127}, "b": {"text": 202, "one": 0, "three": 0},
            "c": {"text": 0, "one": 0, "three": 0}, "d": {"text": 0, "one": 0, "three": 0}}
 # Whose logits over the 256 generated positions are stored whole (1,024 positions), for the bf16 mode.
 TEACHER = {"a": ["text", "one"], "b": ["text", "three"], "c": [], "d": []}
@@ -46,8 +46,8 @@ TEACHER = {"a": ["text", "one"], "b": ["text", "three"], "c": [], "d": []}
 
 class Model:
     def __init__(self, letter, folder):
+        """folder: what golden_model.write made."""
         self.letter = letter
-        golden_model.write(letter, folder)
         self.sha256 = golden_model.sha256_of_files(folder)
         self.net, info = Qwen3VLForConditionalGeneration.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True)
@@ -86,10 +86,10 @@ class Model:
             kw["mm_token_type_ids"] = (ids == self.pad).int()
         return kw
 
-    def generate(self, x, ids):
-        """256 ids by greedy decoding for each prompt, and the smallest margin and the range of the logits."""
+    def generate(self, x, ids, n=N_GENERATED):
+        """n ids by greedy decoding for each prompt, and the smallest margin and the range of the logits."""
         self.net.model.rope_deltas = None
-        out = self.net.generate(**self.keywords(x, ids, len(ids)), max_new_tokens=N_GENERATED, do_sample=False,
+        out = self.net.generate(**self.keywords(x, ids, len(ids)), max_new_tokens=n, do_sample=False,
                                 temperature=None, top_p=None, top_k=None, repetition_penalty=None,
                                 eos_token_id=None, pad_token_id=0, return_dict_in_generate=True,
                                 output_logits=True)
@@ -140,7 +140,8 @@ def store(out, meta, name, x):
 
 
 def far_positions(n):
-    """A third of the rows at the start, a third as text from 200,000 on, a third with T there and H, W small."""
+    """A third of the rows at the start, a third as text from 200,000 on, a third with T there and H, W small. No prompt
+    puts T that far from H and W, but only so does a text model show which axis turns the pairs past 3 * section."""
     i = np.arange(n)
     third = n // 3
     t = np.where(i < third, i, 200_000 + i)
@@ -224,7 +225,9 @@ def main():
                 "dtype": "float32, one thread, attention sdpa", "models": {}, "vectors": {}}
     try:
         for letter in args.models:
-            model = Model(letter, os.path.join(work, letter))
+            folder = os.path.join(work, letter)
+            golden_model.write(letter, folder)
+            model = Model(letter, folder)
             if args.search:
                 search(model, args.search)
                 continue
