@@ -13,7 +13,8 @@ struct qvl_prompt_part {
     enum qvl_added_token token; /* QVL_PROMPT_TOKEN */
     size_t text_begin, text_n;  /* QVL_PROMPT_TEXT: of qvl_prompt_parts.text; neighbouring texts are joined */
     size_t i_media;             /* QVL_PROMPT_IMAGE, _VIDEO: i-th media part of the conversation, in order of
-                                   message and part, counting those that the template leaves out, too */
+                                   message and part, counting those that the template leaves out, too (a Thinking
+                                   model's earlier reasoning) */
 };
 
 /* A zeroed struct is empty. A picture's part stands for its pads only: the template's vision_start and
@@ -25,8 +26,11 @@ struct qvl_prompt_parts {
     struct qvl_bytes text;
 };
 
-/* Refuses with QVL_ERR_ARGUMENT: text that is not UTF-8, tools or arguments that are not JSON, an unknown
- * role, media where the conversation cannot hold them. */
+/* Always ends with the generation prompt. tools_json and arguments_json are written as Python's json.dumps writes
+ * them. Refuses with QVL_ERR_ARGUMENT: no message, text that is not UTF-8, tools or arguments that are not strict
+ * JSON (an array of objects; an object), an unknown role, pictures or clips in an Instruct model's system and
+ * assistant messages (its template would drop them). QVL_ERR_LIMIT: base/limits.h, "conversation". *out is
+ * replaced on success. */
 enum qvl_status qvl_chat_render(const struct qvl_chat *chat, bool is_thinking, struct qvl_prompt_parts *out,
                                 struct qvl_error *err);
 void qvl_prompt_parts_free(struct qvl_prompt_parts *parts);

@@ -321,10 +321,14 @@ struct pair {
 #define N_SHORT 48u
 
 /* A long piece: tokens as a doubly linked list in the places of their first bytes. */
+struct node {
+    uint32_t id, previous, next; /* NONE at the ends */
+    struct pair pair;            /* with the next */
+};
+
 struct long_piece {
-    uint32_t *id, *previous, *next; /* [n_alloc]; previous, next: NONE at the ends */
-    struct pair *pair;              /* [n_alloc] place i and its next */
-    uint64_t *heap;                 /* [2 * n_alloc] rank << 32 | place, smallest on top; may hold stale pairs */
+    struct node *node; /* [n_alloc] */
+    uint64_t *heap;    /* [2 * n_alloc] rank << 32 | place, smallest on top; some are stale */
     size_t n_heap, n_alloc;
 };
 
@@ -368,10 +372,7 @@ static enum qvl_status encode_short(const struct qvl_tokenizer *t, const char *s
 
 static void long_piece_free(struct long_piece *p)
 {
-    free(p->id);
-    free(p->previous);
-    free(p->next);
-    free(p->pair);
+    free(p->node);
     free(p->heap);
     *p = (struct long_piece){0};
 }
@@ -381,56 +382,50 @@ static enum qvl_status long_piece_reserve(struct long_piece *p, size_t n, struct
     if (n <= p->n_alloc)
         return QVL_OK;
     long_piece_free(p);
-    p->id = malloc(n * sizeof *p->id); /* n <= QVL_MAX_TEXT_BYTES * 3 */
-    p->previous = malloc(n * sizeof *p->previous);
-    p->next = malloc(n * sizeof *p->next);
-    p->pair = malloc(n * sizeof *p->pair);
+    p->node = malloc(n * sizeof *p->node); /* n <= 3 * QVL_MAX_TEXT_BYTES */
     p->heap = malloc(2 * n * sizeof *p->heap);
-    if (!p->id || !p->previous || !p->next || !p->pair || !p->heap)
-        return qvl_fail_memory(err, n * (5 * sizeof *p->id + 2 * sizeof *p->heap), "a long word of the text");
+    if (!p->node || !p->heap)
+        return qvl_fail_memory(err, n * (sizeof *p->node + 2 * sizeof *p->heap), "a long word of the text");
     p->n_alloc = n;
     return QVL_OK;
 }
 
-static void heap_sift_down(uint64_t *heap, size_t n, size_t i)
-{
-    uint64_t key = heap[i];
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && heap[child + 1] < heap[child])
-            child++;
-        if (heap[child] >= key)
-            break;
-        heap[i] = heap[child];
-    }
-    heap[i] = key;
-}
-
+/* Four children for each entry: half the levels of a binary heap, and the four share a cache line. */
 static void heap_push(struct long_piece *p, uint64_t key)
 {
     size_t i = p->n_heap++;
-    for (; i > 0 && p->heap[(i - 1) / 2] > key; i = (i - 1) / 2)
-        p->heap[i] = p->heap[(i - 1) / 2];
+    for (; i > 0 && p->heap[(i - 1) / 4] > key; i = (i - 1) / 4)
+        p->heap[i] = p->heap[(i - 1) / 4];
     p->heap[i] = key;
 }
 
 static uint64_t heap_pop(struct long_piece *p)
 {
-    uint64_t top = p->heap[0];
-    p->heap[0] = p->heap[--p->n_heap];
-    if (p->n_heap > 1)
-        heap_sift_down(p->heap, p->n_heap, 0);
+    uint64_t top = p->heap[0], key = p->heap[--p->n_heap];
+    size_t i = 0;
+    for (size_t child = 1; child < p->n_heap; child = 4 * i + 1) {
+        size_t end = qvl_min_size(child + 4, p->n_heap), least = child;
+        for (size_t k = child + 1; k < end; k++)
+            least = p->heap[k] < p->heap[least] ? k : least;
+        if (p->heap[least] >= key)
+            break;
+        p->heap[i] = p->heap[least];
+        i = least;
+    }
+    p->heap[i] = key;
     return top;
 }
 
 /* The pair at place i changed: looks its merge up again and puts it on the heap. */
 static void renew_pair(const struct qvl_tokenizer *t, struct long_piece *p, uint32_t i)
 {
-    p->pair[i].rank = NONE;
-    if (p->next[i] == NONE)
+    struct node *node = &p->node[i];
+    node->pair.rank = NONE;
+    if (node->next == NONE)
         return;
-    p->pair[i] = join(t, p->id[i], p->id[p->next[i]]);
-    if (p->pair[i].rank != NONE)
-        heap_push(p, (uint64_t)p->pair[i].rank << 32 | i);
+    node->pair = join(t, node->id, p->node[node->next].id);
+    if (node->pair.rank != NONE)
+        heap_push(p, (uint64_t)node->pair.rank << 32 | i);
 }
 
 static enum qvl_status encode_long(const struct qvl_tokenizer *t, const char *s, size_t n, struct long_piece *p,
@@ -440,30 +435,30 @@ static enum qvl_status encode_long(const struct qvl_tokenizer *t, const char *s,
     if (status)
         return status;
     p->n_heap = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        p->id[i] = t->byte_id[(unsigned char)s[i]];
-        p->previous[i] = i ? i - 1 : NONE;
-        p->next[i] = i + 1 < n ? i + 1 : NONE;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        p->node[i] = (struct node){.id = t->byte_id[(unsigned char)s[i]], .previous = i ? i - 1 : NONE,
+                                   .next = i + 1 < n ? i + 1 : NONE};
     for (uint32_t i = 0; i < n; i++)
         renew_pair(t, p, i);
     /* Each merge takes one pair off and puts two on, and there are fewer than n: the heap stays below 2n. */
     while (p->n_heap > 0) {
         uint64_t top = heap_pop(p);
-        uint32_t i = (uint32_t)top, gone = p->next[i];
-        if (p->pair[i].rank != top >> 32)
+        uint32_t i = (uint32_t)top;
+        struct node *node = &p->node[i];
+        if (node->pair.rank != top >> 32)
             continue; /* stale: one of the two is part of something else by now */
-        p->id[i] = p->pair[i].id;
-        p->next[i] = p->next[gone];
-        p->pair[gone].rank = NONE;
-        if (p->next[i] != NONE)
-            p->previous[p->next[i]] = i;
+        struct node *gone = &p->node[node->next];
+        node->id = node->pair.id;
+        node->next = gone->next;
+        gone->pair.rank = NONE;
+        if (node->next != NONE)
+            p->node[node->next].previous = i;
         renew_pair(t, p, i);
-        if (p->previous[i] != NONE)
-            renew_pair(t, p, p->previous[i]);
+        if (node->previous != NONE)
+            renew_pair(t, p, node->previous);
     }
-    for (uint32_t i = 0; i != NONE && !status; i = p->next[i])
-        status = qvl_ids_add(out, p->id[i], 1, err);
+    for (uint32_t i = 0; i != NONE && !status; i = p->node[i].next)
+        status = qvl_ids_add(out, p->node[i].id, 1, err);
     return status;
 }
 
