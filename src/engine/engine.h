@@ -77,6 +77,7 @@ struct qvl_request {
     struct qvl_kv kv;
     size_t n_prefilled;             /* prompt tokens in the KV cache */
     struct qvl_vision *vision;      /* the picture on its way, or NULL */
+    struct qvl_arena patches;       /* its patches, until they are embedded */
     struct qvl_answer answer;
 
     /* shared */

@@ -123,6 +123,7 @@ static void free_work(struct qvl_request *r)
 {
     qvl_vision_close(r->vision);
     r->vision = NULL;
+    qvl_arena_free(&r->patches);
     qvl_kv_free(&r->kv);
     for (size_t i = 0; i < r->n_item; i++) {
         qvl_arena_free(&r->item[i].pixels);
@@ -195,37 +196,32 @@ static struct qvl_media_item *find_unseen(struct qvl_request *r, size_t end)
     return NULL;
 }
 
-/* Cuts the picture into patches, opens the tower and runs its first stage, after which neither pixels nor
- * patches are needed. */
-static enum qvl_status begin_vision(struct qvl_request *r, struct qvl_media_item *item, uint32_t *done,
-                                    uint32_t *total, struct qvl_error *err)
+/* Cuts the picture into patches, after which its pixels are not needed, and opens the tower. */
+static enum qvl_status begin_vision(struct qvl_request *r, struct qvl_media_item *item, struct qvl_error *err)
 {
     struct qvl_engine *e = r->engine;
-    struct qvl_arena patches = {0};
-    enum qvl_status status = QVL_OK;
     size_t n_patch = qvl_grid_n_patch(item->grid), len = qvl_patch_len(&e->config.vision);
-    float *row = qvl_arena_alloc(&patches, n_patch, len * sizeof *row, "the patches of a picture", err);
+    float *row = qvl_arena_alloc(&r->patches, n_patch, len * sizeof *row, "the patches of a picture", err);
     if (!row)
         return QVL_ERR_MEMORY;
     qvl_patchify(&e->config.vision, &e->config.image, item->rgb8, item->rgb8, item->grid.h, item->grid.w, row);
     qvl_arena_free(&item->pixels);
     item->rgb8 = NULL;
-    status = qvl_vision_open(&e->model, &item->grid, 1, row, has_trace(r) ? &r->options.trace : NULL, &r->vision,
-                             err);
-    if (!status)
-        status = qvl_vision_step(r->vision, &r->is_cancelled, done, total, err);
-    qvl_arena_free(&patches);
-    return status;
+    return qvl_vision_open(&e->model, &item->grid, 1, row, has_trace(r) ? &r->options.trace : NULL, &r->vision,
+                           err);
 }
 
 static enum qvl_status run_vision_stage(struct qvl_request *r, struct qvl_media_item *item, struct qvl_error *err)
 {
     double start_ms = qvl_now_ms();
     uint32_t done = 0, total = 0;
-    enum qvl_status status = r->vision ? qvl_vision_step(r->vision, &r->is_cancelled, &done, &total, err)
-                                       : begin_vision(r, item, &done, &total, err);
+    enum qvl_status status = r->vision ? QVL_OK : begin_vision(r, item, err);
+    if (!status)
+        status = qvl_vision_step(r->vision, &r->is_cancelled, &done, &total, err);
     if (status)
         return status;
+    if (!qvl_vision_needs_patches(r->vision))
+        qvl_arena_free(&r->patches);
     if (done == total) {
         qvl_vision_take(r->vision, &item->features);
         qvl_vision_close(r->vision);

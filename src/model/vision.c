@@ -561,6 +561,11 @@ fail:
     return status;
 }
 
+bool qvl_vision_needs_patches(const struct qvl_vision *v)
+{
+    return v->stage == EMBED;
+}
+
 void qvl_vision_take(struct qvl_vision *v, struct qvl_features *out)
 {
     *out = v->features;

@@ -19,7 +19,7 @@ void qvl_features_free(struct qvl_features *features);
 struct qvl_vision; /* segments on their way; all their memory is given back by qvl_vision_close */
 
 /* Segments: grid[i].t of them, each grid[i].h * grid[i].w patches, for each i < n_grid, one after the other
- * in patch_row [sum][patch_len] f32. The rows are no longer needed after the first step. One picture at a time
+ * in patch_row [sum][patch_len] f32, which must stay while qvl_vision_needs_patches. One picture at a time
  * keeps memory low; many small temporal patches together keep the products large. The same bits either way. */
 enum qvl_status qvl_vision_open(struct qvl_model *model, const struct qvl_grid *grid, size_t n_grid,
                                 const float *patch_row, const struct qvl_trace *trace,
@@ -28,6 +28,8 @@ enum qvl_status qvl_vision_open(struct qvl_model *model, const struct qvl_grid *
  * true the step ends early with QVL_ERR_CANCELLED and the tower can only be closed. */
 enum qvl_status qvl_vision_step(struct qvl_vision *vision, const atomic_bool *stop, uint32_t *done,
                                 uint32_t *total, struct qvl_error *err);
+/* Until the patch embedding is done. */
+bool qvl_vision_needs_patches(const struct qvl_vision *vision);
 /* After the last step: moves the result out. */
 void qvl_vision_take(struct qvl_vision *vision, struct qvl_features *out);
 void qvl_vision_close(struct qvl_vision *vision);
