@@ -2,16 +2,18 @@
  * the order of k, rounded once. */
 #include "kernel/levels.h"
 
-static double f16_widen(qvl_f16 h)
+static float f16_widen(qvl_f16 h)
 {
-    int exponent = h >> 10 & 31;
-    double mantissa = h & 1023;
-    double sign = h & 0x8000 ? -1 : 1;
-    if (exponent == 31)
-        return mantissa ? __builtin_nan("") : sign * __builtin_inf();
-    if (exponent == 0)
-        return sign * __builtin_ldexp(mantissa, -24);
-    return sign * __builtin_ldexp(1024 + mantissa, exponent - 25);
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
+    if (exponent == 0) { /* zero and denormals: exact in f32 */
+        float magnitude = (float)mantissa * 0x1p-24f;
+        return sign ? -magnitude : magnitude;
+    }
+    uint32_t bits = exponent == 31 ? sign | 0x7f800000 | mantissa << 13 | (mantissa ? 0x400000 : 0)
+                                   : sign | (exponent + 127 - 15) << 23 | mantissa << 13;
+    float x;
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 #define AS_IS(v) (v)
@@ -39,7 +41,7 @@ GEMM(gemm_f32_f32, float, AS_IS, float, AS_IS)
 static void f16_to_f32(float *y, const qvl_f16 *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = (float)f16_widen(x[i]);
+        y[i] = f16_widen(x[i]);
 }
 
 void qvl_overlay_gemm_scalar(struct qvl_kernels *table)

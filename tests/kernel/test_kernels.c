@@ -1,0 +1,878 @@
+/* Every row of kernel.def at every level that this machine has. The list of tests is generated from kernel.def: a
+ * row without its test_<name> does not link.
+ *
+ * Expected values come from plain double arithmetic written here, apart from the kernels; the scalar level is
+ * checked like the others. Tolerances are those of kernel.def, as bounds on the rounding errors of the arithmetic
+ * that the level is allowed to use. */
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+#define ULP_UNIT 0x1p-23 /* eps of kernel.def: distance of f32 neighbours at 1.0 */
+
+/* Tolerances of kernel.def as numbers: units in the last place; 0 exact; DOT has bounds of its own. */
+#define EXACT 0
+#define ULP(n) (n)
+#define DOT (-1)
+#define QVL_KERNEL(name, tolerance, result, ...) N_ULP_##name = tolerance,
+enum { QVL_KERNEL_TOLERANCES_BEGIN,
+#include "kernel/kernel.def"
+};
+#undef QVL_KERNEL
+
+#define QVL_KERNEL(name, tolerance, result, ...) static void test_##name(void **level);
+#include "kernel/kernel.def"
+#undef QVL_KERNEL
+
+/* Lengths with every tail of every vector length, then some with many whole vectors. */
+static const size_t LONG[] = {95, 127, 128, 129, 255, 257, 1000, 2047, 4099};
+#define N_SHORT 70
+#define N_LENGTH (N_SHORT + sizeof LONG / sizeof *LONG)
+
+static size_t length(size_t i)
+{
+    return i < N_SHORT ? i + 1 : LONG[i - N_SHORT];
+}
+
+/* f32 buffers of n that end at a forbidden page. */
+#define MAX_BUFFERS 6
+struct buffers {
+    struct span span[MAX_BUFFERS];
+    float *f[MAX_BUFFERS];
+    size_t n;
+};
+
+static struct buffers buffers_alloc(size_t n_buffer, size_t n)
+{
+    struct buffers b = {.n = n_buffer};
+    for (size_t i = 0; i < n_buffer; i++) {
+        b.span[i] = span_alloc(n * sizeof(float));
+        b.f[i] = b.span[i].data;
+    }
+    return b;
+}
+
+static void buffers_free(struct buffers *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        span_free(&b->span[i]);
+}
+
+/* ---- matrix products ------------------------------------------------------------------------------ */
+
+struct product {
+    const struct qvl_kernels *kernels;
+    const char *name;
+    enum qvl_dtype w_type, x_type;
+    size_t n_row, n_tok, k;
+    size_t w_stride, x_stride, c_stride;
+    struct span w, x, c;
+};
+
+static void fill_element(void *dst, enum qvl_dtype t, enum numbers numbers)
+{
+    if (t == QVL_F32)
+        fill_f32(dst, 1, numbers);
+    else if (t == QVL_BF16)
+        fill_bf16(dst, 1, numbers);
+    else
+        fill_f16(dst, 1);
+}
+
+static double value_at(const void *p, size_t i, enum qvl_dtype t)
+{
+    return t == QVL_F32    ? ((const float *)p)[i]
+           : t == QVL_BF16 ? value_of_bf16(((const qvl_bf16 *)p)[i])
+                           : value_of_f16(((const qvl_f16 *)p)[i]);
+}
+
+/* What lies between the rows stays NaN, so that reading it shows. */
+static struct product product_alloc(const struct qvl_kernels *kernels, const char *name, enum qvl_dtype w_type,
+                                    enum qvl_dtype x_type, size_t n_row, size_t n_tok, size_t k, enum numbers numbers)
+{
+    struct product p = {.kernels = kernels, .name = name, .w_type = w_type, .x_type = x_type, .n_row = n_row,
+                        .n_tok = n_tok, .k = k};
+    p.w_stride = (k + random_u32() % 3) * qvl_dtype_bytes(w_type);
+    p.x_stride = qvl_row_stride_bytes(k, x_type);
+    p.c_stride = n_row + random_u32() % 4;
+    p.w = span_alloc((n_row - 1) * p.w_stride + k * qvl_dtype_bytes(w_type));
+    p.x = span_alloc(n_tok * p.x_stride);
+    p.c = span_alloc(((n_tok - 1) * p.c_stride + n_row) * sizeof(float));
+    for (size_t r = 0; r < n_row; r++)
+        for (size_t j = 0; j < k; j++)
+            fill_element((char *)p.w.data + r * p.w_stride + j * qvl_dtype_bytes(w_type), w_type, numbers);
+    for (size_t t = 0; t < n_tok; t++)
+        for (size_t j = 0; j < k; j++)
+            fill_element((char *)p.x.data + t * p.x_stride + j * qvl_dtype_bytes(x_type), x_type, numbers);
+    return p;
+}
+
+static void product_free(struct product *p)
+{
+    span_free(&p->w);
+    span_free(&p->x);
+    span_free(&p->c);
+}
+
+/* n_row x n_tok elements from row r and token t on, into c. */
+static void product_run(const struct product *p, float *c, size_t c_stride, size_t r, size_t t, size_t n_row,
+                        size_t n_tok)
+{
+    const void *w = (const char *)p->w.data + r * p->w_stride, *x = (const char *)p->x.data + t * p->x_stride;
+    if (p->x_type == QVL_BF16)
+        p->kernels->gemm_bf16_bf16(c, c_stride, w, p->w_stride, x, p->x_stride, n_row, n_tok, p->k);
+    else if (p->w_type == QVL_BF16)
+        p->kernels->gemm_bf16_f32(c, c_stride, w, p->w_stride, x, p->x_stride, n_row, n_tok, p->k);
+    else if (p->w_type == QVL_F16)
+        p->kernels->gemm_f16_f32(c, c_stride, w, p->w_stride, x, p->x_stride, n_row, n_tok, p->k);
+    else
+        p->kernels->gemm_f32_f32(c, c_stride, w, p->w_stride, x, p->x_stride, n_row, n_tok, p->k);
+}
+
+/* |error| <= eps (k + 1) sum |w||x|, what underflows apart: a product or sum below the smallest number loses at most
+ * that number, and vdpbf16ps takes denormal factors, sums and results as zero. */
+static void check_product_element(const struct product *p, size_t r, size_t t)
+{
+    const char *w = (const char *)p->w.data + r * p->w_stride, *x = (const char *)p->x.data + t * p->x_stride;
+    bool is_flushing = p->kernels->isa == QVL_ISA_AVX512_BF16 && p->x_type == QVL_BF16;
+    double sum = 0, size = 0, lost = (double)(p->k + 1) * (is_flushing ? FLT_MIN : FLT_MIN * ULP_UNIT);
+    for (size_t j = 0; j < p->k; j++) {
+        double a = value_at(w, j, p->w_type), b = value_at(x, j, p->x_type);
+        sum += a * b;
+        size += fabs(a * b);
+        if (is_flushing && (fabs(a) < FLT_MIN || fabs(b) < FLT_MIN))
+            lost += fabs(a * b);
+    }
+    double bound = ULP_UNIT * (double)(p->k + 1) * size + lost;
+    check_within(p->name, t * p->n_row + r, p->k, ((float *)p->c.data)[t * p->c_stride + r], sum, bound);
+}
+
+static void check_product(const struct product *p)
+{
+    for (size_t t = 0; t < p->n_tok; t++) {
+        for (size_t r = 0; r < p->n_row; r++)
+            check_product_element(p, r, t);
+        for (size_t r = p->n_row; r < p->c_stride && t + 1 < p->n_tok; r++)
+            assert_true(isnan(((float *)p->c.data)[t * p->c_stride + r])); /* between the rows: untouched */
+    }
+}
+
+/* Pieces of every size at several places, against the whole computed at once. */
+static void check_product_places(const struct product *p)
+{
+    const float *whole = p->c.data;
+    for (size_t i = 0; i < 60; i++) {
+        size_t r = random_u32() % p->n_row, t = random_u32() % p->n_tok;
+        size_t n_row = i % 3 == 0 ? 1 : 1 + random_u32() % (p->n_row - r);
+        size_t n_tok = i % 4 == 0 ? 1 : 1 + random_u32() % (p->n_tok - t);
+        struct span piece = span_alloc(n_row * n_tok * sizeof(float));
+        product_run(p, piece.data, n_row, r, t, n_row, n_tok);
+        for (size_t u = 0; u < n_tok; u++)
+            for (size_t s = 0; s < n_row; s++)
+                check_bits(p->name, (t + u) * p->n_row + r + s, p->k, ((float *)piece.data)[u * n_row + s],
+                           whole[(t + u) * p->c_stride + r + s]);
+        span_free(&piece);
+    }
+}
+
+static void check_gemm(const struct qvl_kernels *kernels, const char *name, enum qvl_dtype w_type,
+                       enum qvl_dtype x_type)
+{
+    static const size_t n_rows[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 19}, n_toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 17, 41, 44};
+    random_seed(1);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        size_t n_row = n_rows[i % 10], n_tok = length(i) > 1000 ? n_toks[i % 5] : n_toks[i % 11];
+        /* halves span 2^-24 .. 2^16 whatever is asked for */
+        struct product p = product_alloc(kernels, name, w_type, x_type, n_row, n_tok, length(i),
+                                         (enum numbers)(i % NUMBERS_COUNT));
+        product_run(&p, p.c.data, p.c_stride, 0, 0, n_row, n_tok);
+        check_product(&p);
+        product_free(&p);
+    }
+    static const size_t ks[] = {1, 15, 33, 64, 512, 1025, 2100};
+    for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
+        struct product p = product_alloc(kernels, name, w_type, x_type, 21, 47, ks[i], NUMBERS_USUAL);
+        product_run(&p, p.c.data, p.c_stride, 0, 0, p.n_row, p.n_tok);
+        check_product(&p);
+        check_product_places(&p);
+        product_free(&p);
+    }
+}
+
+static void test_gemm_bf16_bf16(void **level)
+{
+    check_gemm(*level, "gemm_bf16_bf16", QVL_BF16, QVL_BF16);
+}
+
+static void test_gemm_bf16_f32(void **level)
+{
+    check_gemm(*level, "gemm_bf16_f32", QVL_BF16, QVL_F32);
+}
+
+static void test_gemm_f16_f32(void **level)
+{
+    check_gemm(*level, "gemm_f16_f32", QVL_F16, QVL_F32);
+}
+
+static void test_gemm_f32_f32(void **level)
+{
+    check_gemm(*level, "gemm_f32_f32", QVL_F32, QVL_F32);
+}
+
+/* ---- attention ------------------------------------------------------------------------------------ */
+
+#define MAX_TEST_BLOCKS 4
+
+/* One KV head: what was stored, as plain rows, and the blocks. */
+struct head {
+    const struct qvl_kernels *kernels;
+    enum qvl_dtype type;
+    size_t head_dim, n_pos;
+    float *k, *v; /* [n_pos, head_dim] as the blocks hold them */
+    struct span k_span[MAX_TEST_BLOCKS], v_span[MAX_TEST_BLOCKS];
+    const void *k_block[MAX_TEST_BLOCKS], *v_block[MAX_TEST_BLOCKS];
+    void *scratch;
+};
+
+static void head_store(struct head *head, size_t i_pos, const float *k, const float *v)
+{
+    size_t i_block = i_pos / QVL_KV_BLOCK, at = i_pos % QVL_KV_BLOCK;
+    if (head->type == QVL_BF16) {
+        head->kernels->store_k_bf16(head->k_span[i_block].data, at, k, head->head_dim);
+        head->kernels->store_v_bf16(head->v_span[i_block].data, at, v, head->head_dim);
+    } else {
+        head->kernels->store_k_f32(head->k_span[i_block].data, at, k, head->head_dim);
+        head->kernels->store_v_f32(head->v_span[i_block].data, at, v, head->head_dim);
+    }
+}
+
+static struct head head_alloc(const struct qvl_kernels *kernels, enum qvl_dtype type, size_t head_dim, size_t n_pos)
+{
+    struct head head = {.kernels = kernels, .type = type, .head_dim = head_dim, .n_pos = n_pos};
+    head.k = calloc(n_pos * head_dim, sizeof *head.k);
+    head.v = calloc(n_pos * head_dim, sizeof *head.v);
+    assert_int_equal(posix_memalign(&head.scratch, 64, qvl_attention_scratch_bytes(head_dim)), 0);
+    memset(head.scratch, 0xff, qvl_attention_scratch_bytes(head_dim)); /* NaN: nothing may be read before written */
+    for (size_t i = 0; i * QVL_KV_BLOCK < n_pos; i++) {
+        head.k_span[i] = span_alloc(qvl_k_block_bytes(head_dim, type));
+        head.v_span[i] = span_alloc(qvl_v_block_bytes(head_dim, type));
+        head.k_block[i] = memset(head.k_span[i].data, 0, head.k_span[i].n_bytes);
+        head.v_block[i] = memset(head.v_span[i].data, 0, head.v_span[i].n_bytes);
+    }
+    for (size_t i = 0; i < n_pos * head_dim; i++) {
+        head.k[i] = (float)(2 * random_unit());
+        head.v[i] = (float)random_unit();
+        if (type == QVL_BF16) {
+            head.k[i] = (float)value_of_bf16(nearest_bf16(head.k[i]));
+            head.v[i] = (float)value_of_bf16(nearest_bf16(head.v[i]));
+        }
+    }
+    for (size_t i = 0; i < n_pos; i++)
+        head_store(&head, i, head.k + i * head_dim, head.v + i * head_dim);
+    return head;
+}
+
+static void head_free(struct head *head)
+{
+    for (size_t i = 0; i * QVL_KV_BLOCK < head->n_pos; i++) {
+        span_free(&head->k_span[i]);
+        span_free(&head->v_span[i]);
+    }
+    free(head->k);
+    free(head->v);
+    free(head->scratch);
+}
+
+static void head_attend(const struct head *head, const float *q, float *out, size_t n_row, const uint32_t *n_key)
+{
+    struct qvl_attention_job job = {
+        .q = q, .q_stride = head->head_dim, .out = out, .out_stride = head->head_dim, .n_row = n_row, .n_key = n_key,
+        .k_block = head->k_block, .v_block = head->v_block, .head_dim = head->head_dim,
+        .scale = (float)(1 / sqrt((double)head->head_dim)), .scratch = head->scratch,
+    };
+    if (head->type == QVL_BF16)
+        head->kernels->attention_bf16(&job);
+    else
+        head->kernels->attention_f32(&job);
+}
+
+/* Softmax in double, and the bound on the error: a score that is off by d changes a weight by exp(d) and the total
+ * by as much at most; a probability rounded by u changes the weighted sum and the total by u each. */
+static void check_attention_row(const struct head *head, const float *q, const float *out, size_t n_key)
+{
+    size_t d = head->head_dim;
+    bool is_bf16 = head->type == QVL_BF16 && head->kernels->isa == QVL_ISA_AVX512_BF16;
+    double scale = (double)(float)(1 / sqrt((double)d)), *score = calloc(n_key, sizeof *score);
+    double largest = -INFINITY, total = 0, score_size = 0;
+    for (size_t i = 0; i < n_key; i++) {
+        double size = 0;
+        for (size_t j = 0; j < d; j++) {
+            score[i] += scale * q[j] * head->k[i * d + j];
+            size += scale * fabs(q[j] * (double)head->k[i * d + j]);
+        }
+        largest = fmax(largest, score[i]);
+        score_size = fmax(score_size, size);
+    }
+    for (size_t i = 0; i < n_key; i++)
+        total += exp(score[i] - largest);
+    double of_query = is_bf16 ? 0x1p-8 : 0, of_probability = is_bf16 ? 0x1p-8 : 0;
+    double score_error = score_size * (of_query + (1 + of_query) * ULP_UNIT * (double)(d + 8));
+    double weight_error = expm1(2 * score_error) + 2 * of_probability + 2 * ULP_UNIT * (double)(n_key + 8);
+    for (size_t j = 0; j < d; j++) {
+        double sum = 0, size = 0;
+        for (size_t i = 0; i < n_key; i++) {
+            double p = exp(score[i] - largest) / total;
+            sum += p * head->v[i * d + j];
+            size += p * fabs(head->v[i * d + j]);
+        }
+        check_within("attention", j, n_key, out[j], sum, 1.01 * weight_error * size + FLT_MIN);
+    }
+    free(score);
+}
+
+/* What lies beyond the keys that a row sees must not reach it: large numbers there, same bits. */
+static void check_attention_garbage(struct head *head, const float *q)
+{
+    size_t d = head->head_dim, n_key = head->n_pos - head->n_pos / 3;
+    uint32_t n_keys[1] = {(uint32_t)n_key};
+    struct buffers b = buffers_alloc(3, d);
+    for (size_t j = 0; j < d; j++)
+        b.f[0][j] = b.f[1][j] = j % 2 ? 1e30f : -1e30f;
+    head_attend(head, q, b.f[2], 1, n_keys);
+    for (size_t i = n_key; i < head->n_pos; i++)
+        head_store(head, i, b.f[0], b.f[1]);
+    head_attend(head, q, b.f[0], 1, n_keys);
+    for (size_t j = 0; j < d; j++)
+        check_bits("attention beside garbage", j, d, b.f[0][j], b.f[2][j]);
+    buffers_free(&b);
+}
+
+static void check_attention_case(const struct qvl_kernels *kernels, enum qvl_dtype type, size_t d, size_t n_row,
+                                 size_t n_pos, double q_size)
+{
+    struct head head = head_alloc(kernels, type, d, n_pos);
+    struct buffers b = buffers_alloc(3, n_row * d);
+    float *q = b.f[0], *out = b.f[1], *alone = b.f[2];
+    uint32_t *n_key = calloc(n_row, sizeof *n_key);
+    for (size_t i = 0; i < n_row * d; i++)
+        q[i] = (float)(q_size * random_unit());
+    for (size_t i = 0; i < n_row; i++)
+        n_key[i] = (uint32_t)(i == 0 ? n_pos : 1 + random_u32() % n_pos);
+
+    head_attend(&head, q, out, n_row, n_key);
+    for (size_t i = 0; i < n_row; i++)
+        check_attention_row(&head, q + i * d, out + i * d, n_key[i]);
+    for (size_t i = 0; i < n_row; i++) {
+        /* alone, and with what follows */
+        size_t n = i % 2 ? n_row - i : 1;
+        head_attend(&head, q + i * d, alone + i * d, n, n_key + i);
+        for (size_t j = 0; j < n * d; j++)
+            check_bits("attention in other company", j, n_key[i], alone[i * d + j], out[i * d + j]);
+    }
+    check_attention_garbage(&head, q);
+    free(n_key);
+    buffers_free(&b);
+    head_free(&head);
+}
+
+static void check_attention(const struct qvl_kernels *kernels, enum qvl_dtype type)
+{
+    static const size_t dims[] = {2, 6, 16, 18, 64, 72, 80, 128, 256};
+    static const size_t n_rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 17, 25, 29};
+    static const size_t n_poses[] = {1, 2, 15, 17, 127, 128, 129, 256, 300, 500};
+    random_seed(2);
+    for (size_t i = 0; i < 60; i++)
+        check_attention_case(kernels, type, dims[i % 9], n_rows[i % 15], n_poses[i * 7 % 10], 2);
+    /* one key that takes all, in turn with nearly equal ones; then all scores equal */
+    check_attention_case(kernels, type, 64, 13, 300, 50);
+    check_attention_case(kernels, type, 64, 5, 300, 0);
+}
+
+static void test_attention_bf16(void **level)
+{
+    check_attention(*level, QVL_BF16);
+}
+
+static void test_attention_f32(void **level)
+{
+    check_attention(*level, QVL_F32);
+}
+
+/* Index of an element in a block, from the layouts in kernel.h. */
+static size_t place_of(bool is_k, enum qvl_dtype type, size_t d, size_t i_pos, size_t dim)
+{
+    size_t d_pad = qvl_head_dim_padded(d);
+    if (is_k)
+        return type == QVL_F32 ? (i_pos / 16 * d + dim) * 16 + i_pos % 16
+                               : ((i_pos / 16 * (d / 2) + dim / 2) * 16 + i_pos % 16) * 2 + dim % 2;
+    return type == QVL_F32 ? i_pos * d_pad + dim : (i_pos / 2 * d_pad + dim) * 2 + i_pos % 2;
+}
+
+/* A block as kernel.h describes it, with one position changed. */
+static void check_store(const struct qvl_kernels *kernels, bool is_k, enum qvl_dtype type)
+{
+    static const size_t dims[] = {2, 6, 16, 22, 64, 72, 128, 256};
+    random_seed(3);
+    for (size_t i = 0; i < 40; i++) {
+        size_t d = dims[i % 8], d_pad = qvl_head_dim_padded(d), i_pos = random_u32() % QVL_KV_BLOCK;
+        size_t size = qvl_dtype_bytes(type);
+        size_t n_bytes = is_k ? qvl_k_block_bytes(d, type) : qvl_v_block_bytes(d, type);
+        struct span block = span_alloc(n_bytes), row = span_alloc(d * sizeof(float));
+        char *expected = calloc(1, n_bytes);
+        for (size_t j = 0; j < n_bytes; j++)
+            expected[j] = (char)random_u32();
+        for (size_t pos = 0; pos < QVL_KV_BLOCK && !is_k; pos++) /* padding of values is zero */
+            for (size_t dim = d; dim < d_pad; dim++)
+                memset(expected + place_of(false, type, d, pos, dim) * size, 0, size);
+        memcpy(block.data, expected, n_bytes);
+        float *x = row.data;
+        fill_f32(x, d, NUMBERS_MIXED);
+        for (size_t dim = 0; dim < d; dim++) {
+            qvl_bf16 h = nearest_bf16(x[dim]);
+            size_t at = place_of(is_k, type, d, i_pos, dim);
+            memcpy(expected + at * size, type == QVL_F32 ? (void *)&x[dim] : (void *)&h, size);
+        }
+        if (type == QVL_BF16)
+            (is_k ? kernels->store_k_bf16 : kernels->store_v_bf16)(block.data, i_pos, x, d);
+        else
+            (is_k ? kernels->store_k_f32 : kernels->store_v_f32)(block.data, i_pos, x, d);
+        assert_memory_equal(block.data, expected, n_bytes);
+        free(expected);
+        span_free(&block);
+        span_free(&row);
+    }
+}
+
+static void test_store_k_bf16(void **level)
+{
+    check_store(*level, true, QVL_BF16);
+}
+
+static void test_store_v_bf16(void **level)
+{
+    check_store(*level, false, QVL_BF16);
+}
+
+static void test_store_k_f32(void **level)
+{
+    check_store(*level, true, QVL_F32);
+}
+
+static void test_store_v_f32(void **level)
+{
+    check_store(*level, false, QVL_F32);
+}
+
+/* ---- rows ----------------------------------------------------------------------------------------- */
+
+/* The sum of n squares has relative error (n + 1) eps at most, the root half of it; then three roundings. */
+static void test_rms_norm(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    static const enum numbers numbers[] = {NUMBERS_USUAL, NUMBERS_MIXED, NUMBERS_TINY};
+    random_seed(4);
+    for (size_t i = 0; i < 3 * N_LENGTH; i++) {
+        size_t n = length(i / 3);
+        struct buffers b = buffers_alloc(3, n);
+        fill_f32(b.f[1], n, numbers[i % 3]);
+        fill_f32(b.f[2], n, NUMBERS_USUAL);
+        double sum = 0;
+        for (size_t j = 0; j < n; j++)
+            sum += (double)b.f[1][j] * b.f[1][j];
+        double scale = 1 / sqrt(sum / (double)n + (double)1e-6f);
+        kernels->rms_norm(b.f[0], b.f[1], b.f[2], n, 1e-6f);
+        for (size_t j = 0; j < n; j++) {
+            double y = b.f[1][j] * scale * b.f[2][j];
+            check_within("rms_norm", j, n, b.f[0][j], y, ULP_UNIT * (double)(n + 4) * fabs(y) + FLT_MIN * ULP_UNIT);
+        }
+        kernels->rms_norm(b.f[1], b.f[1], b.f[2], n, 1e-6f);
+        assert_memory_equal(b.f[0], b.f[1], n * sizeof(float));
+        buffers_free(&b);
+    }
+}
+
+/* As above; the mean is off by (n + 1) eps times the mean size of x, which also moves the variance. */
+static void test_layer_norm(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(5);
+    for (size_t i = 0; i < 2 * N_LENGTH; i++) {
+        size_t n = length(i / 2);
+        double offset = i % 2 ? 3 : 0, sum = 0, sum_sizes = 0, sum_squares = 0;
+        struct buffers b = buffers_alloc(4, n);
+        float *x = b.f[1];
+        for (size_t j = 0; j < n; j++)
+            x[j] = (float)(random_unit() + offset);
+        fill_f32(b.f[2], n, NUMBERS_USUAL);
+        fill_f32(b.f[3], n, NUMBERS_USUAL);
+        for (size_t j = 0; j < n; j++) {
+            sum += x[j];
+            sum_sizes += fabs((double)x[j]);
+        }
+        double mean = sum / (double)n, mean_error = ULP_UNIT * (double)(n + 1) * sum_sizes / (double)n;
+        for (size_t j = 0; j < n; j++)
+            sum_squares += (x[j] - mean) * (x[j] - mean);
+        double variance = sum_squares / (double)n + (double)1e-5f, scale = 1 / sqrt(variance);
+        double variance_error = (2 * mean_error * sqrt(variance) + mean_error * mean_error) / variance;
+        kernels->layer_norm(b.f[0], x, b.f[2], b.f[3], n, 1e-5f);
+        for (size_t j = 0; j < n; j++) {
+            double y = (x[j] - mean) * scale * b.f[2][j];
+            double bound = ULP_UNIT * (double)(n + 6) * fabs(y) + fabs(y) * variance_error +
+                           mean_error * scale * fabs((double)b.f[2][j]) + ULP_UNIT * (fabs(y) + fabs((double)b.f[3][j]));
+            check_within("layer_norm", j, n, b.f[0][j], y + b.f[3][j], bound);
+        }
+        kernels->layer_norm(x, x, b.f[2], b.f[3], n, 1e-5f);
+        assert_memory_equal(b.f[0], x, n * sizeof(float));
+        buffers_free(&b);
+    }
+}
+
+/* Each operation rounded by itself: `volatile` keeps the compiler from joining them. */
+static float times(float a, float b)
+{
+    volatile float product = a * b;
+    return product;
+}
+
+static void test_rotate(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(6);
+    for (size_t i = 0; i < N_LENGTH * NUMBERS_COUNT; i++) {
+        size_t n = length(i / NUMBERS_COUNT);
+        struct buffers b = buffers_alloc(2, 2 * n), turn = buffers_alloc(2, n);
+        float *x = b.f[0], *c = turn.f[0], *s = turn.f[1];
+        fill_f32(x, 2 * n, (enum numbers)(i % NUMBERS_COUNT));
+        fill_f32(c, n, NUMBERS_USUAL);
+        fill_f32(s, n, NUMBERS_USUAL);
+        memcpy(b.f[1], x, 2 * n * sizeof *x);
+        kernels->rotate(x, c, s, n);
+        for (size_t j = 0; j < n; j++) {
+            float p = b.f[1][j], q = b.f[1][j + n];
+            check_bits("rotate", j, n, x[j], times(p, c[j]) - times(q, s[j]));
+            check_bits("rotate", j + n, n, x[j + n], times(q, c[j]) + times(p, s[j]));
+        }
+        buffers_free(&b);
+        buffers_free(&turn);
+    }
+}
+
+/* All upper halves, with lower halves around the tie; then every length. */
+static void test_f32_to_bf16(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    static const uint32_t lows[] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff};
+    enum { N = 65536 };
+    struct span x = span_alloc(N * sizeof(float)), y = span_alloc(N * sizeof(qvl_bf16));
+    for (size_t u = 0; u < 6; u++) {
+        for (uint32_t i = 0; i < N; i++) {
+            uint32_t bits = i << 16 | lows[u];
+            memcpy((char *)x.data + i * sizeof bits, &bits, sizeof bits);
+        }
+        kernels->f32_to_bf16(y.data, x.data, N);
+        for (size_t i = 0; i < N; i++) {
+            float v = ((float *)x.data)[i];
+            qvl_bf16 h = ((qvl_bf16 *)y.data)[i];
+            if (isnan(v))
+                assert_true(isnan(value_of_bf16(h)) && (h & 0x40) && (h & 0x8000) == (qvl_bf16)(i & 0x8000));
+            else
+                assert_int_equal(h, nearest_bf16(v));
+        }
+    }
+    span_free(&x);
+    span_free(&y);
+    random_seed(7);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        size_t n = length(i);
+        x = span_alloc(n * sizeof(float));
+        y = span_alloc(n * sizeof(qvl_bf16));
+        fill_f32(x.data, n, NUMBERS_MIXED);
+        kernels->f32_to_bf16(y.data, x.data, n);
+        for (size_t j = 0; j < n; j++)
+            assert_int_equal(((qvl_bf16 *)y.data)[j], nearest_bf16(((float *)x.data)[j]));
+        span_free(&x);
+        span_free(&y);
+    }
+}
+
+/* All 65536 patterns, cut into pieces of every length. */
+static void check_widen(void (*widen)(float *y, const uint16_t *x, size_t n), double (*value)(uint16_t h))
+{
+    uint32_t next = 0;
+    for (size_t i = 0; next < 65536; i = (i + 1) % N_LENGTH) {
+        size_t n = length(i);
+        struct span x = span_alloc(n * sizeof(uint16_t)), y = span_alloc(n * sizeof(float));
+        for (size_t j = 0; j < n; j++)
+            ((uint16_t *)x.data)[j] = (uint16_t)(next + j);
+        widen(y.data, x.data, n);
+        for (size_t j = 0; j < n; j++) {
+            float found = ((float *)y.data)[j];
+            double expected = value((uint16_t)(next + j));
+            if (isnan(expected))
+                assert_true(isnan(found));
+            else
+                check_bits("widen", j, n, found, (float)expected);
+        }
+        next += (uint32_t)n;
+        span_free(&x);
+        span_free(&y);
+    }
+}
+
+static void test_bf16_to_f32(void **level)
+{
+    check_widen(((const struct qvl_kernels *)*level)->bf16_to_f32, value_of_bf16);
+}
+
+static void test_f16_to_f32(void **level)
+{
+    check_widen(((const struct qvl_kernels *)*level)->f16_to_f32, value_of_f16);
+}
+
+static void test_add(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(8);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        size_t n = length(i);
+        struct buffers b = buffers_alloc(3, n);
+        fill_f32(b.f[0], n, NUMBERS_MIXED);
+        fill_f32(b.f[1], n, NUMBERS_MIXED);
+        memcpy(b.f[2], b.f[0], n * sizeof(float));
+        kernels->add(b.f[0], b.f[1], n);
+        for (size_t j = 0; j < n; j++)
+            check_bits("add", j, n, b.f[0][j], b.f[2][j] + b.f[1][j]);
+        buffers_free(&b);
+    }
+}
+
+static void test_add_scaled(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(9);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        size_t n = length(i);
+        float a = random_number(NUMBERS_USUAL);
+        struct buffers b = buffers_alloc(3, n);
+        fill_f32(b.f[0], n, NUMBERS_MIXED);
+        fill_f32(b.f[1], n, NUMBERS_MIXED);
+        memcpy(b.f[2], b.f[0], n * sizeof(float));
+        kernels->add_scaled(b.f[0], b.f[1], a, n);
+        for (size_t j = 0; j < n; j++)
+            check_bits("add_scaled", j, n, b.f[0][j], b.f[2][j] + times(a, b.f[1][j]));
+        buffers_free(&b);
+    }
+}
+
+/* Densely where the functions bend, then far out on both sides and at zero. */
+static float activation_argument(size_t i)
+{
+    static const float special[] = {0.0f, -0.0f, 1e-40f, -1e-40f, 1.0f, -1.0f, 1.4142135f, -1.4142135f,
+                                    30.0f, -30.0f, 88.0f, -88.0f, 104.0f, -104.0f, 1e10f, -1e10f};
+    return i % 17 < 16 && i % 5 == 0 ? special[i % 16] : (float)(12 * random_unit());
+}
+
+static void check_activation(void (*kernel)(float *y, size_t n), double (*expected)(double x), const char *name,
+                             int n_ulp)
+{
+    random_seed(10);
+    for (size_t i = 0; i < 3 * N_LENGTH; i++) {
+        size_t n = length(i % N_LENGTH);
+        struct buffers b = buffers_alloc(2, n);
+        for (size_t j = 0; j < n; j++)
+            b.f[0][j] = b.f[1][j] = activation_argument(i + j);
+        kernel(b.f[0], n);
+        for (size_t j = 0; j < n; j++)
+            check_ulp(name, j, n, b.f[0][j], expected(b.f[1][j]), n_ulp);
+        buffers_free(&b);
+    }
+}
+
+static double gelu_tanh_value(double x)
+{
+    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+}
+
+static double gelu_erf_value(double x)
+{
+    return 0.5 * x * erfc(-x / sqrt(2));
+}
+
+static void test_gelu_tanh(void **level)
+{
+    check_activation(((const struct qvl_kernels *)*level)->gelu_tanh, gelu_tanh_value, "gelu_tanh", N_ULP_gelu_tanh);
+}
+
+static void test_gelu_erf(void **level)
+{
+    check_activation(((const struct qvl_kernels *)*level)->gelu_erf, gelu_erf_value, "gelu_erf", N_ULP_gelu_erf);
+}
+
+static void test_silu_mul(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(11);
+    for (size_t i = 0; i < 3 * N_LENGTH; i++) {
+        size_t n = length(i % N_LENGTH);
+        struct buffers b = buffers_alloc(3, n);
+        float *y = b.f[0], *gate = b.f[1], *up = b.f[2];
+        for (size_t j = 0; j < n; j++)
+            gate[j] = activation_argument(i + j);
+        fill_f32(up, n, NUMBERS_USUAL);
+        kernels->silu_mul(y, gate, up, n);
+        for (size_t j = 0; j < n; j++)
+            check_ulp("silu_mul", j, n, y[j], gate[j] / (1 + exp(-(double)gate[j])) * up[j], N_ULP_silu_mul);
+        kernels->silu_mul(i % 2 ? gate : up, gate, up, n); /* in place */
+        assert_memory_equal(y, i % 2 ? gate : up, n * sizeof(float));
+        buffers_free(&b);
+    }
+}
+
+static void test_argmax(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(12);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        size_t n = length(i);
+        struct buffers b = buffers_alloc(1, n);
+        float *x = b.f[0];
+        for (size_t place = 0; place < n; place += 1 + n / 80) {
+            fill_f32(x, n, NUMBERS_USUAL);
+            x[place] = 2;
+            if (place + 1 < n)
+                x[n - 1] = 2; /* as large, but later */
+            assert_int_equal(kernels->argmax(x, n), place);
+        }
+        for (size_t j = 0; j < n; j++)
+            x[j] = -INFINITY;
+        assert_int_equal(kernels->argmax(x, n), 0);
+        x[n - 1] = -FLT_MAX;
+        assert_int_equal(kernels->argmax(x, n), n - 1);
+        for (size_t j = 0; j < n; j++)
+            x[j] = j % 2 ? 0.0f : -0.0f; /* equal */
+        assert_int_equal(kernels->argmax(x, n), 0);
+        buffers_free(&b);
+    }
+}
+
+static void test_all_finite(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    const float bad[] = {INFINITY, -INFINITY, NAN};
+    random_seed(13);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        size_t n = length(i);
+        struct buffers b = buffers_alloc(1, n);
+        float *x = b.f[0];
+        fill_f32(x, n, NUMBERS_MIXED);
+        x[n / 2] = i % 2 ? FLT_MAX : -FLT_MAX;
+        assert_true(kernels->all_finite(x, n));
+        for (size_t place = 0; place < n; place += 1 + n / 80) {
+            float kept = x[place];
+            x[place] = bad[place % 3];
+            assert_false(kernels->all_finite(x, n));
+            x[place] = kept;
+        }
+        buffers_free(&b);
+    }
+}
+
+/* ---- choice of the level -------------------------------------------------------------------------- */
+
+static const char *const LEVEL_NAMES[QVL_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512_bf16", "neon"};
+
+static void test_tables_are_complete(void **unused)
+{
+    (void)unused;
+    assert_non_null(qvl_kernels_of(QVL_ISA_SCALAR));
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
+        const struct qvl_kernels *kernels = qvl_kernels_of((enum qvl_isa)isa);
+        if (!kernels)
+            continue;
+        assert_int_equal(kernels->isa, isa);
+        assert_string_equal(kernels->name, LEVEL_NAMES[isa]);
+        assert_true(kernels->gemm_row_block > 0 && kernels->gemm_tok_block > 0);
+        assert_true(!kernels->is_bf16_fast || isa == QVL_ISA_AVX512_BF16);
+#define QVL_KERNEL(name, tolerance, result, ...) assert_true(kernels->name != NULL);
+#include "kernel/kernel.def"
+#undef QVL_KERNEL
+    }
+}
+
+static void test_cap_limits_the_level(void **unused)
+{
+    (void)unused;
+    struct qvl_error err = {0};
+    const struct qvl_kernels *kernels;
+    for (int cap = 0; cap < QVL_ISA_COUNT; cap++) {
+        const struct qvl_kernels *wanted = qvl_kernels_of((enum qvl_isa)cap);
+        unsetenv("QVL_ISA");
+        assert_int_equal(qvl_kernels_select(LEVEL_NAMES[cap], &kernels, &err), QVL_OK);
+        assert_true((int)kernels->isa <= cap);
+        if (wanted && (cap != QVL_ISA_AVX512_BF16 || wanted->is_bf16_fast))
+            assert_ptr_equal(kernels, wanted);
+        /* the same through the environment, which an argument overrides */
+        setenv("QVL_ISA", LEVEL_NAMES[cap], 1);
+        const struct qvl_kernels *from_env;
+        assert_int_equal(qvl_kernels_select(NULL, &from_env, &err), QVL_OK);
+        assert_ptr_equal(from_env, kernels);
+        assert_int_equal(qvl_kernels_select("scalar", &from_env, &err), QVL_OK);
+        assert_int_equal(from_env->isa, QVL_ISA_SCALAR);
+    }
+    unsetenv("QVL_ISA");
+}
+
+static void test_unknown_level_is_refused(void **unused)
+{
+    (void)unused;
+    struct qvl_error err = {0};
+    const struct qvl_kernels *kernels = NULL, *best;
+    assert_int_equal(qvl_kernels_select("sse9", &kernels, &err), QVL_ERR_ARGUMENT);
+    assert_null(kernels);
+    assert_non_null(strstr(err.text, "sse9"));
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
+        assert_non_null(strstr(err.text, LEVEL_NAMES[isa]));
+    setenv("QVL_ISA", "AVX2", 1); /* names are lower case */
+    assert_int_equal(qvl_kernels_select(NULL, &kernels, &err), QVL_ERR_ARGUMENT);
+    assert_non_null(strstr(err.text, "QVL_ISA"));
+    unsetenv("QVL_ISA");
+    assert_int_equal(qvl_kernels_select(NULL, &best, &err), QVL_OK);
+    setenv("QVL_ISA", "", 1); /* empty is no cap */
+    assert_int_equal(qvl_kernels_select(NULL, &kernels, &err), QVL_OK);
+    assert_ptr_equal(kernels, best);
+    unsetenv("QVL_ISA");
+}
+
+static int run_level(enum qvl_isa isa)
+{
+    struct CMUnitTest tests[] = {
+#define QVL_KERNEL(name, tolerance, result, ...) cmocka_unit_test(test_##name),
+#include "kernel/kernel.def"
+#undef QVL_KERNEL
+    };
+    const struct qvl_kernels *kernels = qvl_kernels_of(isa);
+    if (!kernels) {
+        printf("SKIP: level %s: this machine lacks it\n", LEVEL_NAMES[isa]);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
+        tests[i].initial_state = (void *)(uintptr_t)kernels;
+    return cmocka_run_group_tests_name(kernels->name, tests, NULL, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest choice[] = {
+        cmocka_unit_test(test_tables_are_complete),
+        cmocka_unit_test(test_cap_limits_the_level),
+        cmocka_unit_test(test_unknown_level_is_refused),
+    };
+    int n_failed = cmocka_run_group_tests_name("choice", choice, NULL, NULL);
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
+        n_failed += run_level((enum qvl_isa)isa);
+    return n_failed != 0;
+}
