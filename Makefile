@@ -99,7 +99,12 @@ $(BUILD)/qvl-media: $(call objects,$(HELPER_SRC)) $(BUILD)/libqvl.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(MEDIA_LIBS) -o $@
 
 $(BUILD)/qvl-media-av.so: $(call objects,$(AV_SRC))
-	$(Q)$(CC) -shared $(LDFLAGS_ALL) $^ $(AV_LIBS) -o $@
+	$(Q)$(CC) -shared $(LDFLAGS_ALL) $^ -Wl,--as-needed $(AV_LIBS) -o $@
+
+# qvl-media without its main: decoders, sandbox and module, for the tests and fuzz targets of that room.
+$(BUILD)/libqvl-media.a: $(call objects,$(filter-out %/main.c,$(HELPER_SRC)) $(AV_SRC))
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+MEDIA_TEST_LIBS = -Wl,--as-needed $(MEDIA_LIBS) $(AV_LIBS) $(LIBS)
 
 # ---- tests ---------------------------------------------------------------------------------------
 # Each tests/*/test_x.c is a program of its own; helper files in the same folder (not test_*) are linked in.
@@ -108,6 +113,9 @@ $(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))te
 	$(Q)$(CC) $(LDFLAGS_ALL) $$^ -lcmocka $(LIBS) $$(EXTRA_LIBS) -o $$@
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
+MEDIA_TESTS := $(filter $(BUILD)/tests/unit/media/%,$(TESTS))
+$(MEDIA_TESTS): $(BUILD)/libqvl-media.a $(call objects,tests/golden/sha256.c) | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
+$(MEDIA_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a $(MEDIA_TEST_LIBS)
 
 # The golden models in real checkpoint folders, for the demo and the end-to-end tests.
 $(BUILD)/make_golden: $(call objects,tests/golden/tool/make_golden.c tests/golden/golden_model.c)
@@ -148,12 +156,13 @@ FUZZ_CC ?= clang-14
 fuzz:
 	$(Q)$(MAKE) --no-print-directory CC=$(FUZZ_CC) BUILD=build/fuzz SAN=fuzzer-no-link,address,undefined fuzz-programs
 fuzz-programs: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
-$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libqvl.a
-	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS) -o $@
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(MEDIA_TEST_LIBS) -o $@
 replay: $(patsubst tests/fuzz/%.c,$(BUILD)/replay/%,$(FUZZ_SRC))
-$(BUILD)/replay/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libqvl.a
+$(BUILD)/replay/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libqvl-media.a \
+		$(BUILD)/libqvl.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(MEDIA_TEST_LIBS) -o $@
 
 # ---- install -------------------------------------------------------------------------------------
 install: all

@@ -20,6 +20,7 @@ struct reader {
     AVPacket *packet;
     AVFrame *frame;
     uint8_t *row; /* [w][4] RGBA */
+    bool is_damaged;
 };
 
 static enum qvl_fault fault_of(int error)
@@ -124,15 +125,14 @@ static bool read_pixel(enum AVPixelFormat layout, const uint8_t *row, const uint
     }
 }
 
-static enum qvl_fault put_frame(const AVFrame *frame, bool is_opaque, uint8_t *row,
-                                const struct qvl_canvas *canvas)
+static enum qvl_fault put_frame(const AVFrame *frame, uint8_t *row, const struct qvl_canvas *canvas)
 {
     for (uint32_t y = 0; y < canvas->h; y++) {
         const uint8_t *in = frame->data[0] + (ptrdiff_t)y * frame->linesize[0];
         for (size_t x = 0; x < canvas->w; x++) {
             if (!read_pixel(frame->format, in, frame->data[1], x, row + 4 * x))
                 return QVL_FAULT_VARIANT;
-            if (is_opaque)
+            if (canvas->is_opaque)
                 row[4 * x + 3] = 255;
         }
         qvl_canvas_put_rgba(canvas, y, row);
@@ -140,11 +140,16 @@ static enum qvl_fault put_frame(const AVFrame *frame, bool is_opaque, uint8_t *r
     return QVL_FAULT_NONE;
 }
 
-/* BMP's fourth byte is alpha only where the header has a mask for it (52 bytes or more, mask at its byte 52). */
-static bool has_no_alpha(enum qvl_format format, const uint8_t *bytes, size_t n)
+/* The decoders fill up what is damaged, and report it only as an error message: any such message counts. */
+static void on_message(void *object, int level, const char *format, va_list args)
 {
-    static const uint8_t no_mask[4] = {0};
-    return format == QVL_FORMAT_BMP && (n < 14 + 56 || bytes[14] < 56 || memcmp(bytes + 14 + 52, no_mask, 4) == 0);
+    (void)format;
+    (void)args;
+    if (level > AV_LOG_ERROR || !object || *(const AVClass **)object != avcodec_get_class())
+        return;
+    struct reader *r = ((AVCodecContext *)object)->opaque;
+    if (r)
+        r->is_damaged = true;
 }
 
 static enum qvl_fault decode(struct reader *r, enum qvl_format format, const uint8_t *bytes, size_t n,
@@ -161,7 +166,8 @@ static enum qvl_fault decode(struct reader *r, enum qvl_format format, const uin
         return QVL_FAULT_MEMORY;
     r->codec->thread_count = 1;
     r->codec->max_pixels = (int64_t)QVL_MAX_MEDIA_PIXELS;
-    r->codec->err_recognition = AV_EF_EXPLODE | AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER;
+    r->codec->opaque = r;
+    av_log_set_callback(on_message);
     int error = avcodec_open2(r->codec, codec, NULL);
     if (error < 0)
         return fault_of(error);
@@ -171,16 +177,17 @@ static enum qvl_fault decode(struct reader *r, enum qvl_format format, const uin
     if ((error = avcodec_send_packet(r->codec, r->packet)) < 0 ||
         (error = avcodec_receive_frame(r->codec, r->frame)) < 0)
         return fault_of(error);
+    if (r->is_damaged)
+        return QVL_FAULT_BROKEN;
     if (r->frame->width != (int)canvas->w || r->frame->height != (int)canvas->h)
         return QVL_FAULT_CHANGED;
-    return put_frame(r->frame, has_no_alpha(format, bytes, n), r->row, canvas);
+    return put_frame(r->frame, r->row, canvas);
 }
 
 enum qvl_fault qvl_av_decode(enum qvl_format format, const uint8_t *bytes, size_t n,
                              const struct qvl_canvas *canvas)
 {
     struct reader r = {0};
-    av_log_set_level(AV_LOG_QUIET);
     enum qvl_fault fault = n <= QVL_MAX_IMAGE_FILE_BYTES ? decode(&r, format, bytes, n, canvas) : QVL_FAULT_BROKEN;
     free(r.row);
     av_frame_free(&r.frame);

@@ -16,6 +16,7 @@ struct qvl_canvas {
     uint32_t w, h;          /* as stored, before orientation */
     ptrdiff_t origin;       /* of the stored pixel (0, 0) */
     ptrdiff_t step_x, step_y;
+    bool is_opaque;         /* a fourth channel is not transparency */
 };
 
 /* EXIF orientations 5..8 exchange width and height. */

@@ -66,7 +66,8 @@ enum qvl_fault qvl_gif_probe(const uint8_t *bytes, size_t n, struct qvl_image_in
     return gif_check_first_frame(bytes, n);
 }
 
-enum { BMP_CORE_BYTES = 12, BMP_INFO_BYTES = 40 };
+/* Sizes of BMP headers behind the 14 bytes of the file header; with the third comes a mask of alpha bits. */
+enum { BMP_CORE_BYTES = 12, BMP_INFO_BYTES = 40, BMP_ALPHA_BYTES = 56, BMP_BITFIELDS = 3 };
 
 enum qvl_fault qvl_bmp_probe(const uint8_t *bytes, size_t n, struct qvl_image_info *out)
 {
@@ -74,7 +75,8 @@ enum qvl_fault qvl_bmp_probe(const uint8_t *bytes, size_t n, struct qvl_image_in
         return QVL_FAULT_CUT;
     uint32_t header_bytes = le(bytes + 14, 4);
     if (header_bytes == BMP_CORE_BYTES) {
-        *out = (struct qvl_image_info){.w = le(bytes + 18, 2), .h = le(bytes + 20, 2), .orientation = 1};
+        *out = (struct qvl_image_info){
+            .w = le(bytes + 18, 2), .h = le(bytes + 20, 2), .orientation = 1, .is_opaque = true};
         return QVL_FAULT_NONE;
     }
     if (header_bytes < BMP_INFO_BYTES || n < 14 + BMP_INFO_BYTES)
@@ -84,15 +86,44 @@ enum qvl_fault qvl_bmp_probe(const uint8_t *bytes, size_t n, struct qvl_image_in
         return QVL_FAULT_BROKEN;
     if (h > INT32_MAX) /* negative: rows from top to bottom */
         h = 0u - h;
-    *out = (struct qvl_image_info){.w = w, .h = h, .orientation = 1};
+    bool has_alpha = le(bytes + 30, 4) == BMP_BITFIELDS && header_bytes >= BMP_ALPHA_BYTES &&
+                     n >= 14 + BMP_ALPHA_BYTES && le(bytes + 66, 4) != 0;
+    *out = (struct qvl_image_info){.w = w, .h = h, .orientation = 1, .is_opaque = !has_alpha};
     return QVL_FAULT_NONE;
+}
+
+/* TIFF 6.0, sections 8, 18 and 19. A fourth channel (grey's second) is something unnamed, colour already
+ * multiplied, or alpha. */
+enum { EXTRA_PREMULTIPLIED = 1, EXTRA_ALPHA = 2, PHOTOMETRIC_PALETTE = 3, SAMPLE_UNSIGNED = 1,
+       MAX_SAMPLE_BITS = 16 };
+
+/* Those that libavcodec decodes; for some others (JPEG) it hands out black without a word. */
+static bool is_known_compression(uint32_t compression)
+{
+    static const uint16_t known[] = {1 /* none */, 2, 3, 4 /* fax */, 5 /* LZW */, 8, 32946 /* deflate */,
+                                     32773 /* PackBits */};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i] == compression)
+            return true;
+    return false;
 }
 
 enum qvl_fault qvl_tiff_probe(const uint8_t *bytes, size_t n, struct qvl_image_info *out)
 {
     uint32_t w = qvl_tag_read(bytes, n, QVL_TAG_WIDTH, 0), h = qvl_tag_read(bytes, n, QVL_TAG_HEIGHT, 0);
+    uint32_t extra = qvl_tag_read(bytes, n, QVL_TAG_EXTRA_SAMPLES, EXTRA_ALPHA);
     if (w == 0 || h == 0)
         return QVL_FAULT_BROKEN;
-    *out = (struct qvl_image_info){.w = w, .h = h, .orientation = qvl_exif_orientation(bytes, n)};
+    if (!is_known_compression(qvl_tag_read(bytes, n, QVL_TAG_COMPRESSION, 1)) ||
+        qvl_tag_read(bytes, n, QVL_TAG_PHOTOMETRIC, 0) > PHOTOMETRIC_PALETTE ||
+        qvl_tag_read(bytes, n, QVL_TAG_SAMPLE_BITS, 1) > MAX_SAMPLE_BITS ||
+        qvl_tag_read(bytes, n, QVL_TAG_TILE_WIDTH, 0) != 0 ||
+        qvl_tag_read(bytes, n, QVL_TAG_SAMPLE_FORMAT, SAMPLE_UNSIGNED) != SAMPLE_UNSIGNED ||
+        extra == EXTRA_PREMULTIPLIED)
+        return QVL_FAULT_VARIANT;
+    *out = (struct qvl_image_info){.w = w,
+                                   .h = h,
+                                   .orientation = qvl_exif_orientation(bytes, n),
+                                   .is_opaque = extra != EXTRA_ALPHA};
     return QVL_FAULT_NONE;
 }

@@ -27,6 +27,7 @@ enum qvl_fault qvl_image_decode(enum qvl_format format, const uint8_t *bytes, si
     if (!qvl_media_size_is_allowed(w, h))
         return QVL_FAULT_CHANGED;
     struct qvl_canvas canvas = qvl_canvas_make(rgb, info.w, info.h, info.orientation);
+    canvas.is_opaque = info.is_opaque;
     switch (format) {
     case QVL_FORMAT_JPEG: return qvl_jpeg_decode(bytes, n, &canvas);
     case QVL_FORMAT_PNG: return qvl_png_decode(bytes, n, &canvas);

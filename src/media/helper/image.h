@@ -13,6 +13,7 @@
 struct qvl_image_info {
     uint32_t w, h;        /* as stored, unchecked: may be 0 or beyond every limit */
     uint32_t orientation; /* 1..8 */
+    bool is_opaque;       /* GIF, BMP, TIFF: a fourth channel, if there is one, is not transparency */
 };
 
 typedef enum qvl_fault qvl_image_probe_fn(const uint8_t *bytes, size_t n, struct qvl_image_info *out);

@@ -19,6 +19,23 @@ static uint32_t number(const uint8_t *p, size_t n, bool is_big)
     return v;
 }
 
+/* entry: tag, type, count, then the values themselves where they fit into 4 bytes, else where they are. */
+static uint32_t first_value(const uint8_t *tiff, size_t n, const uint8_t *entry, bool is_big, uint32_t otherwise)
+{
+    uint32_t type = number(entry + 2, 2, is_big), count = number(entry + 4, 4, is_big);
+    size_t size = type == TYPE_BYTE ? 1 : type == TYPE_SHORT ? 2 : type == TYPE_LONG ? 4 : 0;
+    const uint8_t *value = entry + 8;
+    if (size == 0 || count == 0)
+        return otherwise;
+    if (count > 4 / size) {
+        size_t at = number(value, 4, is_big);
+        if (at > n - size)
+            return otherwise;
+        value = tiff + at;
+    }
+    return number(value, size, is_big);
+}
+
 uint32_t qvl_tag_read(const uint8_t *tiff, size_t n, uint32_t tag, uint32_t otherwise)
 {
     if (n < 8)
@@ -33,16 +50,8 @@ uint32_t qvl_tag_read(const uint8_t *tiff, size_t n, uint32_t tag, uint32_t othe
     at += 2;
     for (size_t i = 0; i < n_entry && n - at >= ENTRY_BYTES; i++, at += ENTRY_BYTES) {
         const uint8_t *entry = tiff + at;
-        if (number(entry, 2, is_big) != tag)
-            continue;
-        if (number(entry + 4, 4, is_big) != 1) /* several values */
-            return otherwise;
-        switch (number(entry + 2, 2, is_big)) {
-        case TYPE_BYTE: return entry[8];
-        case TYPE_SHORT: return number(entry + 8, 2, is_big);
-        case TYPE_LONG: return number(entry + 8, 4, is_big);
-        default: return otherwise;
-        }
+        if (number(entry, 2, is_big) == tag)
+            return first_value(tiff, n, entry, is_big, otherwise);
     }
     return otherwise;
 }

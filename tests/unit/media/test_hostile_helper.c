@@ -1,0 +1,352 @@
+/* A helper that has been taken over, dies, or hangs.
+ *
+ * This program plays the helper too: started under a name "…/fake-MODE" (a hard link to itself) it speaks the
+ * protocol and does what MODE says. Whatever it does, the caller gets one sentence, no process and no
+ * descriptor is left, and the next picture is asked of a fresh helper. */
+#include "helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "media/process.h"
+#include "media/sniff.h"
+
+enum { W = 20, H = 10 }; /* what the fake helper says the picture measures */
+
+/* ---- the fake helper ------------------------------------------------------------------------------- */
+
+static const char *mode;
+
+static bool is_mode(const char *name)
+{
+    return strcmp(mode, name) == 0;
+}
+
+static void say(uint32_t verb, uint32_t serial, uint32_t fault, uint32_t w, uint32_t h)
+{
+    const struct qvl_media_reply reply = {QVL_MEDIA_MAGIC, verb, serial, fault, w, h};
+    qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, NULL, 0);
+}
+
+static _Noreturn void hang(void)
+{
+    for (;;)
+        pause();
+}
+
+static _Noreturn void flood(void)
+{
+    for (uint32_t serial = 1;; serial++)
+        say(QVL_MEDIA_PROBE, serial, 0, W, H);
+}
+
+static void hello(void)
+{
+    if (is_mode("exit"))
+        _exit(0);
+    if (is_mode("crash"))
+        raise(SIGSEGV);
+    if (is_mode("hello-never"))
+        hang();
+    if (is_mode("hello-other")) {
+        say(QVL_MEDIA_PROBE, 0, 0, 0, 0);
+        hang();
+    }
+    say(QVL_MEDIA_HELLO, 0, is_mode("no-sandbox") ? QVL_FAULT_NO_SANDBOX : QVL_FAULT_NONE, 0, 0);
+    if (is_mode("flood-early"))
+        flood();
+}
+
+/* Can the input be changed through what was sent? */
+static bool can_write(int fd)
+{
+    return pwrite(fd, "x", 1, 0) == 1 || ftruncate(fd, 0) == 0 ||
+           mmap(NULL, 1, PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED;
+}
+
+static void probe(const struct qvl_media_request *r, int fd)
+{
+    uint32_t v = QVL_MEDIA_PROBE, s = r->serial;
+    if (is_mode("probe-hang"))
+        hang();
+    if (is_mode("probe-crash"))
+        raise(SIGBUS);
+    if (is_mode("probe-killed"))
+        raise(SIGKILL);
+    if (is_mode("probe-hangup")) {
+        close(QVL_MEDIA_SOCKET);
+        hang();
+    }
+    if (is_mode("probe-serial"))
+        say(v, s + 1, 0, W, H);
+    else if (is_mode("probe-verb"))
+        say(QVL_MEDIA_DECODE, s, 0, W, H);
+    else if (is_mode("probe-fault"))
+        say(v, s, QVL_FAULT_LAST + 1, 0, 0);
+    else if (is_mode("probe-hello-fault"))
+        say(v, s, QVL_FAULT_NO_SANDBOX, 0, 0);
+    else if (is_mode("probe-fault-size"))
+        say(v, s, QVL_FAULT_CUT, 1, 1);
+    else if (is_mode("probe-huge"))
+        say(v, s, 0, UINT32_MAX, UINT32_MAX);
+    else if (is_mode("probe-pixels"))
+        say(v, s, 0, 32768, 32768);
+    else if (is_mode("probe-zero"))
+        say(v, s, 0, 0, 5);
+    else if (is_mode("probe-short"))
+        qvl_media_send(QVL_MEDIA_SOCKET, "QVM1", 4, NULL, 0);
+    else if (is_mode("probe-empty"))
+        qvl_media_send(QVL_MEDIA_SOCKET, "", 0, NULL, 0);
+    else if (is_mode("probe-long")) {
+        static const char zeros[100000];
+        qvl_media_send(QVL_MEDIA_SOCKET, zeros, sizeof zeros, NULL, 0);
+    } else if (is_mode("probe-flood"))
+        flood();
+    else if (is_mode("probe-descriptors")) {
+        const struct qvl_media_reply reply = {QVL_MEDIA_MAGIC, v, s, 0, W, H};
+        const int fds[2] = {fd, QVL_MEDIA_SOCKET};
+        qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, fds, 2);
+    } else if (is_mode("probe-write"))
+        say(v, s, can_write(fd) ? QVL_FAULT_NONE : QVL_FAULT_READ, can_write(fd) ? W : 0, can_write(fd) ? H : 0);
+    else
+        say(v, s, 0, W, H);
+}
+
+static void decode(const struct qvl_media_request *r, int fd)
+{
+    uint32_t v = QVL_MEDIA_DECODE, s = r->serial;
+    size_t n = qvl_media_rgb_bytes(r->w, r->h);
+    if (is_mode("decode-hang"))
+        hang();
+    if (is_mode("decode-crash"))
+        raise(SIGABRT);
+    if (is_mode("decode-size"))
+        say(v, s, 0, r->w + 1, r->h);
+    else if (is_mode("decode-swapped"))
+        say(v, s, 0, r->h, r->w);
+    else if (is_mode("decode-keeps")) {
+        mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        say(v, s, 0, r->w, r->h);
+    } else if (is_mode("decode-shrinks")) { /* pixels that are never written are black */
+        bool is_done = ftruncate(fd, 0) == 0 || ftruncate(fd, 1 << 20) == 0;
+        say(v, s, is_done ? QVL_FAULT_BROKEN : 0, is_done ? 0 : r->w, is_done ? 0 : r->h);
+    } else
+        say(v, s, 0, r->w, r->h);
+}
+
+/* The mode if this program was started as a helper. */
+static const char *mode_of_program(char *path, size_t n_path)
+{
+    ssize_t n = readlink("/proc/self/exe", path, n_path - 1);
+    if (n < 0)
+        return NULL;
+    path[n] = 0;
+    char *name = strrchr(path, '/');
+    return name && strncmp(name, "/fake-", 6) == 0 ? name + 6 : NULL;
+}
+
+static int play_helper(void)
+{
+    hello();
+    for (;;) {
+        struct qvl_media_request request;
+        int fds[QVL_MEDIA_MAX_FD];
+        size_t n_fd = 0;
+        ptrdiff_t n = qvl_media_receive(QVL_MEDIA_SOCKET, &request, sizeof request, fds, QVL_MEDIA_MAX_FD, &n_fd);
+        if (n <= 0 || !qvl_media_request_is_valid(&request, (size_t)n, n_fd))
+            return 1;
+        if (request.verb == QVL_MEDIA_PROBE)
+            probe(&request, fds[0]);
+        else
+            decode(&request, fds[1]);
+        for (size_t i = 0; i < n_fd; i++)
+            close(fds[i]);
+    }
+}
+
+/* ---- the tests ------------------------------------------------------------------------------------- */
+
+static char folder[4096]; /* beside this program, on the same file system */
+
+static const char *fake(const char *name)
+{
+    static char path[4400];
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(n > 0);
+    self[n] = 0;
+    snprintf(path, sizeof path, "%s/fake-%s", folder, name);
+    if (link(self, path) != 0)
+        assert_int_equal(errno, EEXIST);
+    return path;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    char self[4000];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    assert_true(n > 0);
+    self[n] = 0;
+    snprintf(folder, sizeof folder, "%s-XXXXXX", self);
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[4400];
+    static const char *const names[] = {
+#define FAKE(name, status, part) name,
+#include "hostile_modes.def"
+#undef FAKE
+        "honest", "decode-shrinks", "probe-descriptors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(command, sizeof command, "%s/fake-%s", folder, names[i]);
+        unlink(command);
+    }
+    return rmdir(folder);
+}
+
+static const uint8_t jpeg[] = "\xff\xd8\xff\xe0 any bytes: the fake helper does not look";
+
+static void test_it_cannot_harm(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum qvl_status status;
+        const char *part;
+    } cases[] = {
+#define FAKE(name, status, part) {name, status, part},
+#include "hostile_modes.def"
+#undef FAKE
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n_before = test_n_fd();
+        struct qvl_media *media = test_open(fake(cases[i].name), 400);
+        const struct qvl_media_source source = test_source("photo.jpg", jpeg, sizeof jpeg);
+        test_refused(media, &source, cases[i].status, cases[i].part);
+        test_refused(media, &source, cases[i].status, cases[i].part); /* and again, with a fresh one */
+        qvl_media_close(media);
+        assert_int_equal(test_n_fd(), n_before);
+        assert_false(test_has_child());
+    }
+}
+
+static void check_black(const char *name)
+{
+    size_t n_before = test_n_fd();
+    struct qvl_media *media = test_open(fake(name), 0);
+    const struct qvl_media_source source = test_source("photo.jpg", jpeg, sizeof jpeg);
+    struct qvl_picture picture = {0};
+    struct qvl_error err = {0};
+    if (qvl_media_decode_image(media, &source, &picture, NULL, &err))
+        fail_msg("%s: %s", name, err.text);
+    assert_int_equal(picture.frame.w, W);
+    assert_int_equal(picture.frame.h, H);
+    for (size_t i = 0; i < W * H * 3; i++)
+        assert_int_equal(picture.frame.rgb8[i], 0);
+    assert_int_not_equal(mprotect(picture.map, picture.map_bytes, PROT_READ | PROT_WRITE), 0); /* sealed */
+    qvl_picture_free(&picture);
+    qvl_media_close(media);
+    assert_int_equal(test_n_fd(), n_before);
+    assert_false(test_has_child());
+}
+
+static void test_what_it_leaves_out_is_black(void **state)
+{
+    (void)state;
+    check_black("honest");
+    check_black("decode-shrinks");
+    check_black("probe-descriptors");
+}
+
+static void test_a_writable_descriptor_is_not_passed_on(void **state)
+{
+    (void)state;
+    char path[4300];
+    snprintf(path, sizeof path, "%s/input", folder);
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, jpeg, sizeof jpeg), sizeof jpeg);
+    struct qvl_media *media = test_open(fake("probe-write"), 0);
+    const struct qvl_media_source source = {.from = QVL_FROM_FD, .name = "photo.jpg", .fd = fd};
+    test_refused(media, &source, QVL_ERR_MEDIA, "cannot be read by qvl-media");
+    qvl_media_close(media);
+    close(fd);
+    unlink(path);
+}
+
+static void *set_later(void *stop)
+{
+    usleep(100000);
+    atomic_store((atomic_bool *)stop, true);
+    return NULL;
+}
+
+static void test_cancel_ends_a_hang(void **state)
+{
+    (void)state;
+    static const char *const hangs[] = {"hello-never", "probe-hang", "decode-hang"};
+    const struct qvl_media_source source = test_source("photo.jpg", jpeg, sizeof jpeg);
+    for (size_t i = 0; i < 3; i++) {
+        struct qvl_media *media = test_open(fake(hangs[i]), 600000);
+        struct qvl_picture picture = {0};
+        struct qvl_error err = {0};
+        atomic_bool stop = false;
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, set_later, &stop), 0);
+        assert_int_equal(qvl_media_decode_image(media, &source, &picture, &stop, &err), QVL_ERR_CANCELLED);
+        pthread_join(thread, NULL);
+        qvl_media_close(media);
+        assert_false(test_has_child());
+    }
+}
+
+/* 200 deaths of the real helper leave nothing behind, and the 201st picture is decoded. */
+static void test_many_deaths(void **state)
+{
+    (void)state;
+    size_t n_before = test_n_fd();
+    struct qvl_media_process process = {0};
+    const struct qvl_media_wait wait = {.deadline_ms = 1e300};
+    const struct qvl_media_request asked = {.verb = QVL_MEDIA_HELLO};
+    struct qvl_media_request request = {.verb = QVL_MEDIA_PROBE, .format = QVL_FORMAT_JPEG, .n_bytes = 1};
+    struct qvl_media_reply reply;
+    for (int i = 0; i < 200; i++) {
+        int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        assert_int_equal(qvl_media_process_start(&process, test_helper_path(), false), QVL_OUTCOME_ANSWER);
+        assert_int_equal(qvl_media_process_receive(&process, &asked, &wait, &reply), QVL_OUTCOME_ANSWER);
+        kill(process.pid, SIGKILL);
+        assert_int_equal(qvl_media_process_ask(&process, &request, &null, 1, &wait, &reply), QVL_OUTCOME_DEAD);
+        assert_int_equal(process.pid, 0);
+        assert_true(WIFSIGNALED(process.exit_status) && WTERMSIG(process.exit_status) == SIGKILL);
+        close(null);
+    }
+    assert_int_equal(test_n_fd(), n_before);
+    assert_false(test_has_child());
+}
+
+int main(void)
+{
+    char path[4096];
+    mode = mode_of_program(path, sizeof path);
+    if (mode)
+        _exit(play_helper());
+    alarm(300); /* a hang of the caller is a failure, not a wait */
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_it_cannot_harm),
+        cmocka_unit_test(test_what_it_leaves_out_is_black),
+        cmocka_unit_test(test_a_writable_descriptor_is_not_passed_on),
+        cmocka_unit_test(test_cancel_ends_a_hang),
+        cmocka_unit_test(test_many_deaths),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
