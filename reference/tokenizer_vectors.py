@@ -3,6 +3,7 @@
     python reference/tokenizer_vectors.py TOKENIZER_DIR
 
 ids.jsonl: [text, ids, special] with the family's tokenizer.json of TOKENIZER_DIR (not in the repository).
+nfc.jsonl: [text, what the library's NFC makes of it].
 small_tokenizer.json, small_ids.jsonl: the same with a small BPE, so that something runs where that is absent.
 special 1: the added tokens are recognised in the text; 0: the library was given the file without them.
 """
@@ -13,7 +14,7 @@ import sys
 import unicodedata
 
 import tokenizers
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 import golden_tokenizer
 
@@ -130,8 +131,34 @@ def write(path, tree, max_text):
     print(f"{path.name}: {len(lines)} strings, {path.stat().st_size} bytes, tokenizers {tokenizers.__version__}")
 
 
+def write_nfc(path):
+    """Every code point that NFC changes, each pair that Unicode composes, marks in any order."""
+    nfc = normalizers.NFC().normalize_str
+    scalars = [cp for cp in range(0x110000) if not 0xD800 <= cp < 0xE000]
+    rnd = random.Random(4)
+    marks = [chr(cp) for cp in scalars if unicodedata.combining(chr(cp))]
+    lines = [[chr(cp), nfc(chr(cp))] for cp in scalars if nfc(chr(cp)) != chr(cp)]
+    for cp in scalars:
+        pair = unicodedata.decomposition(chr(cp)).split()
+        if len(pair) == 2 and "<" not in pair[0]:
+            text = "".join(chr(int(h, 16)) for h in pair)
+            lines.append([text, nfc(text)])
+    # Each mark beside one of every other class: a wrong class changes the order.
+    for start in range(0, len(marks), 3):
+        text = "".join(f"a\u0345{m}\u0301\u0316\u0327\u0334" for m in marks[start:start + 3])
+        lines.append([text, nfc(text)])
+    for _ in range(400):
+        base = rnd.choice(["", "a", "E", "\u0915", "\u1100", "\uac00", "中", "\u00c5", "\u1ea5"])
+        text = "x" + base + "".join(rnd.choice(marks + ["\u1161", "\u11a8"]) for _ in range(rnd.randint(1, 9))) + "y"
+        lines.append([text, nfc(text)])
+    with open(path, "w") as f:
+        f.writelines(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
+    print(f"{path.name}: {len(lines)} strings, {path.stat().st_size} bytes")
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
+    write_nfc(OUT / "nfc.jsonl")
     small = golden_tokenizer.make()
     (OUT / "small_tokenizer.json").write_bytes(golden_tokenizer.to_bytes(small))
     write(OUT / "small_ids.jsonl", small, 250)
