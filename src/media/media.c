@@ -243,9 +243,12 @@ static enum qvl_media_outcome ensure_process(struct qvl_media *media, bool want_
 /* The helper's end has another cause than the picture. */
 static bool is_worth_repeating(enum qvl_media_outcome outcome, int exit_status)
 {
-    if (outcome != QVL_OUTCOME_DEAD || exit_status == -1 || !WIFSIGNALED(exit_status))
+    if (outcome != QVL_OUTCOME_DEAD)
         return false;
-    return WTERMSIG(exit_status) == SIGKILL || WTERMSIG(exit_status) == SIGXCPU;
+    if (exit_status == -1) /* a parent that ignores SIGCHLD is not told the cause */
+        return true;
+    return WIFSIGNALED(exit_status) &&
+           (WTERMSIG(exit_status) == SIGKILL || WTERMSIG(exit_status) == SIGXCPU);
 }
 
 /* One question about an input, asked of a live helper. output_fd: -1, or the memory for the pixels. */

@@ -13,11 +13,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
-enum { POLL_MS = 50 };
+enum { POLL_MS = 50, MAX_DYING_MS = 100 };
 
 /* 0, 1, 2 are /dev/null, 3 is the socket, nothing else is open. */
 static int add_descriptors(posix_spawn_file_actions_t *actions, int sock)
@@ -95,6 +96,19 @@ static enum qvl_media_outcome give_up(struct qvl_media_process *process, enum qv
     return outcome;
 }
 
+/* The socket is closed: because the process has ended (which takes a moment to show), or to deceive us? */
+static enum qvl_media_outcome after_hang_up(struct qvl_media_process *process)
+{
+    const struct timespec step = {.tv_nsec = 1000000};
+    for (int i_ms = 0; i_ms < MAX_DYING_MS; i_ms++) {
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0)
+            return give_up(process, QVL_OUTCOME_DEAD);
+        nanosleep(&step, NULL);
+    }
+    return give_up(process, QVL_OUTCOME_NONSENSE);
+}
+
 enum qvl_media_outcome qvl_media_process_receive(struct qvl_media_process *process,
                                                  const struct qvl_media_request *asked,
                                                  const struct qvl_media_wait *wait, struct qvl_media_reply *reply)
@@ -109,12 +123,12 @@ enum qvl_media_outcome qvl_media_process_receive(struct qvl_media_process *proce
         if (n_ready > 0)
             break;
         if (n_ready < 0 && errno != EINTR)
-            return give_up(process, QVL_OUTCOME_DEAD);
+            return give_up(process, QVL_OUTCOME_NONSENSE);
     }
     size_t n_fd = 0;
     ptrdiff_t n = qvl_media_receive(process->sock, reply, sizeof *reply, NULL, 0, &n_fd);
     if (n <= 0)
-        return give_up(process, QVL_OUTCOME_DEAD);
+        return after_hang_up(process);
     if (!qvl_media_reply_is_valid(reply, (size_t)n, asked))
         return give_up(process, QVL_OUTCOME_NONSENSE);
     return QVL_OUTCOME_ANSWER;
@@ -129,6 +143,6 @@ enum qvl_media_outcome qvl_media_process_ask(struct qvl_media_process *process, 
     request->magic = QVL_MEDIA_MAGIC;
     request->serial = process->serial;
     if (!qvl_media_send(process->sock, request, sizeof *request, fds, n_fd))
-        return give_up(process, QVL_OUTCOME_DEAD);
+        return after_hang_up(process);
     return qvl_media_process_receive(process, request, wait, reply);
 }
