@@ -62,7 +62,7 @@ def main():
         if temperature == 0.0 and cut != CUTS[0]:
             continue
         logits = torch.randn(N_VOCAB) * 2.5
-        if i % 3 == 0:  # ties
+        if i % 3 == 0 and cut[1] == 1.0:  # ties; not where top-p would cut between them, in any order
             logits = (logits * 2).round() / 2
         prompt = torch.randint(0, N_VOCAB, (N_PROMPT,)).tolist()
         output = torch.randint(0, 12, (N_OUTPUT,)).tolist()

@@ -126,11 +126,11 @@ static void apply_penalties(const struct qvl_sampler *sampler, float *logits)
     }
 }
 
-/* Of equal logits the larger id: it is the one that top-p keeps in transformers, which drops from the front of
- * an ascending sort. */
+/* Of equal logits the smaller id. (Where top-p cuts between equal ones, transformers keeps what its unstable sort
+ * happens to put last.) */
 static bool is_better(const float *logits, uint32_t a, uint32_t b)
 {
-    return logits[a] > logits[b] || (logits[a] == logits[b] && a > b);
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
 }
 
 /* Restores the heap of ids in c[0..n) below c[i]. */
