@@ -96,8 +96,8 @@ static void add_ids(const struct qvl_tokenizer *t, const struct qvl_prompt_parts
     for (size_t i = 0; i < p->n; i++) {
         const struct qvl_prompt_part *part = &p->part[i];
         if (part->kind == QVL_PROMPT_TEXT)
-            assert_int_equal(qvl_tokenizer_encode(t, p->text.data + part->text_begin, part->text_n, false, ids, &err),
-                             QVL_OK);
+            assert_int_equal(qvl_tokenizer_encode(t, p->text.data + part->text_begin, part->text_n, false, ids,
+                                                  &err), QVL_OK);
         else if (part->kind == QVL_PROMPT_VIDEO)
             for (size_t k = 0; k < 3; k++)
                 assert_int_equal(qvl_ids_add(ids, qvl_tokenizer_added(t, video[k]), 1, &err), QVL_OK);
@@ -305,11 +305,13 @@ static void test_refusals(void **state)
     (void)state;
     const struct qvl_part image = {.kind = QVL_PART_IMAGE}, bad = {.kind = QVL_PART_TEXT, .utf8 = "\xC3", .n = 1};
     const struct qvl_part strange = {.kind = (enum qvl_part_kind)9};
-    const struct qvl_tool_call bad_args[] = {{"f", "[]"}, {"f", "{\"a\":1,\"a\":2}"}, {"f", "{"}, {"f", "{} {}"},
-                                             {"f", "{\"a\":1e999}"}, {"f", "{\"a\":NaN}"}, {"f", NULL}, {NULL, "{}"},
-                                             {"\xFF", "{}"}, {"f", "{\"\\ud800\":1}"}, {"f", "{\"a\":01}"}, {"f", ""}};
-    static const char *const bad_tools[] = {"", "{}", "[1]", "[{}", "[{},]", "[{\"a\":1,\"b\":{\"c\":1,\"c\":2}}]", "[{}]x",
-                                            "[{'a':1}]", "[{\"a\":\"\n\"}]", "[{\"a\":\"\xFF\"}]", "[{\"a\":1.}]"};
+    const struct qvl_tool_call bad_args[] = {
+        {"f", "[]"}, {"f", "{\"a\":1,\"a\":2}"}, {"f", "{"}, {"f", "{} {}"}, {"f", "{\"a\":1e999}"},
+        {"f", "{\"a\":NaN}"}, {"f", NULL}, {NULL, "{}"}, {"\xFF", "{}"}, {"f", "{\"\\ud800\":1}"},
+        {"f", "{\"a\":01}"}, {"f", ""}};
+    static const char *const bad_tools[] = {
+        "", "{}", "[1]", "[{}", "[{},]", "[{\"a\":1,\"b\":{\"c\":1,\"c\":2}}]", "[{}]x", "[{'a':1}]",
+        "[{\"a\":\"\n\"}]", "[{\"a\":\"\xFF\"}]", "[{\"a\":1.}]"};
     struct qvl_message m = {.role = QVL_ROLE_USER};
     struct qvl_bytes text = {0};
     assert_int_equal(render(&m, 0, NULL, false, &text), QVL_ERR_ARGUMENT);
