@@ -27,7 +27,7 @@ static enum qvl_status check_media(struct copier *c, const struct qvl_part *part
 {
     const struct qvl_media_source *s = &part->source;
     if (part->kind == QVL_PART_VIDEO)
-        return qvl_fail(c->err, QVL_ERR_ARGUMENT, "%s: this version reads pictures only, no clips",
+        return qvl_fail(c->err, QVL_ERR_MEDIA, "%s: this version reads pictures only, no clips",
                         s->name ? s->name : "a clip");
     if (part->kind != QVL_PART_IMAGE)
         return qvl_fail(c->err, QVL_ERR_ARGUMENT, "a message part has the unknown kind %d", (int)part->kind);

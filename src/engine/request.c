@@ -97,18 +97,22 @@ static enum qvl_status check_frame(const struct qvl_part *part, struct qvl_error
                     name_of(part), f->w, f->h, f->stride_bytes);
 }
 
-/* Width and height before resizing. */
+/* Width and height before resizing. The first encoded picture opens the helper. */
 static enum qvl_status probe(struct qvl_request *r, const struct qvl_part *part, uint32_t *w, uint32_t *h,
                              struct qvl_error *err)
 {
-    if (part->source.from != QVL_FROM_FRAMES)
-        return qvl_media_probe_image(r->media, &part->source, w, h, &r->is_cancelled, err);
-    enum qvl_status status = check_frame(part, err);
-    if (!status) {
-        *w = part->source.frames->w;
-        *h = part->source.frames->h;
+    enum qvl_status status = QVL_OK;
+    if (part->source.from == QVL_FROM_FRAMES) {
+        if (!(status = check_frame(part, err))) {
+            *w = part->source.frames->w;
+            *h = part->source.frames->h;
+        }
+        return status;
     }
-    return status;
+    struct qvl_media_settings settings = {.helper_path = r->engine->media_helper};
+    if (!r->media && (status = qvl_media_open(&settings, &r->media, err)))
+        return status;
+    return qvl_media_probe_image(r->media, &part->source, w, h, &r->is_cancelled, err);
 }
 
 /* Fills info and grid. */
@@ -139,12 +143,6 @@ static enum qvl_status measure(struct qvl_request *r, struct qvl_media_item *ite
     info->grid_w = item->grid.w;
     info->n_tok = item->grid.h / merge * (item->grid.w / merge);
     return QVL_OK;
-}
-
-static enum qvl_status open_media(struct qvl_request *r, struct qvl_error *err)
-{
-    struct qvl_media_settings settings = {.helper_path = r->engine->media_helper};
-    return r->n_item ? qvl_media_open(&settings, &r->media, err) : QVL_OK;
 }
 
 static enum qvl_status measure_shown(struct qvl_request *r, const struct qvl_prompt_parts *parts,
@@ -244,7 +242,7 @@ static enum qvl_status make_prompt(struct qvl_request *r, struct qvl_error *err)
     struct qvl_grid *grid = NULL;
     enum qvl_status status;
     if ((status = qvl_chat_render(&r->chat, e->config.is_thinking, &parts, err)) ||
-        (status = open_media(r, err)) || (status = measure_shown(r, &parts, err)))
+        (status = measure_shown(r, &parts, err)))
         goto fail;
     grid = qvl_arena_alloc(&r->arena, r->n_item, sizeof *grid, "the grids of the pictures", err);
     if (!grid) {

@@ -1,0 +1,39 @@
+#include "model_folder.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The generator lies in the folder of the golden tests; here it is part of this file. */
+#include "../../golden/golden_model.c"
+
+static char root[] = "/tmp/qvl-engine-test-XXXXXX";
+static char path[sizeof root + 2];
+static pid_t owner;
+
+static int remove_entry(const char *name, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(name);
+}
+
+static void remove_root(void)
+{
+    if (getpid() == owner)
+        nftw(root, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *model_folder(char letter)
+{
+    if (!owner) {
+        if (!mkdtemp(root))
+            abort();
+        owner = getpid();
+        atexit(remove_root);
+    }
+    snprintf(path, sizeof path, "%s/%c", root, letter);
+    if (access(path, F_OK) != 0 && !golden_model_write("tests/golden", letter, path))
+        abort();
+    return path;
+}
