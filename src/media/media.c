@@ -11,6 +11,7 @@
  * processor time says nothing about the picture: it is started again, once. */
 #include "media/media.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -42,19 +43,42 @@ struct qvl_media {
 
 /* ---- open and close ------------------------------------------------------------------------------ */
 
+/* Folder of the file that this code was loaded from: libqvl.so, or the program; "" when unknown. */
+static void library_dir(char *out, size_t n_out)
+{
+    static const char here;
+    Dl_info info;
+    out[0] = 0;
+    if (dladdr(&here, &info) == 0 || !info.dli_fname || strlen(info.dli_fname) >= n_out)
+        return;
+    strncpy(out, info.dli_fname, n_out);
+    char *slash = strrchr(out, '/');
+    if (slash)
+        *slash = 0;
+    else
+        out[0] = 0;
+}
+
+/* Beside the program (a build folder), or where `make install` puts it: seen from the program, or from the library
+ * that some other program uses. */
 static enum qvl_status find_helper(char *out, size_t n_out, struct qvl_error *err)
 {
-    char dir[2048];
+    char dir[2048], lib_dir[2048];
     qvl_os_program_dir(dir, sizeof dir);
+    library_dir(lib_dir, sizeof lib_dir);
     snprintf(out, n_out, "%s/qvl-media", dir);
     if (access(out, X_OK) == 0)
         return QVL_OK;
     snprintf(out, n_out, "%s/../libexec/qvl/qvl-media", dir);
     if (access(out, X_OK) == 0)
         return QVL_OK;
+    snprintf(out, n_out, "%s/../libexec/qvl/qvl-media", lib_dir);
+    if (access(out, X_OK) == 0)
+        return QVL_OK;
     return qvl_fail(err, QVL_ERR_FILE,
-                    "qvl-media, the program that decodes pictures, is neither in %s nor in %s/../libexec/qvl", dir,
-                    dir);
+                    "qvl-media, the program that decodes pictures, is neither in %.150s nor in ../libexec/qvl of that "
+                    "folder or of %.150s",
+                    dir, lib_dir);
 }
 
 enum qvl_status qvl_media_open(const struct qvl_media_settings *settings, struct qvl_media **out,
