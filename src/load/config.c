@@ -69,10 +69,10 @@ static enum qvl_status read_tie(const struct qvl_config_place *top, const struct
 
 /* ---- rotary positions ---------------------------------------------------------------------------- */
 
-static const char *const rope_keys[] = {"rope_type",       "type", "rope_theta", "mrope_section", "mrope_interleaved",
-                                        "partial_rotary_factor"};
-static const char *const yarn_keys[] = {"factor",    "original_max_position_embeddings", "beta_fast", "beta_slow",
-                                        "truncate", "attention_factor"};
+static const char *const rope_keys[] = {
+    "rope_type", "type", "rope_theta", "mrope_section", "mrope_interleaved", "partial_rotary_factor"};
+static const char *const yarn_keys[] = {
+    "factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "truncate", "attention_factor"};
 
 static bool is_listed(const char *key, const char *const *list, size_t n)
 {
@@ -161,8 +161,8 @@ static enum qvl_status find_rope(const struct qvl_config_place *text, struct qvl
     if (!status && old && new && !json_equal(old, new))
         status = qvl_fail(err, QVL_ERR_MODEL, "%s: text_config.rope_scaling and text_config.rope_parameters differ",
                           text->file);
-    *rope = (struct qvl_config_place){text->file, new ? "text_config.rope_parameters." : "text_config.rope_scaling.",
-                                      new ? new : old, QVL_SECTION_ROPE};
+    const char *prefix = new ? "text_config.rope_parameters." : "text_config.rope_scaling.";
+    *rope = (struct qvl_config_place){text->file, prefix, new ? new : old, QVL_SECTION_ROPE};
     return status;
 }
 
@@ -207,9 +207,8 @@ static enum qvl_status check_text(const struct qvl_config *c, const char *file, 
     /* Pair j takes H where j % 3 == 1 and j < 3 s[1], W where j % 3 == 2 and j < 3 s[2]: the last of each must
      * exist, or fewer pairs than the section says would get its axis. */
     if ((s[1] && 3 * s[1] - 2 >= half) || (s[2] && 3 * s[2] - 1 >= half))
-        return qvl_fail(err, QVL_ERR_MODEL,
-                        "%s: mrope_section [%u, %u, %u] cannot be interleaved within %u pairs", file, s[0], s[1],
-                        s[2], half);
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: mrope_section [%u, %u, %u] cannot be interleaved within %u pairs",
+                        file, s[0], s[1], s[2], half);
     return QVL_OK;
 }
 
@@ -234,8 +233,8 @@ static enum qvl_status check_vision(struct qvl_config *c, const char *file, stru
                         v->out_hidden, c->text.hidden);
     if (v->n_tap > c->text.n_layer)
         return qvl_fail(err, QVL_ERR_MODEL,
-                        "%s: vision_config.deepstack_visual_indexes has %u entries, but the decoder %u layers", file,
-                        v->n_tap, c->text.n_layer);
+                        "%s: vision_config.deepstack_visual_indexes has %u entries, but the decoder %u layers",
+                        file, v->n_tap, c->text.n_layer);
     return QVL_OK;
 }
 
@@ -319,9 +318,8 @@ enum qvl_status qvl_config_parse(const char *json, size_t n, const char *name, s
     if (status || (status = check_model_type(&top, err)) || (status = check_unquantised(&top, err)) ||
         (status = qvl_config_read_table(&top, &c, err)) ||
         (status = qvl_config_read_bool(&top, "qvl_golden", &c.is_golden, err)) ||
-        (status = qvl_config_read_bool(&top, "qvl_demo", &c.is_demo, err)) ||
-        (status = read_text(&top, &c, err)) || (status = read_vision(&top, &c, err)) ||
-        (status = check_tokens(&c, name, err)))
+        (status = qvl_config_read_bool(&top, "qvl_demo", &c.is_demo, err)) || (status = read_text(&top, &c, err)) ||
+        (status = read_vision(&top, &c, err)) || (status = check_tokens(&c, name, err)))
         goto fail;
     qvl_config_default_sampling(false, &c.generation.sampling);
     *out = c;

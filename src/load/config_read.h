@@ -19,7 +19,7 @@ enum qvl_config_section {
     QVL_SECTION_IMAGE_SIZE,  /* its size */
     QVL_SECTION_VIDEO,       /* video_preprocessor_config.json, or video_processor */
     QVL_SECTION_VIDEO_SIZE,
-    QVL_SECTION_GENERATION   /* generation_config.json */
+    QVL_SECTION_GENERATION /* generation_config.json */
 };
 
 struct qvl_config_place {
@@ -47,8 +47,8 @@ struct qvl_config_list {
 enum qvl_status qvl_config_read_list(const struct qvl_config_place *place, const struct qvl_config_list *list,
                                      double *out, size_t *n, struct qvl_error *err);
 /* A member that must be an object. *out stays as it is where there is none. */
-enum qvl_status qvl_config_read_object(const struct qvl_config_place *place, const char *key,
-                                       const json_t **out, struct qvl_error *err);
+enum qvl_status qvl_config_read_object(const struct qvl_config_place *place, const char *key, const json_t **out,
+                                       struct qvl_error *err);
 
 /* preprocessor_config.json or image_processor; the clip's counterpart. out->vision is filled already: patch and
  * merge sizes must agree with it. */

@@ -114,11 +114,8 @@ enum qvl_status qvl_config_parse_video(const json_t *object, const char *file, c
 
 void qvl_config_default_sampling(bool is_thinking, struct qvl_sampling *out)
 {
-    *out = (struct qvl_sampling){.temperature = 0.7f,
-                                 .top_k = 20,
-                                 .top_p = 0.8f,
-                                 .repetition_penalty = 1,
-                                 .presence_penalty = 1.5f};
+    *out = (struct qvl_sampling){
+        .temperature = 0.7f, .top_k = 20, .top_p = 0.8f, .repetition_penalty = 1, .presence_penalty = 1.5f};
     if (is_thinking) {
         out->temperature = 0.6f;
         out->top_p = 0.95f;
@@ -139,8 +136,8 @@ static enum qvl_status read_eos(const struct qvl_config_place *place, struct qvl
         json_t *wrapped = json_pack("{s:[O]}", list.key, value);
         if (!wrapped)
             return qvl_fail_memory(err, 1024, "JSON");
-        status = qvl_config_read_list(&(struct qvl_config_place){place->file, place->prefix, wrapped, place->section},
-                                      &list, id, &n, err);
+        const struct qvl_config_place list_place = {place->file, place->prefix, wrapped, place->section};
+        status = qvl_config_read_list(&list_place, &list, id, &n, err);
         json_decref(wrapped);
     } else {
         status = qvl_config_read_list(place, &list, id, &n, err);

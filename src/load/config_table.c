@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -158,7 +159,9 @@ struct fixed {
     const char *value[4]; /* as JSON; any of them */
 };
 
+/* clang-format off */
 #define ANY_DTYPE {"\"bfloat16\"", "\"float16\"", "\"float32\"", "\"auto\""}
+/* clang-format on */
 
 static const struct fixed fixed[] = {
     {QVL_SECTION_TOP, "dtype", ANY_DTYPE},
@@ -211,15 +214,22 @@ static const struct fixed fixed[] = {
     {QVL_SECTION_GENERATION, "forced_eos_token_id", {"null"}},
 };
 
-/* JSON of the table against JSON of the file: scalars only, 1 equals 1.0. */
+/* Scalars only; 1 equals 1.0. */
 static bool is_value(const json_t *value, const char *expected)
 {
-    json_t *e = json_loads(expected, JSON_DECODE_ANY, NULL);
-    bool is_equal = e && (json_is_number(e) && json_is_number(value)
-                              ? json_number_value(e) == json_number_value(value)
-                              : json_equal(e, value));
-    json_decref(e);
-    return is_equal;
+    size_t n = strlen(expected);
+    char *end;
+    double x = strtod(expected, &end);
+    switch (json_typeof(value)) {
+    case JSON_STRING:
+        return expected[0] == '"' && json_string_length(value) == n - 2 &&
+               memcmp(json_string_value(value), expected + 1, n - 2) == 0;
+    case JSON_INTEGER:
+    case JSON_REAL: return end != expected && x == json_number_value(value);
+    case JSON_TRUE: return strcmp(expected, "true") == 0;
+    case JSON_FALSE: return strcmp(expected, "false") == 0;
+    default: return false;
+    }
 }
 
 static enum qvl_status check_fixed(const struct qvl_config_place *place, const struct fixed *row,
@@ -286,8 +296,8 @@ enum qvl_status qvl_config_read_list(const struct qvl_config_place *place, const
     return status;
 }
 
-enum qvl_status qvl_config_read_object(const struct qvl_config_place *place, const char *key,
-                                       const json_t **out, struct qvl_error *err)
+enum qvl_status qvl_config_read_object(const struct qvl_config_place *place, const char *key, const json_t **out,
+                                       struct qvl_error *err)
 {
     char shown[QVL_JSON_SHOWN_BYTES];
     const json_t *value = qvl_json_get(place->object, key);

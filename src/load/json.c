@@ -57,15 +57,14 @@ static const char *describe(enum json_error_code code)
     }
 }
 
-enum qvl_status qvl_json_parse(const char *text, size_t n, const char *name, json_t **out,
-                               struct qvl_error *err)
+enum qvl_status qvl_json_parse(const char *text, size_t n, const char *name, json_t **out, struct qvl_error *err)
 {
-    json_error_t fault;
+    json_error_t fault = {0};
     enum qvl_status status = check_size(text, n, name, err);
     if (status)
         return status;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &fault);
-    if (!root && json_error_code(&fault) == json_error_out_of_memory)
+    if (!root && json_error_code(&fault) == json_error_unknown) /* what a failed allocation leaves */
         return qvl_fail_memory(err, n, "JSON");
     if (!root)
         return qvl_fail(err, QVL_ERR_MODEL, "%s: not valid JSON: %s (line %d, column %d)", name,

@@ -10,8 +10,7 @@
 /* Depth and number of values are counted first: jansson recurses, and spends up to 300 bytes on a value that is
  * written in two. Duplicate keys are refused. The root must be an object. *out is the caller's to json_decref.
  * Thread-safe. */
-enum qvl_status qvl_json_parse(const char *text, size_t n, const char *name, json_t **out,
-                               struct qvl_error *err);
+enum qvl_status qvl_json_parse(const char *text, size_t n, const char *name, json_t **out, struct qvl_error *err);
 /* The same of a whole file of at most max_bytes. */
 enum qvl_status qvl_json_read(const char *path, size_t max_bytes, json_t **out, struct qvl_error *err);
 

@@ -46,8 +46,8 @@ static enum qvl_status check_name(const char *name, const char *path, struct qvl
     for (; name[n]; n++)
         if (name[n] <= 0x20 || name[n] >= 0x7f || n >= QVL_MAX_TENSOR_NAME_BYTES)
             return qvl_fail(err, QVL_ERR_MODEL,
-                            "%s: the header names a tensor with other than 1 to %u printable ASCII characters", path,
-                            QVL_MAX_TENSOR_NAME_BYTES);
+                            "%s: the header names a tensor with other than 1 to %u printable ASCII characters",
+                            path, QVL_MAX_TENSOR_NAME_BYTES);
     if (n == 0)
         return qvl_fail(err, QVL_ERR_MODEL, "%s: the header holds a tensor without a name", path);
     return QVL_OK;
@@ -82,18 +82,21 @@ static enum qvl_status read_integers(const json_t *list, const char *key, size_t
     }
     if (is_right)
         return QVL_OK;
-    return qvl_fail(err, QVL_ERR_MODEL, "%s: tensor %.100s has %s %s, expected a list of %zu to %zu integers from 0",
-                    path, name, key, qvl_json_show(list, shown), min_n, max_n);
+    return qvl_fail(err, QVL_ERR_MODEL,
+                    "%s: tensor %.100s has %s %s, expected a list of %zu to %zu integers from 0", path, name, key,
+                    qvl_json_show(list, shown), min_n, max_n);
 }
 
 static enum qvl_status check_range(const struct qvl_safetensors_entry *e, const char *path, struct qvl_error *err)
 {
     size_t need = 0;
     if (e->begin > e->end)
-        return qvl_fail(err, QVL_ERR_MODEL, "%s: tensor %.100s ends at byte %" PRIu64 " before it begins at %" PRIu64,
-                        path, e->name, e->end, e->begin);
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: tensor %.100s ends at byte %" PRIu64 " before it begins at %" PRIu64, path, e->name,
+                        e->end, e->begin);
     if (!qvl_mul_size(e->n_element, qvl_dtype_bytes(e->dtype), &need))
-        return qvl_fail(err, QVL_ERR_MODEL, "%s: tensor %.100s has more bytes than 64 bits can count", path, e->name);
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: tensor %.100s has more bytes than 64 bits can count", path,
+                        e->name);
     if (need != e->end - e->begin)
         return qvl_fail(err, QVL_ERR_MODEL,
                         "%s: tensor %.100s: shape and dtype %s ask for %zu bytes, its offsets for %" PRIu64, path,
@@ -102,11 +105,11 @@ static enum qvl_status check_range(const struct qvl_safetensors_entry *e, const 
 }
 
 /* The name is copied; begin and end still count from the start of the data. */
-static enum qvl_status read_entry(const char *name, const json_t *value, const char *path,
-                                  struct qvl_arena *arena, struct qvl_safetensors_entry *e, struct qvl_error *err)
+static enum qvl_status read_entry(const char *name, const json_t *value, const char *path, struct qvl_arena *arena,
+                                  struct qvl_safetensors_entry *e, struct qvl_error *err)
 {
     char shown[QVL_JSON_SHOWN_BYTES];
-    const json_t *shape = json_object_get(value, "shape");
+    const json_t *shape = json_object_get(value, "shape"), *offsets = json_object_get(value, "data_offsets");
     uint64_t range[2];
     enum qvl_status status = check_name(name, path, err);
     if (status)
@@ -116,7 +119,7 @@ static enum qvl_status read_entry(const char *name, const json_t *value, const c
                         name, qvl_json_show(value, shown));
     if ((status = read_dtype(json_object_get(value, "dtype"), path, name, &e->dtype, err)) ||
         (status = read_integers(shape, "shape", 0, QVL_MAX_DIMS, path, name, e->dim, err)) ||
-        (status = read_integers(json_object_get(value, "data_offsets"), "data_offsets", 2, 2, path, name, range, err)))
+        (status = read_integers(offsets, "data_offsets", 2, 2, path, name, range, err)))
         return status;
     if (!(e->name = qvl_arena_copy_text(arena, name, strlen(name), err)))
         return err->status;
@@ -126,8 +129,8 @@ static enum qvl_status read_entry(const char *name, const json_t *value, const c
     size_t n_element = 1;
     for (uint32_t i = 0; i < e->n_dim; i++)
         if (!qvl_mul_size(n_element, e->dim[i], &n_element))
-            return qvl_fail(err, QVL_ERR_MODEL, "%s: the shape of tensor %.100s, %s, is too large for 64 bits", path,
-                            name, qvl_json_show(shape, shown));
+            return qvl_fail(err, QVL_ERR_MODEL, "%s: the shape of tensor %.100s, %s, is too large for 64 bits",
+                            path, name, qvl_json_show(shape, shown));
     e->n_element = n_element;
     return check_range(e, path, err);
 }
@@ -217,8 +220,9 @@ static enum qvl_status check_length(const uint8_t *bytes, size_t n, uint64_t fil
                         ", expected at most %u",
                         path, length, QVL_MAX_SAFETENSORS_HEADER_BYTES);
     if (length > file_bytes - N_LENGTH_BYTES)
-        return qvl_fail(err, QVL_ERR_MODEL, "%s: the header ends at byte %" PRIu64 " of a file of %" PRIu64 " bytes",
-                        path, length + N_LENGTH_BYTES, file_bytes);
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: the header ends at byte %" PRIu64 " of a file of %" PRIu64 " bytes", path,
+                        length + N_LENGTH_BYTES, file_bytes);
     *n_json = (size_t)length;
     return QVL_OK;
 }
@@ -239,8 +243,7 @@ static bool has_minus(const char *json, size_t n)
 }
 
 enum qvl_status qvl_safetensors_parse(const uint8_t *bytes, size_t n, uint64_t file_bytes, const char *path,
-                                      struct qvl_arena *arena, struct qvl_safetensors *out,
-                                      struct qvl_error *err)
+                                      struct qvl_arena *arena, struct qvl_safetensors *out, struct qvl_error *err)
 {
     size_t n_json = 0;
     json_t *root = NULL;
@@ -320,8 +323,8 @@ enum qvl_status qvl_safetensors_map(struct qvl_safetensors *file, struct qvl_err
                         file->path, file->n_bytes);
     void *map = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, file->fd, 0);
     if (map == MAP_FAILED)
-        return qvl_fail(err, errno == ENOMEM ? QVL_ERR_MEMORY : QVL_ERR_FILE, "%s: cannot map %" PRIu64 " bytes: %s",
-                        file->path, file->n_bytes, strerror(errno));
+        return qvl_fail(err, errno == ENOMEM ? QVL_ERR_MEMORY : QVL_ERR_FILE,
+                        "%s: cannot map %" PRIu64 " bytes: %s", file->path, file->n_bytes, strerror(errno));
     file->map = map;
     return QVL_OK;
 }

@@ -17,18 +17,17 @@ struct qvl_safetensors_entry {
 
 struct qvl_safetensors {
     const char *path;
-    int fd;              /* -1: none */
+    int fd; /* -1: none */
     uint64_t n_bytes;
     struct qvl_safetensors_entry *entry; /* in the order of their bytes */
     size_t n;
-    const uint8_t *map;  /* the whole file; NULL before qvl_safetensors_map */
+    const uint8_t *map; /* the whole file; NULL before qvl_safetensors_map */
 };
 
 /* The header alone: the first n bytes of a file of file_bytes. Fills path, n_bytes, entry and n; memory comes
  * from the arena. */
 enum qvl_status qvl_safetensors_parse(const uint8_t *bytes, size_t n, uint64_t file_bytes, const char *path,
-                                      struct qvl_arena *arena, struct qvl_safetensors *out,
-                                      struct qvl_error *err);
+                                      struct qvl_arena *arena, struct qvl_safetensors *out, struct qvl_error *err);
 /* Opens the file and reads its header. On failure *out holds nothing to close. */
 enum qvl_status qvl_safetensors_open(const char *path, struct qvl_arena *arena, struct qvl_safetensors *out,
                                      struct qvl_error *err);

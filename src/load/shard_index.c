@@ -90,8 +90,8 @@ enum qvl_status qvl_shard_index_check(struct qvl_shard_index *index, uint32_t i_
         const json_t *listed = json_object_get(index->map, file->entry[i].name);
         const char *where = json_string_value(listed);
         if (!where || strcmp(where, name) != 0)
-            return qvl_fail(err, QVL_ERR_MODEL, "%s holds tensor %.100s, whose place in the index is %s", file->path,
-                            file->entry[i].name, qvl_json_show(listed, shown));
+            return qvl_fail(err, QVL_ERR_MODEL, "%s holds tensor %.100s, whose place in the index is %s",
+                            file->path, file->entry[i].name, qvl_json_show(listed, shown));
         json_object_del(index->map, file->entry[i].name);
     }
     return QVL_OK;

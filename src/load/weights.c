@@ -23,13 +23,13 @@ struct source {
 };
 
 struct qvl_weights {
-    struct qvl_arena arena;        /* everything below, and copies of misaligned tensors */
-    struct qvl_safetensors *file;  /* [n_file] */
+    struct qvl_arena arena;       /* everything below, and copies of misaligned tensors */
+    struct qvl_safetensors *file; /* [n_file] */
     size_t n_file;
-    struct qvl_tensor *tensor;     /* [n], sorted by name */
-    struct source *source;         /* [n] */
+    struct qvl_tensor *tensor; /* [n], sorted by name */
+    struct source *source;     /* [n] */
     size_t n;
-    struct source tied_head;       /* lm_head.weight stored beside a tied embedding */
+    struct source tied_head; /* lm_head.weight stored beside a tied embedding */
     uint64_t n_bytes;
 };
 
@@ -103,9 +103,10 @@ static enum qvl_status report(const struct faults *faults, const char *model_dir
     size_t n = 0;
     for (enum kind k = 0; k < N_KIND; k++) {
         if (faults->n[k] && n < sizeof text)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%zu %s: %s%s%s%s", n ? "; " : "", faults->n[k],
-                                  title[k], faults->text[k][0], faults->n[k] > 1 ? ", " : "",
-                                  faults->n[k] > 1 ? faults->text[k][1] : "", faults->n[k] > N_NAMED ? ", ..." : "");
+            n +=
+                (size_t)snprintf(text + n, sizeof text - n, "%s%zu %s: %s%s%s%s", n ? "; " : "", faults->n[k],
+                                 title[k], faults->text[k][0], faults->n[k] > 1 ? ", " : "",
+                                 faults->n[k] > 1 ? faults->text[k][1] : "", faults->n[k] > N_NAMED ? ", ..." : "");
     }
     if (n == 0)
         return QVL_OK;
@@ -224,8 +225,8 @@ static enum qvl_status open_files(struct qvl_weights *w, const char *dir, struct
     return w->file ? open_one(w, single, err) : err->status;
 }
 
-enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config,
-                                 struct qvl_weights **out, struct qvl_error *err)
+enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config, struct qvl_weights **out,
+                                 struct qvl_error *err)
 {
     enum qvl_status status;
     struct qvl_weights *w = calloc(1, sizeof *w);
@@ -239,8 +240,7 @@ enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config 
         goto fail;
     }
     memset(w->source, 0, w->n * sizeof *w->source);
-    if ((status = open_files(w, model_dir, err)) ||
-        (status = place_all(w, model_dir, config->text.is_tied, err)))
+    if ((status = open_files(w, model_dir, err)) || (status = place_all(w, model_dir, config->text.is_tied, err)))
         goto fail;
     *out = w;
     w = NULL;
@@ -272,8 +272,8 @@ static enum qvl_status check_tied_head(const struct qvl_weights *w, struct qvl_e
 {
     const struct qvl_tensor *embedding = qvl_weights_find(w, "model.language_model.embed_tokens.weight");
     const struct qvl_safetensors_entry *head = w->tied_head.entry;
-    if (!head || (head->dtype == embedding->dtype && memcmp(bytes_of(w, &w->tied_head), embedding->data,
-                                                            (size_t)(head->end - head->begin)) == 0))
+    if (!head || (head->dtype == embedding->dtype &&
+                  memcmp(bytes_of(w, &w->tied_head), embedding->data, (size_t)(head->end - head->begin)) == 0))
         return QVL_OK;
     return qvl_fail(err, QVL_ERR_MODEL,
                     "%s: lm_head.weight differs from the embedding, but config.json says tie_word_embeddings",

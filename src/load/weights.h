@@ -14,12 +14,12 @@
 #define QVL_MAX_DIMS 5
 
 struct qvl_tensor {
-    const char *name;      /* canonical; weights lifetime */
+    const char *name; /* canonical; weights lifetime */
     enum qvl_dtype dtype;
     uint32_t n_dim;
     uint64_t dim[QVL_MAX_DIMS]; /* outer to inner */
     uint64_t n_element;
-    const void *data;      /* row-major, aligned to the element; NULL before qvl_weights_map; weights lifetime */
+    const void *data; /* row-major, aligned to the element; NULL before qvl_weights_map; weights lifetime */
 };
 
 struct qvl_weights;
@@ -35,8 +35,8 @@ void qvl_weights_count(const struct qvl_config *config, size_t *n_tensor, uint64
  * the headers against the tensors that `config` asks for: each there once, with its shape and a type of bf16,
  * f16 or f32, and none besides (a tied head stored again is allowed where it equals the embedding). Reads no
  * weights. */
-enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config,
-                                 struct qvl_weights **out, struct qvl_error *err);
+enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config, struct qvl_weights **out,
+                                 struct qvl_error *err);
 /* Maps the files: fills the data pointers. A tensor not aligned to its element is copied. A file that another
  * program cuts short after this ends the process with SIGBUS, as with any mapped file. */
 enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *err);

@@ -40,8 +40,8 @@ static uint64_t not_finite(const uint8_t *bytes, size_t n, const struct exponent
 
 struct scan {
     const struct qvl_weights *weights;
-    const size_t *first_job;       /* of each tensor */
-    atomic_uint_least64_t at;      /* lowest job that found something */
+    const size_t *first_job;  /* of each tensor */
+    atomic_uint_least64_t at; /* lowest job that found something */
 };
 
 static size_t n_bytes_of(const struct qvl_tensor *t)

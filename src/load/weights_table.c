@@ -15,15 +15,15 @@ enum size {
     NONE,
     VOCAB,
     HIDDEN,
-    QUERY,      /* heads * head_dim */
-    KEY,        /* key-value heads * head_dim */
-    HEAD,       /* head_dim */
+    QUERY, /* heads * head_dim */
+    KEY,   /* key-value heads * head_dim */
+    HEAD,  /* head_dim */
     MLP,
     V_POSITION, /* vision: */
     V_HIDDEN,
-    V_QKV,      /* all of q, then k, then v */
+    V_QKV, /* all of q, then k, then v */
     V_MLP,
-    V_MERGED,   /* merge^2 patches side by side */
+    V_MERGED, /* merge^2 patches side by side */
     CHANNEL,
     TIME,
     PATCH,

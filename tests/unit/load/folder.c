@@ -68,7 +68,8 @@ char *replace(const char *text, const char *from, const char *to)
     return out;
 }
 
-void folder_write_safetensors(const char *dir, const char *name, const char *header, const void *data, size_t n_data)
+void folder_write_safetensors(const char *dir, const char *name, const char *header, const void *data,
+                              size_t n_data)
 {
     size_t n = strlen(header);
     uint8_t *file = malloc(8 + n + n_data);

@@ -23,7 +23,8 @@ const char *folder_path(const char *dir, const char *name); /* valid until the n
 char *replace(const char *text, const char *from, const char *to);
 
 /* A .safetensors file from the text of its header and n_data bytes of data. */
-void folder_write_safetensors(const char *dir, const char *name, const char *header, const void *data, size_t n_data);
+void folder_write_safetensors(const char *dir, const char *name, const char *header, const void *data,
+                              size_t n_data);
 
 /* Header of tensors [first, end) of the reference's list, packed without holes; the caller's to free. Bytes of
  * their data in *n_data. */

@@ -129,7 +129,7 @@ static void both_spellings_are_equal(void **state)
                    "\"mrope_interleaved\":true,\"mrope_section\":[24,20,20]}"},
         {",\"tie_word_embeddings\":true,\"dtype\":\"bfloat16\"", ",\"torch_dtype\":\"bfloat16\""},
         {"\"model_type\":\"qwen3_vl\",\"depth\"", "\"model_type\":\"qwen3_vl_vision\",\"rope_parameters\":"
-                                                 "{\"rope_theta\":10000.0,\"rope_type\":\"axial\"},\"depth\""},
+                                                  "{\"rope_theta\":10000.0,\"rope_type\":\"axial\"},\"depth\""},
         {"\"rope_type\":\"default\"", "\"type\":\"default\""},
         {"\"bos_token_id\":151643", "\"pad_token_id\":null,\"sliding_window\":null,\"partial_rotary_factor\":1.0"},
     };
@@ -137,7 +137,8 @@ static void both_spellings_are_equal(void **state)
     char *all = strdup(hub_2b);
     (void)state;
     for (size_t i = 0; i < sizeof change / sizeof *change; i++) {
-        char *one = replace(hub_2b, change[i].from, change[i].to), *next = replace(all, change[i].from, change[i].to);
+        char *one = replace(hub_2b, change[i].from, change[i].to),
+             *next = replace(all, change[i].from, change[i].to);
         found = parse_good(one);
         assert_memory_equal(&found, &want, sizeof want);
         found = parse_good(next);
@@ -160,8 +161,10 @@ static void reads_yarn(void **state)
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         char to[256];
-        snprintf(to, sizeof to, "\"rope_scaling\":{\"%s\":\"yarn\",\"factor\":3.0,"
-                 "\"original_max_position_embeddings\":131072", spelling[i]);
+        snprintf(to, sizeof to,
+                 "\"rope_scaling\":{\"%s\":\"yarn\",\"factor\":3.0,"
+                 "\"original_max_position_embeddings\":131072",
+                 spelling[i]);
         char *text = replace(hub_2b, from, to);
         struct qvl_config c = parse_good(text);
         assert_int_equal(c.text.rope.type, QVL_ROPE_YARN);
@@ -173,8 +176,9 @@ static void reads_yarn(void **state)
         assert_true(c.text.rope.truncate);
         free(text);
     }
-    char *text = replace(hub_2b, from, "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2,\"beta_fast\":16,"
-                                       "\"beta_slow\":2,\"attention_factor\":1.25,\"truncate\":false");
+    char *text = replace(hub_2b, from,
+                         "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2,\"beta_fast\":16,"
+                         "\"beta_slow\":2,\"attention_factor\":1.25,\"truncate\":false");
     struct qvl_config c = parse_good(text);
     assert_int_equal(c.text.rope.original_max_position, 262144); /* the reference's default: max_position */
     assert_same_double(c.text.rope.beta_fast, 16);
@@ -209,26 +213,31 @@ static void refuses_each_value_out_of_range(void **state)
         {"\"vision_config\":{", "\"x\":{", "vision_config is missing"},
         {"\"vision_config\":{", "\"vision_config\":[],\"x\":{", "vision_config is []"},
         /* sizes of the decoder */
-        {"\"hidden_size\":2048", "\"hidden_size\":0", "text_config.hidden_size is 0, expected an integer from 16 to 16384"},
+        {"\"hidden_size\":2048", "\"hidden_size\":0",
+         "text_config.hidden_size is 0, expected an integer from 16 to 16384"},
         {"\"hidden_size\":2048", "\"hidden_size\":-2048", "text_config.hidden_size is -2048"},
         {"\"hidden_size\":2048", "\"hidden_size\":2048.0", "text_config.hidden_size is 2048.0"},
         {"\"hidden_size\":2048", "\"hidden_size\":\"2048\"", "text_config.hidden_size is \"2048\""},
-        {"\"hidden_size\":2048", "\"hidden_size\":9223372036854775807", "text_config.hidden_size is 9223372036854775807"},
+        {"\"hidden_size\":2048", "\"hidden_size\":9223372036854775807",
+         "text_config.hidden_size is 9223372036854775807"},
         {"\"hidden_size\":2048", "\"hidden_size\":99999999999999999999", "a number is too large"},
         {"\"hidden_size\":2048,", "", "text_config.hidden_size is missing"},
         {"\"hidden_size\":2048", "\"hidden_size\":null", "text_config.hidden_size is missing"},
         {"\"num_hidden_layers\":28", "\"num_hidden_layers\":0", "num_hidden_layers is 0"},
         {"\"num_hidden_layers\":28", "\"num_hidden_layers\":201", "num_hidden_layers is 201"},
         {"\"num_attention_heads\":16", "\"num_attention_heads\":0", "num_attention_heads is 0"},
-        {"\"num_attention_heads\":16", "\"num_attention_heads\":12", "12 is not a multiple of num_key_value_heads 8"},
+        {"\"num_attention_heads\":16", "\"num_attention_heads\":12",
+         "12 is not a multiple of num_key_value_heads 8"},
         {"\"num_key_value_heads\":8", "\"num_key_value_heads\":0", "num_key_value_heads is 0"},
-        {"\"num_key_value_heads\":8", "\"num_key_value_heads\":32", "16 is not a multiple of num_key_value_heads 32"},
+        {"\"num_key_value_heads\":8", "\"num_key_value_heads\":32",
+         "16 is not a multiple of num_key_value_heads 32"},
         {"\"head_dim\":128", "\"head_dim\":0", "head_dim is 0"},
         {"\"head_dim\":128", "\"head_dim\":127", "head_dim is 127, expected an even"},
         {"\"head_dim\":128", "\"head_dim\":64", "is 64 pairs, expected half of head_dim, 32"},
         {"\"intermediate_size\":6144", "\"intermediate_size\":1e4", "intermediate_size is 10000.0"},
         {"\"vocab_size\":151936", "\"vocab_size\":1048577", "vocab_size is 1048577"},
-        {"\"vocab_size\":151936", "\"vocab_size\":151655", "image_token_id is 151655, expected less than vocab_size"},
+        {"\"vocab_size\":151936", "\"vocab_size\":151655",
+         "image_token_id is 151655, expected less than vocab_size"},
         {"\"max_position_embeddings\":262144", "\"max_position_embeddings\":0", "max_position_embeddings is 0"},
         {"\"rms_norm_eps\":1e-06", "\"rms_norm_eps\":0", "rms_norm_eps is 0"},
         {"\"rms_norm_eps\":1e-06", "\"rms_norm_eps\":NaN", "not valid JSON"},
@@ -252,7 +261,8 @@ static void refuses_each_value_out_of_range(void **state)
         {"\"rope_type\":\"default\"", "\"rope_type\":\"yarn\",\"factor\":2,\"truncate\":0", "truncate is 0"},
         {"\"rope_type\":\"default\"", "\"rope_type\":\"yarn\",\"factor\":2,\"mscale\":1", "\"mscale\" (1)"},
         {"\"rope_type\":\"default\"", "\"rope_type\":\"default\",\"factor\":2.0", "\"factor\" (2.0), which has no"},
-        {"\"rope_type\":\"default\"", "\"rope_type\":\"default\",\"rope_theta\":10000", "rope_theta is 5e+06 in text"},
+        {"\"rope_type\":\"default\"", "\"rope_type\":\"default\",\"rope_theta\":10000",
+         "rope_theta is 5e+06 in text"},
         {"\"rope_scaling\":{", "\"rope_parameters\":{\"rope_type\":\"yarn\"},\"rope_scaling\":{", "differ"},
         {"\"mrope_interleaved\":true", "\"mrope_interleaved\":false", "mrope_interleaved is false"},
         {"[24,20,20]", "[24,20]", "mrope_section is [24,20], expected a list of 3 to 3"},
@@ -280,7 +290,8 @@ static void refuses_each_value_out_of_range(void **state)
         {"\"gelu_pytorch_tanh\"", "\"gelu\"", "vision_config.hidden_act is \"gelu\""},
         {"\"in_channels\":3", "\"rope_parameters\":{\"rope_theta\":5.0}", "rope_parameters.rope_theta is 5.0"},
         /* tokens */
-        {"\"image_token_id\":151655", "\"image_token_id\":151656", "image_token_id and video_token_id are both 151656"},
+        {"\"image_token_id\":151655", "\"image_token_id\":151656",
+         "image_token_id and video_token_id are both 151656"},
         {"\"image_token_id\":151655", "\"image_token_id\":-1", "image_token_id is -1"},
         {"{\"arch", "{\"qvl_demo\":\"yes\",\"arch", "qvl_demo is \"yes\""},
         /* the text itself */
@@ -360,6 +371,44 @@ static void refuses_depth(void **state)
     free(text);
 }
 
+/* Each allocation of the JSON reader fails in turn: the config is refused with a sentence or right, and nothing
+ * leaks. (jansson's scanner reports a failure inside a string as a syntax error, and lives through some.) */
+static size_t n_left;
+static bool has_failed;
+
+static void *allocate(size_t n)
+{
+    if (n_left-- > 0)
+        return malloc(n);
+    has_failed = true;
+    return NULL;
+}
+
+static void survives_failing_allocations(void **state)
+{
+    const struct qvl_config want = parse_good(hub_2b);
+    json_malloc_t old_malloc;
+    json_free_t old_free;
+    size_t n = 0;
+    (void)state;
+    json_get_alloc_funcs(&old_malloc, &old_free);
+    do {
+        struct qvl_config c;
+        struct qvl_error err = {0};
+        n_left = n;
+        has_failed = false;
+        json_set_alloc_funcs(allocate, free);
+        enum qvl_status status = parse(hub_2b, &c, &err);
+        json_set_alloc_funcs(old_malloc, old_free);
+        if (!status)
+            assert_memory_equal(&c, &want, sizeof c);
+        else if (status != QVL_ERR_MEMORY && !strstr(err.text, "syntax error"))
+            fail_msg("allocation %zu: %s", n, err.text);
+        n++;
+    } while (has_failed);
+    assert_true(n > 100);
+}
+
 /* ---- the folder ---------------------------------------------------------------------------------- */
 
 static struct qvl_config load_good(const char *dir)
@@ -407,10 +456,13 @@ static const char image_5[] =
     "\"merge_size\":2,\"patch_size\":16,\"resample\":3,\"rescale_factor\":0.00392156862745098,"
     "\"size\":{\"longest_edge\":2000000,\"shortest_edge\":1024},\"temporal_patch_size\":2}";
 static const char video_5[] =
-    "{\"do_convert_rgb\":true,\"do_normalize\":true,\"do_rescale\":true,\"do_resize\":true,\"do_sample_frames\":true,"
-    "\"fps\":1.5,\"image_mean\":[0.5,0.5,0.5],\"image_std\":[0.25,0.5,0.5],\"max_frames\":99,\"max_video_tokens\":768,"
+    "{\"do_convert_rgb\":true,\"do_normalize\":true,\"do_rescale\":true,\"do_resize\":true,\"do_sample_frames\":"
+    "true,"
+    "\"fps\":1.5,\"image_mean\":[0.5,0.5,0.5],\"image_std\":[0.25,0.5,0.5],\"max_frames\":99,\"max_video_tokens\":"
+    "768,"
     "\"merge_size\":2,\"min_frames\":5,\"patch_size\":16,\"resample\":3,\"rescale_factor\":0.00392156862745098,"
-    "\"return_metadata\":false,\"size\":{\"longest_edge\":3000000,\"shortest_edge\":2048},\"temporal_patch_size\":2,"
+    "\"return_metadata\":false,\"size\":{\"longest_edge\":3000000,\"shortest_edge\":2048},\"temporal_patch_size\":"
+    "2,"
     "\"video_processor_type\":\"Qwen3VLVideoProcessor\"}";
 
 static void both_processor_layouts_are_equal(void **state)
@@ -432,8 +484,9 @@ static void both_processor_layouts_are_equal(void **state)
 
     folder_remove(dir, "preprocessor_config.json");
     folder_remove(dir, "video_preprocessor_config.json");
-    snprintf(text, sizeof text, "{\"image_processor\":%s,\"processor_class\":\"Qwen3VLProcessor\",\"video_processor\":%s}",
-             image_5, video_5);
+    snprintf(text, sizeof text,
+             "{\"image_processor\":%s,\"processor_class\":\"Qwen3VLProcessor\",\"video_processor\":%s}", image_5,
+             video_5);
     folder_write_text(dir, "processor_config.json", text);
     struct qvl_config new = load_good(dir);
     assert_memory_equal(&new, &old, sizeof old);
@@ -461,7 +514,8 @@ static void refuses_bad_siblings(void **state)
     static const struct bad_sibling bad[] = {
         {image, "{\"size\":{\"longest_edge\":9223372036854775807}}", "longest_edge is 9223372036854775807"},
         {image, "{\"size\":{\"longest_edge\":0}}", "longest_edge is 0"},
-        {image, "{\"size\":{\"longest_edge\":1000,\"shortest_edge\":2000}}", "of pixels, 2000, is above the greatest, 1000"},
+        {image, "{\"size\":{\"longest_edge\":1000,\"shortest_edge\":2000}}",
+         "of pixels, 2000, is above the greatest, 1000"},
         {image, "{\"size\":[1,2]}", "size is [1,2], expected an object"},
         {image, "{\"min_pixels\":-1}", "min_pixels is -1"},
         {image, "{\"patch_size\":0}", "patch_size is 0, expected 16"},
@@ -541,9 +595,10 @@ static void reads_generation(void **state)
 {
     const char *dir = *state;
     folder_write_text(dir, "config.json", hub_2b);
-    folder_write_text(dir, "generation_config.json",
-                      "{\"do_sample\":true,\"temperature\":0.9,\"top_p\":0.5,\"top_k\":7,\"repetition_penalty\":1.05,"
-                      "\"eos_token_id\":[151645,151643],\"pad_token_id\":151643}");
+    folder_write_text(
+        dir, "generation_config.json",
+        "{\"do_sample\":true,\"temperature\":0.9,\"top_p\":0.5,\"top_k\":7,\"repetition_penalty\":1.05,"
+        "\"eos_token_id\":[151645,151643],\"pad_token_id\":151643}");
     struct qvl_config c = load_good(dir);
     assert_true(c.generation.has_file);
     assert_same_double(c.generation.sampling.temperature, 0.9f);
@@ -555,7 +610,8 @@ static void reads_generation(void **state)
     assert_int_equal(c.generation.eos[0], 151645);
     assert_int_equal(c.generation.eos[1], 151643);
 
-    folder_write_text(dir, "generation_config.json", "{\"do_sample\":false,\"temperature\":0.7,\"eos_token_id\":3}");
+    folder_write_text(dir, "generation_config.json",
+                      "{\"do_sample\":false,\"temperature\":0.7,\"eos_token_id\":3}");
     c = load_good(dir);
     assert_same_double(c.generation.sampling.temperature, 0);
     assert_same_double(c.generation.sampling.presence_penalty, 0);
@@ -565,8 +621,10 @@ static void reads_generation(void **state)
 
 /* The ends of the two published templates, of a template that thinks only on request, and of none. */
 #define PROMPT "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n"
-static const char instruct_template[] = "{%- for m in messages %}'<think>'{%- endfor %}\n" PROMPT "' }}\n{%- endif %}\n";
-static const char thinking_template[] = "{%- for m in messages %}'</think>'{%- endfor %}\n" PROMPT "<think>\\n' }}\n{%- endif %}\n";
+static const char instruct_template[] =
+    "{%- for m in messages %}'<think>'{%- endfor %}\n" PROMPT "' }}\n{%- endif %}\n";
+static const char thinking_template[] =
+    "{%- for m in messages %}'</think>'{%- endfor %}\n" PROMPT "<think>\\n' }}\n{%- endif %}\n";
 
 static void decides_thinking_from_the_template(void **state)
 {
@@ -622,6 +680,7 @@ int main(void)
         cmocka_unit_test(accepts_the_edges),
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(refuses_depth),
+        cmocka_unit_test(survives_failing_allocations),
         IN_FOLDER(takes_family_defaults),
         IN_FOLDER(both_processor_layouts_are_equal),
         IN_FOLDER(reads_min_and_max_pixels),

@@ -12,8 +12,8 @@
 #include "base/limits.h"
 #include "folder.h"
 
-static enum qvl_status parse(const char *header, size_t n_data, struct qvl_arena *arena, struct qvl_safetensors *out,
-                             struct qvl_error *err)
+static enum qvl_status parse(const char *header, size_t n_data, struct qvl_arena *arena,
+                             struct qvl_safetensors *out, struct qvl_error *err)
 {
     size_t n = strlen(header);
     uint8_t *bytes = malloc(8 + n); /* exactly as long, so that a sanitizer sees a byte too far */
@@ -85,10 +85,10 @@ static void reads_every_field(void **state)
     qvl_arena_free(&arena);
 }
 
-#define TENSOR(dtype, shape, offsets) \
+#define TENSOR(dtype, shape, offsets)                                                                              \
     "{\"a\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
-#define TWO(first, second) \
-    "{\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":" first "}," \
+#define TWO(first, second)                                                                                         \
+    "{\"a\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":" first "},"                                         \
     "\"b\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":" second "}}"
 
 static void refuses_lies(void **state)
@@ -147,7 +147,9 @@ static void refuses_lies(void **state)
         {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,2],\"x\":1}}", 2, "has dtype missing"},
         {"{\"\xff\":1}", 0, "not UTF-8"},
         {"{\"a\\u0000b\":1}", 0, "NUL"},
-        {"{\"\":" "{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, "without a name"},
+        {"{\"\":"
+         "{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}",
+         2, "without a name"},
         {"{\"a b\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, "printable ASCII"},
         {"{\"\xc3\xa4\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, "printable ASCII"},
         {"{\"a\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]},"
@@ -174,8 +176,17 @@ static void refuses_lies(void **state)
 /* Header lengths that wrap, exceed the file, or exceed the limit, at the limit's edge too. */
 static void refuses_lengths(void **state)
 {
-    static const uint64_t length[] = {0, 1, 9, 4096, QVL_MAX_SAFETENSORS_HEADER_BYTES, QVL_MAX_SAFETENSORS_HEADER_BYTES + 1,
-                                      100000001, INT64_MAX, UINT64_MAX - 8, UINT64_MAX - 7, UINT64_MAX};
+    static const uint64_t length[] = {0,
+                                      1,
+                                      9,
+                                      4096,
+                                      QVL_MAX_SAFETENSORS_HEADER_BYTES,
+                                      QVL_MAX_SAFETENSORS_HEADER_BYTES + 1,
+                                      100000001,
+                                      INT64_MAX,
+                                      UINT64_MAX - 8,
+                                      UINT64_MAX - 7,
+                                      UINT64_MAX};
     (void)state;
     for (size_t i = 0; i < sizeof length / sizeof *length; i++) {
         struct qvl_arena arena = {0};

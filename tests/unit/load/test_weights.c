@@ -52,16 +52,34 @@ static void counts_equal_the_published_models(void **state)
         size_t n_tensor;
         uint64_t n_parameter;
     } model[] = {
-        {{.hidden = 2048, .n_layer = 28, .n_head = 16, .n_kv_head = 8, .head_dim = 128, .intermediate = 6144,
+        {{.hidden = 2048,
+          .n_layer = 28,
+          .n_head = 16,
+          .n_kv_head = 8,
+          .head_dim = 128,
+          .intermediate = 6144,
           .is_tied = true},
-         {.hidden = 1024, .n_layer = 24, .intermediate = 4096}, 625, 2127532032},
-        {{.hidden = 2560, .n_layer = 36, .n_head = 32, .n_kv_head = 8, .head_dim = 128, .intermediate = 9728,
+         {.hidden = 1024, .n_layer = 24, .intermediate = 4096},
+         625,
+         2127532032},
+        {{.hidden = 2560,
+          .n_layer = 36,
+          .n_head = 32,
+          .n_kv_head = 8,
+          .head_dim = 128,
+          .intermediate = 9728,
           .is_tied = true},
-         {.hidden = 1024, .n_layer = 24, .intermediate = 4096}, 713, 4437815808},
+         {.hidden = 1024, .n_layer = 24, .intermediate = 4096},
+         713,
+         4437815808},
         {{.hidden = 4096, .n_layer = 36, .n_head = 32, .n_kv_head = 8, .head_dim = 128, .intermediate = 12288},
-         {.hidden = 1152, .n_layer = 27, .intermediate = 4304}, 750, 8767123696},
+         {.hidden = 1152, .n_layer = 27, .intermediate = 4304},
+         750,
+         8767123696},
         {{.hidden = 5120, .n_layer = 64, .n_head = 64, .n_kv_head = 8, .head_dim = 128, .intermediate = 25600},
-         {.hidden = 1152, .n_layer = 27, .intermediate = 4304}, 1058, 33357390064},
+         {.hidden = 1152, .n_layer = 27, .intermediate = 4304},
+         1058,
+         33357390064},
     };
     (void)state;
     for (size_t i = 0; i < sizeof model / sizeof *model; i++) {
@@ -188,10 +206,12 @@ static void names_every_deviation(void **state)
         {"\"model.language_model.norm.weight\"", "\"model.language_model.extra.weight\"",
          "1 missing: model.language_model.norm.weight; 1 not asked for: model.language_model.extra.weight"},
         {"\"model.language_model.norm.weight\"", "\"model.norm.weight\"", "1 not asked for: model.norm.weight"},
-        {"\"model.language_model.layers.1.mlp.up_proj.weight\"", "\"model.language_model.layers.2.mlp.up_proj.weight\"",
+        {"\"model.language_model.layers.1.mlp.up_proj.weight\"",
+         "\"model.language_model.layers.2.mlp.up_proj.weight\"",
          "1 missing: model.language_model.layers.1.mlp.up_proj.weight"},
         {"\"model.language_model.norm.weight\"", "\"language_model.norm.weight\"", NULL},
-        {"\"model.language_model.norm.weight\"", "\"language_model.layers.0.input_layernorm.weight\"", "is there twice"},
+        {"\"model.language_model.norm.weight\"", "\"language_model.layers.0.input_layernorm.weight\"",
+         "is there twice"},
         {"\"shape\":[96,64]", "\"shape\":[64,96]",
          "1 different: model.language_model.layers.0.mlp.gate_proj.weight is [64, 96], expected [96, 64]"},
         {"\"shape\":[96,64]", "\"shape\":[6144]", "is [6144], expected [96, 64]"},
@@ -310,7 +330,8 @@ static void finds_values_that_are_not_finite(void **state)
     static const struct {
         uint8_t low, high;
         bool is_finite;
-    } value[] = {{0x80, 0x7f, false}, {0x80, 0xff, false}, {0xc0, 0x7f, false}, {0x7f, 0x7f, true}, {0, 0x80, true}};
+    } value[] = {
+        {0x80, 0x7f, false}, {0x80, 0xff, false}, {0xc0, 0x7f, false}, {0x7f, 0x7f, true}, {0, 0x80, true}};
     const size_t lm_head = 512 * 64, index[] = {0, 3, lm_head - 1};
     assert_int_equal(qvl_pool_open(2, &pool, &err), QVL_OK);
     for (size_t i = 0; i < sizeof value / sizeof *value; i++) {
@@ -346,9 +367,10 @@ static void finds_them_in_every_dtype(void **state)
         const char *dtype, *shape;
         uint32_t bits;
         bool is_finite;
-    } value[] = {{"F16", "[512,64]", 0x7c00, false}, {"F16", "[512,64]", 0xfe00, false}, {"F16", "[512,64]", 0x7bff, true},
-                 {"F32", "[512,64]", 0x7f800000, false}, {"F32", "[512,64]", 0xffc00000, false},
-                 {"F32", "[512,64]", 0x7f7fffff, true}, {"F32", "[512,64]", 0x007fffff, true}};
+    } value[] = {{"F16", "[512,64]", 0x7c00, false},     {"F16", "[512,64]", 0xfe00, false},
+                 {"F16", "[512,64]", 0x7bff, true},      {"F32", "[512,64]", 0x7f800000, false},
+                 {"F32", "[512,64]", 0xffc00000, false}, {"F32", "[512,64]", 0x7f7fffff, true},
+                 {"F32", "[512,64]", 0x007fffff, true}};
     assert_int_equal(qvl_pool_open(1, &pool, &err), QVL_OK);
     for (size_t i = 0; i < sizeof value / sizeof *value; i++) {
         size_t n_rest = 0, size = value[i].dtype[1] == '3' ? 4 : 2, n_head = 512 * 64 * size;
@@ -356,8 +378,9 @@ static void finds_them_in_every_dtype(void **state)
         uint8_t *data = calloc(1, n_head + n_rest);
         char entry[160];
         assert_non_null(data);
-        snprintf(entry, sizeof entry, "\"lm_head.weight\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
-                 value[i].dtype, value[i].shape, n_rest, n_rest + n_head);
+        snprintf(entry, sizeof entry,
+                 "\"lm_head.weight\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}", value[i].dtype,
+                 value[i].shape, n_rest, n_rest + n_head);
         char *header = replace(rest, "\"__metadata__\":{\"format\":\"pt\"}", entry);
         memcpy(data + n_rest + 5 * size, &value[i].bits, size);
         folder_write_safetensors(dir, "model.safetensors", header, data, n_head + n_rest);
@@ -447,10 +470,12 @@ static void refuses_a_wrong_index(void **state)
         {first, "\"lm_head.weight\":\"model-00002-of-00003.safetensors\"",
          "whose place in the index is \"model-00002-of-00003.safetensors\""},
         {first, "\"other\":\"model-00001-of-00003.safetensors\"", "whose place in the index is missing"},
-        {first, "\"lm_head.weight\":\"model-00001-of-00003.safetensors\",\"other\":\"model-00001-of-00003.safetensors\"",
+        {first,
+         "\"lm_head.weight\":\"model-00001-of-00003.safetensors\",\"other\":\"model-00001-of-00003.safetensors\"",
          "lists 1 tensors that are not in their files, the first: \"other\""},
-        {first, "\"lm_head.weight\":\"model-00001-of-00003.safetensors\","
-                "\"lm_head.weight\":\"model-00002-of-00003.safetensors\"",
+        {first,
+         "\"lm_head.weight\":\"model-00001-of-00003.safetensors\","
+         "\"lm_head.weight\":\"model-00002-of-00003.safetensors\"",
          "a key appears twice"},
         {"weight_map", "weights", "weight_map is missing or empty"},
         {"}}", "", "not valid JSON"},
