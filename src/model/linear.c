@@ -16,8 +16,8 @@
 
 enum {
     STRIP = 64,
-    BLOCK = 64,
-    GROUP = 256,
+    BLOCK = 96,  /* the kernels' tiles of 2, 3, 4, 6, 8, 12 and 16 tokens divide it */
+    GROUP = 3 * BLOCK,
     NORM_ROWS = 8,      /* rows of one job */
     MIN_MACS = 1 << 16, /* of one job: some microseconds, many times what it costs to hand it out */
 };

@@ -29,7 +29,7 @@
 #include "model/mistake.h"
 
 enum {
-    CHUNK = 512,       /* patches of a part of a block; visual tokens of a part of a merger */
+    CHUNK = 576,       /* patches of a part of a block; visual tokens of a part of a merger */
     ROWS_PER_JOB = 8,  /* of the cheap row-wise jobs */
 };
 
