@@ -124,8 +124,6 @@ static enum qvl_status add_file(struct qvl_input *in, const char *path, struct q
 static enum qvl_status read_stdin(struct qvl_input *in, struct qvl_error *err)
 {
     char buffer[65536];
-    if (in->from_stdin.n)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "stdin (-) can be used once only");
     for (;;) {
         ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
         if (n < 0 && errno == EINTR)
@@ -140,15 +138,12 @@ static enum qvl_status read_stdin(struct qvl_input *in, struct qvl_error *err)
         if (status)
             return status;
     }
-    return in->from_stdin.n ? QVL_OK : qvl_fail(err, QVL_ERR_ARGUMENT, "stdin is empty");
+    return QVL_OK;
 }
 
-/* A picture by its content, else text. */
-static enum qvl_status add_stdin(struct qvl_input *in, bool is_image, struct qvl_error *err)
+/* What was read: a picture by its content, else text. */
+static enum qvl_status use_stdin(struct qvl_input *in, bool is_image, struct qvl_error *err)
 {
-    enum qvl_status status = read_stdin(in, err);
-    if (status)
-        return status;
     const struct qvl_bytes *b = &in->from_stdin;
     if (!is_image && !is_picture_content((const unsigned char *)b->data, b->n))
         return add_text(in, b->data, b->n, err);
@@ -157,6 +152,17 @@ static enum qvl_status add_stdin(struct qvl_input *in, bool is_image, struct qvl
     part->source.bytes = (const uint8_t *)b->data;
     part->source.n_bytes = b->n;
     return QVL_OK;
+}
+
+/* The argument "-". */
+static enum qvl_status add_stdin(struct qvl_input *in, bool is_image, struct qvl_error *err)
+{
+    if (in->from_stdin.n)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "stdin (-) can be used once only");
+    enum qvl_status status = read_stdin(in, err);
+    if (!status && !in->from_stdin.n)
+        status = qvl_fail(err, QVL_ERR_ARGUMENT, "stdin is empty");
+    return status ? status : use_stdin(in, is_image, err);
 }
 
 static enum qvl_status add_word(struct qvl_input *in, const char *word, struct qvl_error *err)
@@ -215,8 +221,9 @@ enum qvl_status qvl_input_open(const struct qvl_options *options, struct qvl_inp
             status = strcmp(item->value, "-") == 0 ? add_stdin(out, true, err) : add_file(out, item->value, err);
     }
     bool has_text = out->n_part > out->n_picture;
-    if (!status && !has_text && !out->from_stdin.n && !isatty(STDIN_FILENO))
-        status = add_stdin(out, false, err);
+    if (!status && !has_text && !out->from_stdin.n && !isatty(STDIN_FILENO) && !(status = read_stdin(out, err)) &&
+        out->from_stdin.n)
+        status = use_stdin(out, false, err);
     if (!status && out->n_part == out->n_picture)
         status = qvl_fail(err, QVL_ERR_ARGUMENT,
                           "there is no prompt: say what to do, as in: qvl photo.jpg \"What is this?\"");

@@ -1,0 +1,53 @@
+# Shared by the end-to-end tests: sourced with the build folder as $1. Each check prints "ok name" or "not ok name".
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+build=${1:-build}
+qvl=$build/qvl
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n_bad=0
+unset "${!QVL_@}" # nothing from the caller's environment
+export LC_ALL=C
+
+golden() { # letter: path of a golden model, made once for all tests of this build
+    local dir=$build/e2e-models/$1
+    if [ ! -e "$dir/config.json" ]; then
+        mkdir -p "$build/e2e-models"
+        "$build/make_golden" "$dir.$$" "$1" && mv "$dir.$$" "$dir" 2>/dev/null
+    fi
+    echo "$dir"
+}
+
+ok() { echo "ok $1"; }
+bad() {
+    echo "not ok $1${2:+: $2}"
+    n_bad=$((n_bad + 1))
+}
+check() { # name, command…: passes when the command does
+    local name=$1
+    shift
+    if "$@" >/dev/null 2>&1; then ok "$name"; else bad "$name"; fi
+}
+
+# refuse NAME CODE PATTERN command…: the exit code; nothing on stdout; one sentence on stderr that matches the
+# pattern; no report of a sanitizer.
+refuse() {
+    local name=$1 code=$2 pattern=$3 rc
+    shift 3
+    "$@" >"$work/out" 2>"$work/err" </dev/null
+    rc=$?
+    grep -v 'made for tests and demonstrations' "$work/err" >"$work/said"
+    if [ $rc -ne "$code" ]; then
+        bad "$name" "exit code $rc, not $code: $(head -c 300 "$work/said")"
+    elif [ -s "$work/out" ]; then
+        bad "$name" "wrote to stdout: $(head -c 100 "$work/out")"
+    elif ! grep -qE -e "$pattern" "$work/said"; then
+        bad "$name" "says: $(head -c 300 "$work/said")"
+    elif [ "$(grep -c . "$work/said")" -ne 1 ] || grep -q 'Sanitizer\|runtime error' "$work/said"; then
+        bad "$name" "more than one sentence: $(head -c 300 "$work/said")"
+    else
+        ok "$name"
+    fi
+}
+
+finish() { exit $((n_bad > 0)); }
