@@ -1,7 +1,7 @@
 /* model.h: the weights bound to their places (bind.c), and what every file of this room shares.
  *
- * Order of reading: resize, patchify (pixels) → linear, attention (what the
- * two towers share) → vision → rope (positions) → kv_cache → decoder. */
+ * Order of reading: resize, patchify (pixels) → linear, attention (shared by the two towers) → vision → rope
+ * (positions) → kv_cache → decoder. */
 #ifndef QVL_MODEL_MODEL_H
 #define QVL_MODEL_MODEL_H
 

@@ -24,8 +24,9 @@ struct qvl_vision; /* segments on their way; all their memory is given back by q
 enum qvl_status qvl_vision_open(struct qvl_model *model, const struct qvl_grid *grid, size_t n_grid,
                                 const float *patch_row, const struct qvl_trace *trace,
                                 struct qvl_vision **out, struct qvl_error *err);
-/* One stage of the tower (patch embedding, a block, a merger). *done of *total stages after it. With `stop`
- * true the step ends early with QVL_ERR_CANCELLED and the tower can only be closed. */
+/* One part of the work: some hundred patches through the embedding, half a block or a merger (well under a second,
+ * whatever the picture's size). *done of *total parts after it. With `stop` true the step ends early with
+ * QVL_ERR_CANCELLED and the tower can only be closed. */
 enum qvl_status qvl_vision_step(struct qvl_vision *vision, const atomic_bool *stop, uint32_t *done,
                                 uint32_t *total, struct qvl_error *err);
 /* Until the patch embedding is done. */
