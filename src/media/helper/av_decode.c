@@ -79,7 +79,7 @@ static bool read_pixel(enum AVPixelFormat layout, const uint8_t *row, const uint
     switch (layout) {
     case AV_PIX_FMT_MONOBLACK:
     case AV_PIX_FMT_MONOWHITE:
-        v = (row[x / 8] >> (7 - x % 8) & 1u) == (layout == AV_PIX_FMT_MONOBLACK) ? 255 : 0;
+        v = ((uint32_t)row[x / 8] >> (7 - x % 8) & 1u) == (layout == AV_PIX_FMT_MONOBLACK) ? 255 : 0;
         put(out, v, v, v, 255);
         return true;
     case AV_PIX_FMT_GRAY8: put(out, row[x], row[x], row[x], 255); return true;

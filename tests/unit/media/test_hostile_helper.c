@@ -41,6 +41,12 @@ static _Noreturn void hang(void)
         pause();
 }
 
+static void die_of(int number)
+{
+    signal(number, SIG_DFL); /* a sanitizer may have its own idea of it */
+    raise(number);
+}
+
 static _Noreturn void flood(void)
 {
     for (uint32_t serial = 1;; serial++)
@@ -52,7 +58,7 @@ static void hello(void)
     if (is_mode("exit"))
         _exit(0);
     if (is_mode("crash"))
-        raise(SIGSEGV);
+        die_of(SIGSEGV);
     if (is_mode("hello-never"))
         hang();
     if (is_mode("hello-other")) {
@@ -77,7 +83,7 @@ static void probe(const struct qvl_media_request *r, int fd)
     if (is_mode("probe-hang"))
         hang();
     if (is_mode("probe-crash"))
-        raise(SIGBUS);
+        die_of(SIGBUS);
     if (is_mode("probe-killed"))
         raise(SIGKILL);
     if (is_mode("probe-hangup")) {
@@ -126,7 +132,7 @@ static void decode(const struct qvl_media_request *r, int fd)
     if (is_mode("decode-hang"))
         hang();
     if (is_mode("decode-crash"))
-        raise(SIGABRT);
+        die_of(SIGABRT);
     if (is_mode("decode-size"))
         say(v, s, 0, r->w + 1, r->h);
     else if (is_mode("decode-swapped"))
