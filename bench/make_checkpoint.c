@@ -150,7 +150,7 @@ static enum qvl_status close_output(struct output *out, enum qvl_status status, 
 static enum qvl_status write_file(const char *dir, const char *name, const void *data, size_t n,
                                   struct qvl_error *err)
 {
-    struct output out;
+    struct output out = {.fd = -1};
     enum qvl_status status = open_output(dir, name, &out, err);
     return status ? status : close_output(&out, write_all(&out, data, n, err), err);
 }
@@ -283,7 +283,7 @@ static enum qvl_status write_shard(const char *dir, const char *name, const stru
                                    struct qvl_pool *pool, uint16_t *buffer, struct progress *progress,
                                    struct qvl_error *err)
 {
-    struct output out;
+    struct output out = {.fd = -1};
     enum qvl_status status = open_output(dir, name, &out, err);
     if (status)
         return status;
