@@ -2,11 +2,11 @@
  *
  *     step MODEL_DIR [n_thread [isa [f32]]]
  *
- * Prints for a picture of 1,024 patches (512 x 512) and of 8,160 patches (1,920 x 1,088), for 512 prompt tokens, and
- * for decode at 0 and 2,048 positions of context: milliseconds, GMAC/s (products and attention, counted from the
- * config), and for decode the GB/s of weights and cache read. "cpu" is the processor time of all threads together: on a
- * busy machine, cpu / n_thread is nearer to what a quiet one would take. RssAnon: anonymous memory at its largest in
- * the stage, patches and features included. */
+ * Prints for a picture of 1,024 patches (512 x 512) and of 8,160 patches (1,920 x 1,088), for 512 prompt tokens,
+ * and for decode at 0 and 2,048 positions of context: milliseconds, GMAC/s (products and attention, counted from
+ * the config), and for decode the GB/s of weights and cache read. "cpu" is the processor time of all threads
+ * together: on a busy machine, cpu / n_thread is nearer to what a quiet one would take. RssAnon: anonymous memory
+ * at its largest in the stage, patches and features included. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +106,8 @@ static void run_rows(struct bench *b, struct qvl_kv *kv, size_t n)
     for (size_t i = 0; i < n; i++) {
         int32_t at = (int32_t)(kv->n_pos + i);
         row[i] = (struct qvl_batch_row){.id = (uint32_t)(at * 7919 % (int32_t)b->config.text.vocab),
-                                        .pos = {at, at, at}, .want_logits = i + 1 == n};
+                                        .pos = {at, at, at},
+                                        .want_logits = i + 1 == n};
     }
     check(b, qvl_kv_reserve(kv, kv->n_pos + n, &b->err));
     check(b, qvl_decoder_step(b->decoder, &batch, NULL, &logits, &b->err));
@@ -127,8 +128,9 @@ static void bench_prefill(struct bench *b)
     struct qvl_kv kv;
     qvl_kv_init(&kv, &b->model);
     double begin_cpu_ms = cpu_ms(), ms = prefill_ms(b, &kv, N_PREFILL);
-    printf("prefill %5d tokens     %9.1f ms  cpu %9.1f ms  %7.1f GMAC/s  %.1f tok/s  RssAnon %.0f MB\n", N_PREFILL, ms,
-           cpu_ms() - begin_cpu_ms, (text_weights(t) * N_PREFILL + attention) / ms / 1e6, N_PREFILL / ms * 1e3, rss_anon_mb());
+    printf("prefill %5d tokens     %9.1f ms  cpu %9.1f ms  %7.1f GMAC/s  %.1f tok/s  RssAnon %.0f MB\n", N_PREFILL,
+           ms, cpu_ms() - begin_cpu_ms, (text_weights(t) * N_PREFILL + attention) / ms / 1e6, N_PREFILL / ms * 1e3,
+           rss_anon_mb());
     qvl_kv_free(&kv);
 }
 
@@ -150,8 +152,8 @@ static void bench_decode(struct bench *b, size_t n_context)
     double macs = text_weights(t) + (double)t->vocab * t->hidden;
     double bytes = macs * (double)qvl_dtype_bytes(b->model.head.dtype) +
                    (double)qvl_kv_block_bytes(&b->model) / QVL_KV_BLOCK * (double)kv.n_pos;
-    printf("decode  %5zu of context %9.1f ms  cpu %9.1f ms  %7.1f GB/s  %.2f tok/s  best %.1f ms, %.1f GB/s\n", n_context,
-           ms, cpu, bytes / ms / 1e6, 1e3 / ms, best_ms, bytes / best_ms / 1e6);
+    printf("decode  %5zu of context %9.1f ms  cpu %9.1f ms  %7.1f GB/s  %.2f tok/s  best %.1f ms, %.1f GB/s\n",
+           n_context, ms, cpu, bytes / ms / 1e6, 1e3 / ms, best_ms, bytes / best_ms / 1e6);
     qvl_kv_free(&kv);
 }
 

@@ -131,11 +131,12 @@ def main():
     import PIL
     import torchvision as tv
     import transformers
-    print(f"/* Made by reference/resize_vectors.py with torchvision {tv.__version__}, Pillow {PIL.__version__} and 12.0.0,\n"
-          f" * transformers {transformers.__version__}. Not edited by hand. */")
+    print(f"/* Made by reference/resize_vectors.py with torchvision {tv.__version__}, Pillow {PIL.__version__} and "
+          f"12.0.0,\n * transformers {transformers.__version__}. Not edited by hand. */")
     print("static const struct resize_vector resize_vectors[] = {")
     for (k, s, w, h, ow, oh), a, b, c in zip(CASES, torchvision, pillow13, pillow12):
-        print(f"    {{TEST_{k.upper()}, {s}, {w}, {h}, {ow}, {oh},\n     {{\"{a}\",\n      \"{b}\",\n      \"{c}\"}}}},")
+        print(f"    {{TEST_{k.upper()}, {s}, {w}, {h}, {ow}, {oh},\n"
+              f"     {{\"{a}\",\n      \"{b}\",\n      \"{c}\"}}}},")
     print("};\n\nstatic const struct processor_vector processor_vectors[] = {")
     for k, s, w, h, lo, hi, grid, digest in processor_rows():
         print(f"    {{TEST_{k.upper()}, {s}, {w}, {h}, {lo}, {hi}, {{{grid[0]}, {grid[1]}, {grid[2]}}},\n"

@@ -68,8 +68,15 @@ void qvl_attention_tile(const struct qvl_kernels *kernels, const struct qvl_tile
         n_key[i] = tile->n_key[token];
     }
     struct qvl_attention_job job = {
-        .q = q, .q_stride = d, .out = out, .out_stride = d, .n_row = n_row, .n_key = n_key,
-        .k_block = tile->k_block, .v_block = tile->v_block, .head_dim = d,
+        .q = q,
+        .q_stride = d,
+        .out = out,
+        .out_stride = d,
+        .n_row = n_row,
+        .n_key = n_key,
+        .k_block = tile->k_block,
+        .v_block = tile->v_block,
+        .head_dim = d,
         .scale = (float)(1.0 / sqrt((double)d)),
         .scratch = (char *)scratch + layout.kernel,
     };

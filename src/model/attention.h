@@ -27,19 +27,19 @@ void qvl_attention_store(const struct qvl_kernels *kernels, enum qvl_dtype dtype
  * are read at token[i]: NULL means first, first + 1, … */
 struct qvl_tile {
     size_t n_tok, n_group;
-    const float *q;               /* [.., q_stride] f32: the group's first head of token 0 */
-    size_t q_stride;              /* elements */
-    const float *cos, *sin;       /* [.., head_dim / 2] */
-    const uint32_t *n_key;        /* [..] keys that a token sees */
-    const uint32_t *token;        /* [n_tok] row in q, cos, sin, n_key; or NULL */
+    const float *q;         /* [.., q_stride] f32: the group's first head of token 0 */
+    size_t q_stride;        /* elements */
+    const float *cos, *sin; /* [.., head_dim / 2] */
+    const uint32_t *n_key;  /* [..] keys that a token sees */
+    const uint32_t *token;  /* [n_tok] row in q, cos, sin, n_key; or NULL */
     size_t first;
     const struct qvl_layer_norm *norm; /* of each query head, or NULL */
     float eps;
     const void *const *k_block;
     const void *const *v_block;
-    enum qvl_dtype dtype;         /* of the blocks */
+    enum qvl_dtype dtype; /* of the blocks */
     size_t head_dim;
-    const struct qvl_rows *out;   /* tokens at rows out_row, out_row + 1, …, heads from out_column on */
+    const struct qvl_rows *out; /* tokens at rows out_row, out_row + 1, …, heads from out_column on */
     size_t out_row, out_column;
 };
 

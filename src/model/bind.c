@@ -39,8 +39,8 @@ static enum qvl_status find(const struct binder *b, const char *prefix, const ch
     return *out ? QVL_OK : qvl_fail(err, QVL_ERR_INTERNAL, "the checkpoint's table has no tensor %s", full);
 }
 
-static enum qvl_status bind_floats(const struct binder *b, const char *prefix, const char *name,
-                                   const float **out, uint32_t *out_n, struct qvl_error *err)
+static enum qvl_status bind_floats(const struct binder *b, const char *prefix, const char *name, const float **out,
+                                   uint32_t *out_n, struct qvl_error *err)
 {
     const struct qvl_tensor *tensor = NULL;
     enum qvl_status status = find(b, prefix, name, &tensor, err);
@@ -209,8 +209,8 @@ static enum qvl_status alloc_scratch(struct qvl_model *m, struct qvl_error *err)
 }
 
 enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl_weights *weights,
-                               const struct qvl_kernels *kernels, struct qvl_pool *pool,
-                               enum qvl_compute compute, struct qvl_model *out, struct qvl_error *err)
+                               const struct qvl_kernels *kernels, struct qvl_pool *pool, enum qvl_compute compute,
+                               struct qvl_model *out, struct qvl_error *err)
 {
     struct qvl_model model = {.config = *config, .kernels = kernels, .pool = pool, .compute = compute};
     struct binder binder = {.weights = weights, .model = &model, .is_all_bf16 = true};

@@ -15,8 +15,8 @@
  *
  * Source of truth: transformers' Qwen3VLTextModel (5.23). MODEL.md, "Decoder".
  *
- * Surprises: head_dim is not hidden / n_head. q_norm and k_norm act per head, before rotation. A feature row is placed
- * by the row's own index, so pictures and clips may mix. */
+ * Surprises: head_dim is not hidden / n_head. q_norm and k_norm act per head, before rotation. A feature row is
+ * placed by the row's own index, so pictures and clips may mix. */
 #include "model/decoder.h"
 
 #include <stdio.h>
@@ -40,12 +40,12 @@ struct qvl_decoder {
     struct qvl_arena arena;
     size_t max_row;
     /* by row of the step */
-    float *cos, *sin;      /* [max_row, head_dim / 2] */
-    uint32_t *i_pos;       /* [max_row] place in its cache */
-    uint32_t *n_key;       /* [max_row] i_pos + 1 */
+    float *cos, *sin;        /* [max_row, head_dim / 2] */
+    uint32_t *i_pos;         /* [max_row] place in its cache */
+    uint32_t *n_key;         /* [max_row] i_pos + 1 */
     struct qvl_rows q, k, v; /* [max_row, n_head * head_dim], [.., n_kv_head * head_dim] f32 */
     /* by live row */
-    uint32_t *live;        /* [max_row] row of the step */
+    uint32_t *live; /* [max_row] row of the step */
     size_t n_live;
     float *h;              /* [max_row, hidden] the residual stream */
     struct qvl_rows in;    /* [max_row, hidden] act */
@@ -53,7 +53,7 @@ struct qvl_decoder {
     struct qvl_rows inner; /* [max_row, intermediate] act */
     struct tile *tile;     /* [max_row] */
     size_t n_tile;
-    float *logits;         /* [max_row, vocab]; pages are touched only as far as rows want logits */
+    float *logits; /* [max_row, vocab]; pages are touched only as far as rows want logits */
 };
 
 /* What the jobs of a step see. */
@@ -77,8 +77,8 @@ static size_t n_row_job(size_t n_row)
 
 static struct qvl_rows residual(const struct qvl_decoder *d)
 {
-    return (struct qvl_rows){.data = d->h, .stride_bytes = d->model->config.text.hidden * sizeof(float),
-                             .dtype = QVL_F32};
+    return (struct qvl_rows){
+        .data = d->h, .stride_bytes = d->model->config.text.hidden * sizeof(float), .dtype = QVL_F32};
 }
 
 static void trace_rows(const struct step *step, const char *name, const float *data, size_t n_row, size_t n)
@@ -179,11 +179,23 @@ static void attention_job(void *arg, size_t i_job, size_t i_thread)
     size_t kv_head = i_job / d->n_tile, n_group = text->n_head / text->n_kv_head;
     size_t column = kv_head * n_group * text->head_dim, at = table_at(step, rows->i_seq, kv_head);
     struct qvl_tile tile = {
-        .n_tok = rows->n, .n_group = n_group, .q = (const float *)d->q.data + column,
-        .q_stride = d->q.stride_bytes / sizeof(float), .cos = d->cos, .sin = d->sin, .n_key = d->n_key,
-        .token = d->live + rows->first, .norm = &step->layer->q_norm, .eps = norm_eps(m),
-        .k_block = (const void *const *)(kv->k_table + at), .v_block = (const void *const *)(kv->v_table + at),
-        .dtype = m->kv, .head_dim = text->head_dim, .out = &d->mixed, .out_row = rows->first, .out_column = column,
+        .n_tok = rows->n,
+        .n_group = n_group,
+        .q = (const float *)d->q.data + column,
+        .q_stride = d->q.stride_bytes / sizeof(float),
+        .cos = d->cos,
+        .sin = d->sin,
+        .n_key = d->n_key,
+        .token = d->live + rows->first,
+        .norm = &step->layer->q_norm,
+        .eps = norm_eps(m),
+        .k_block = (const void *const *)(kv->k_table + at),
+        .v_block = (const void *const *)(kv->v_table + at),
+        .dtype = m->kv,
+        .head_dim = text->head_dim,
+        .out = &d->mixed,
+        .out_row = rows->first,
+        .out_column = column,
     };
     qvl_attention_tile(m->kernels, &tile, qvl_model_scratch(m, i_thread));
 }
@@ -247,7 +259,8 @@ static void add_deepstack(const struct step *step)
         const struct qvl_batch_row *row = &step->batch->row[d->live[i]];
         if (row->features && level < row->features->n_level)
             d->model->kernels->add(d->h + i * hidden,
-                                   row->features->row + (level * row->features->n + row->i_feature) * hidden, hidden);
+                                   row->features->row + (level * row->features->n + row->i_feature) * hidden,
+                                   hidden);
     }
 }
 

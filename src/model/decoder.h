@@ -19,15 +19,15 @@ struct qvl_batch_row {
 struct qvl_batch {
     const struct qvl_batch_row *row;
     size_t n_row;
-    struct qvl_kv **kv;  /* [n_seq] */
+    struct qvl_kv **kv; /* [n_seq] */
     size_t n_seq;
     const struct qvl_trace *trace; /* may be NULL */
 };
 
 struct qvl_decoder; /* the step's memory, kept from step to step */
 
-/* max_row: rows of the largest step; a multiple of 96 suits the kernels' tiles. The [max_row, vocab] logits are address
- * space only, until rows want them. */
+/* max_row: rows of the largest step; a multiple of 96 suits the kernels' tiles. The [max_row, vocab] logits are
+ * address space only, until rows want them. */
 enum qvl_status qvl_decoder_open(struct qvl_model *model, size_t max_row, struct qvl_decoder **out,
                                  struct qvl_error *err);
 void qvl_decoder_close(struct qvl_decoder *decoder);

@@ -35,9 +35,11 @@ static enum qvl_status fail_memory(const struct qvl_kv *kv, size_t n_pos, struct
 {
     double block_mb = (double)qvl_kv_block_bytes(kv->model) / 1e6;
     size_t n_block = (n_pos + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK;
-    return qvl_fail(err, QVL_ERR_MEMORY,
-                    "out of memory for a context of %zu positions: its keys and values need %.1f MB, %.1f MB of them "
-                    "were there", n_pos, (double)n_block * block_mb, (double)kv->n_block * block_mb);
+    return qvl_fail(
+        err, QVL_ERR_MEMORY,
+        "out of memory for a context of %zu positions: its keys and values need %.1f MB, %.1f MB of them "
+        "were there",
+        n_pos, (double)n_block * block_mb, (double)kv->n_block * block_mb);
 }
 
 /* Tables for at least n_block blocks. */

@@ -7,10 +7,10 @@
 
 struct qvl_kv {
     const struct qvl_model *model;
-    size_t n_pos;         /* positions filled */
+    size_t n_pos; /* positions filled */
     size_t n_block, n_block_alloc;
-    void **block;         /* [n_block] one mapping each */
-    void **k_table;       /* [n_layer, n_kv_head, n_block_alloc] */
+    void **block;   /* [n_block] one mapping each */
+    void **k_table; /* [n_layer, n_kv_head, n_block_alloc] */
     void **v_table;
 };
 

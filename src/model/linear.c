@@ -16,7 +16,7 @@
 
 enum {
     STRIP = 64,
-    BLOCK = 96,  /* the kernels' tiles of 2, 3, 4, 6, 8, 12 and 16 tokens divide it */
+    BLOCK = 96, /* the kernels' tiles of 2, 3, 4, 6, 8, 12 and 16 tokens divide it */
     GROUP = 3 * BLOCK,
     NORM_ROWS = 8,      /* rows of one job */
     MIN_MACS = 1 << 16, /* of one job: some microseconds, many times what it costs to hand it out */
@@ -88,20 +88,11 @@ static void finish(const struct qvl_kernels *k, const struct qvl_product *produc
     if (product->linear->bias)
         k->add(y, product->linear->bias + r0, n_row);
     switch (product->end) {
-    case QVL_END_ADD:
-        k->add((float *)qvl_row_at(&product->out, t) + r0, y, n_row);
-        return;
-    case QVL_END_GELU_TANH:
-        k->gelu_tanh(y, n_row);
-        break;
-    case QVL_END_GELU_ERF:
-        k->gelu_erf(y, n_row);
-        break;
-    case QVL_END_SILU_MUL:
-        k->silu_mul(y, y, up, n_row);
-        break;
-    case QVL_END_STORE:
-        break;
+    case QVL_END_ADD: k->add((float *)qvl_row_at(&product->out, t) + r0, y, n_row); return;
+    case QVL_END_GELU_TANH: k->gelu_tanh(y, n_row); break;
+    case QVL_END_GELU_ERF: k->gelu_erf(y, n_row); break;
+    case QVL_END_SILU_MUL: k->silu_mul(y, y, up, n_row); break;
+    case QVL_END_STORE: break;
     }
     qvl_row_enter(k, &product->out, t, r0, y, n_row);
 }
@@ -137,15 +128,14 @@ static void run_job(void *arg, size_t i_job, size_t i_thread)
 bool qvl_linear_run(const struct qvl_model *model, const struct qvl_rows *x, size_t n_tok,
                     const struct qvl_product *product, size_t n_product, const atomic_bool *stop)
 {
-    struct run run = {.kernels = model->kernels, .x = x, .n_tok = n_tok, .product = product,
-                      .n_product = n_product};
+    struct run run = {
+        .kernels = model->kernels, .x = x, .n_tok = n_tok, .product = product, .n_product = n_product};
     for (size_t i = 0; i < n_product; i++)
         run.n_strip += n_strip_of(&product[i]);
     run.n_unit = run.n_strip * ((n_tok + GROUP - 1) / GROUP);
     size_t unit_macs = qvl_min_size(n_tok, GROUP) * STRIP * product->linear->n_in;
     run.units_per_job = unit_macs ? (MIN_MACS + unit_macs - 1) / unit_macs : 1;
-    return qvl_pool_run(model->pool, (run.n_unit + run.units_per_job - 1) / run.units_per_job, run_job, &run,
-                        stop);
+    return qvl_pool_run(model->pool, (run.n_unit + run.units_per_job - 1) / run.units_per_job, run_job, &run, stop);
 }
 
 /* ---- norms --------------------------------------------------------------------------------------- */

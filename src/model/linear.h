@@ -7,7 +7,7 @@
 
 /* Rows of numbers entering or leaving a product; stride from qvl_row_stride_bytes. */
 struct qvl_rows {
-    void *data;          /* [n_row, n] of dtype, 64-byte aligned rows */
+    void *data; /* [n_row, n] of dtype, 64-byte aligned rows */
     size_t stride_bytes;
     enum qvl_dtype dtype; /* QVL_F32 or QVL_BF16 */
 };
@@ -17,7 +17,7 @@ enum qvl_end {
     QVL_END_ADD,       /* out += y; out is f32 (the residual stream) */
     QVL_END_GELU_TANH, /* out = gelu(y) */
     QVL_END_GELU_ERF,
-    QVL_END_SILU_MUL   /* out = silu(y) * (x w_up^T) */
+    QVL_END_SILU_MUL /* out = silu(y) * (x w_up^T) */
 };
 
 /* One product; y's type is out's: rounded once where that is bf16. */
@@ -25,7 +25,7 @@ struct qvl_product {
     const struct qvl_linear *linear;
     const struct qvl_linear *up; /* QVL_END_SILU_MUL only */
     enum qvl_end end;
-    struct qvl_rows out;         /* [n_tok, linear->n_out] */
+    struct qvl_rows out; /* [n_tok, linear->n_out] */
 };
 
 static inline void *qvl_row_at(const struct qvl_rows *rows, size_t i)
@@ -45,8 +45,8 @@ bool qvl_linear_run(const struct qvl_model *model, const struct qvl_rows *x, siz
 /* One row of f32 into a product's input, rounded where that is bf16. */
 void qvl_row_enter(const struct qvl_kernels *kernels, const struct qvl_rows *rows, size_t i_row, size_t column,
                    const float *x, size_t n);
-/* A norm of n_row rows of f32, [n_row, norm->n] without gaps, into a product's input: row i goes to row i / n_merge,
- * beside the others of its n_merge. norm->b NULL: RMSNorm. False when stopped. */
+/* A norm of n_row rows of f32, [n_row, norm->n] without gaps, into a product's input: row i goes to row i /
+ * n_merge, beside the others of its n_merge. norm->b NULL: RMSNorm. False when stopped. */
 bool qvl_norm_run(const struct qvl_model *model, const struct qvl_layer_norm *norm, float eps, const float *x,
                   size_t n_row, size_t n_merge, const struct qvl_rows *y, const atomic_bool *stop);
 

@@ -4,10 +4,19 @@
 #ifndef QVL_MODEL_MISTAKE_H
 #define QVL_MODEL_MISTAKE_H
 
-#define QVL_MISTAKE_LIST(X)                                                                                \
-    X(ATTENTION_ACROSS_PICTURES) X(NO_PATCH_BIAS) X(POSITION_NOT_ALIGNED) X(CHUNKED_MROPE) X(NO_DEEPSTACK)  \
-    X(VISION_ROPE_RASTER_ORDER) X(TAPS_ONE_EARLY) X(RMS_NORM_EPS) X(TANH_GELU_IN_MERGER)                    \
-    X(ERF_GELU_IN_BLOCK) X(LAYER_NORM_EPS) X(UNBOUNDED_MROPE_STRIDE)
+#define QVL_MISTAKE_LIST(X)              \
+    X(ATTENTION_ACROSS_PICTURES)         \
+    X(NO_PATCH_BIAS)                     \
+    X(POSITION_NOT_ALIGNED)              \
+    X(CHUNKED_MROPE)                     \
+    X(NO_DEEPSTACK)                      \
+    X(VISION_ROPE_RASTER_ORDER)          \
+    X(TAPS_ONE_EARLY)                    \
+    X(RMS_NORM_EPS)                      \
+    X(TANH_GELU_IN_MERGER)               \
+    X(ERF_GELU_IN_BLOCK)                 \
+    X(LAYER_NORM_EPS)                    \
+    X(UNBOUNDED_MROPE_STRIDE)
 
 #ifdef QVL_MISTAKES
 enum qvl_mistake {

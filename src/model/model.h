@@ -12,14 +12,14 @@
 
 /* y = x w^T + bias. */
 struct qvl_linear {
-    const void *w;        /* [n_out, n_in] as in the checkpoint; weights lifetime */
+    const void *w; /* [n_out, n_in] as in the checkpoint; weights lifetime */
     enum qvl_dtype dtype;
     uint32_t n_out, n_in;
-    const float *bias;    /* [n_out] or NULL; model lifetime */
+    const float *bias; /* [n_out] or NULL; model lifetime */
 };
 
 struct qvl_layer_norm {
-    const float *w, *b;   /* [n] f32; b NULL for RMSNorm; model lifetime */
+    const float *w, *b; /* [n] f32; b NULL for RMSNorm; model lifetime */
     uint32_t n;
 };
 
@@ -42,17 +42,17 @@ struct qvl_decoder_layer {
 struct qvl_model {
     struct qvl_config config;
     const struct qvl_kernels *kernels;
-    struct qvl_pool *pool;              /* the engine's */
+    struct qvl_pool *pool; /* the engine's */
     enum qvl_compute compute;
-    enum qvl_dtype act;                 /* activations entering a product: bf16 where that is fast, else f32 */
-    enum qvl_dtype kv;                  /* KV cache: bf16, or f32 with QVL_COMPUTE_F32 */
-    struct qvl_arena arena;             /* model lifetime */
-    void *scratch;                      /* [n_thread, scratch_bytes], of the job that a thread is in */
+    enum qvl_dtype act;     /* activations entering a product: bf16 where that is fast, else f32 */
+    enum qvl_dtype kv;      /* KV cache: bf16, or f32 with QVL_COMPUTE_F32 */
+    struct qvl_arena arena; /* model lifetime */
+    void *scratch;          /* [n_thread, scratch_bytes], of the job that a thread is in */
     size_t scratch_bytes;
     /* vision */
     struct qvl_linear patch_embed;
-    const struct qvl_tensor *position;  /* [n_position, hidden] */
-    struct qvl_vision_block *block;     /* [vision.n_layer] */
+    const struct qvl_tensor *position; /* [n_position, hidden] */
+    struct qvl_vision_block *block;    /* [vision.n_layer] */
     struct qvl_merger merger;
     struct qvl_merger tap[QVL_MAX_TAPS];
     /* text */
@@ -60,14 +60,14 @@ struct qvl_model {
     struct qvl_decoder_layer *layer;    /* [text.n_layer] */
     struct qvl_layer_norm norm;
     struct qvl_linear head;
-    float *inv_freq;                    /* [head_dim / 2], YaRN applied */
-    float rope_scale;                   /* of cos and sin: 1, or YaRN's */
+    float *inv_freq;  /* [head_dim / 2], YaRN applied */
+    float rope_scale; /* of cos and sin: 1, or YaRN's */
 };
 
 /* Fills *out from mapped weights. They, the pool and the kernels must outlive it. */
 enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl_weights *weights,
-                               const struct qvl_kernels *kernels, struct qvl_pool *pool,
-                               enum qvl_compute compute, struct qvl_model *out, struct qvl_error *err);
+                               const struct qvl_kernels *kernels, struct qvl_pool *pool, enum qvl_compute compute,
+                               struct qvl_model *out, struct qvl_error *err);
 void qvl_model_free(struct qvl_model *model);
 
 static inline void *qvl_model_scratch(const struct qvl_model *model, size_t i_thread)

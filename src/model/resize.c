@@ -28,8 +28,8 @@ enum {
 
 /* ---- the size ------------------------------------------------------------------------------------ */
 
-enum qvl_status qvl_smart_resize(uint32_t h, uint32_t w, uint32_t factor, uint64_t min_pixels,
-                                 uint64_t max_pixels, uint32_t *out_h, uint32_t *out_w, struct qvl_error *err)
+enum qvl_status qvl_smart_resize(uint32_t h, uint32_t w, uint32_t factor, uint64_t min_pixels, uint64_t max_pixels,
+                                 uint32_t *out_h, uint32_t *out_w, struct qvl_error *err)
 {
     double short_side = h < w ? h : w, long_side = h < w ? w : h;
     if (h < 1 || w < 1 || factor < 1 || max_pixels < 1)
@@ -278,8 +278,7 @@ static enum qvl_status run_vertical(struct pass *pass, struct qvl_pool *pool, co
 /* Pillow 13 puts the pass first that saves more work; the two others always go horizontally first. */
 static bool is_vertical_first(const struct qvl_frame *src, uint32_t w, uint32_t h, enum qvl_resize_rule rule)
 {
-    return rule == QVL_RESIZE_PILLOW && h < src->h &&
-           (int64_t)src->h - h > 2 * ((int64_t)src->w - (int64_t)w);
+    return rule == QVL_RESIZE_PILLOW && h < src->h && (int64_t)src->h - h > 2 * ((int64_t)src->w - (int64_t)w);
 }
 
 static enum qvl_status copy_rows(const struct qvl_frame *src, uint8_t *dst)
@@ -289,9 +288,9 @@ static enum qvl_status copy_rows(const struct qvl_frame *src, uint8_t *dst)
     return QVL_OK;
 }
 
-enum qvl_status qvl_resize_bicubic(const struct qvl_frame *src, uint32_t w, uint32_t h,
-                                   enum qvl_resize_rule rule, uint8_t *dst, struct qvl_pool *pool,
-                                   const atomic_bool *stop, struct qvl_error *err)
+enum qvl_status qvl_resize_bicubic(const struct qvl_frame *src, uint32_t w, uint32_t h, enum qvl_resize_rule rule,
+                                   uint8_t *dst, struct qvl_pool *pool, const atomic_bool *stop,
+                                   struct qvl_error *err)
 {
     bool change_w = w != src->w, change_h = h != src->h, vertical_first = is_vertical_first(src, w, h, rule);
     struct axis across = {0}, down = {0};
@@ -304,10 +303,18 @@ enum qvl_status qvl_resize_bicubic(const struct qvl_frame *src, uint32_t w, uint
     if (change_h && (status = axis_init(&down, src->h, h, rule, err)))
         goto fail;
 
-    struct pass horizontal = {.axis = &across, .src = src->rgb8, .src_stride = src->stride_bytes,
-                              .n_row = src->h, .dst = dst, .dst_stride = 3 * (size_t)w};
-    struct pass vertical = {.axis = &down, .src = src->rgb8, .src_stride = src->stride_bytes,
-                            .n_byte = 3 * (size_t)w, .dst = dst, .dst_stride = 3 * (size_t)w};
+    struct pass horizontal = {.axis = &across,
+                              .src = src->rgb8,
+                              .src_stride = src->stride_bytes,
+                              .n_row = src->h,
+                              .dst = dst,
+                              .dst_stride = 3 * (size_t)w};
+    struct pass vertical = {.axis = &down,
+                            .src = src->rgb8,
+                            .src_stride = src->stride_bytes,
+                            .n_byte = 3 * (size_t)w,
+                            .dst = dst,
+                            .dst_stride = 3 * (size_t)w};
     if (change_w && change_h) {
         size_t stride = 3 * (size_t)(vertical_first ? src->w : w), n_row = vertical_first ? h : src->h;
         between = malloc(stride * n_row); /* sides <= QVL_MAX_MEDIA_SIDE_PX: no overflow */

@@ -12,10 +12,10 @@ struct qvl_position {
 
 /* A run of prompt tokens of one kind: text, or the pads of one picture or of one temporal patch of a clip. */
 struct qvl_span {
-    size_t begin, n_tok;   /* in the prompt */
+    size_t begin, n_tok; /* in the prompt */
     bool is_visual;
     uint32_t rows, columns; /* visual: merged grid; rows * columns == n_tok */
-    uint32_t i_media;      /* visual: which picture or clip, and its first feature row */
+    uint32_t i_media;       /* visual: which picture or clip, and its first feature row */
     uint32_t i_feature;
 };
 

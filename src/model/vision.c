@@ -9,14 +9,14 @@
  * keys and values exist, whatever the size of the picture (8,160 patches of the 2B in bf16: 33 + 33 MB). A block
  * runs over all chunks twice: first KEYS (norm, keys and values, rotated, into their blocks), then MIX (norm,
  * queries, attention, projection, MLP), which changes only its own rows of x. The norm computed twice is
- * far cheaper than keeping its result. Parts are also what a cancel waits for, and what lets a server put other work
- * in between.
+ * far cheaper than keeping its result. Parts are also what a cancel waits for, and what lets a server put other
+ * work in between.
  *
  * Source of truth: transformers' Qwen3VLVisionModel (5.23) and vision_utils.py. MODEL.md, "Vision tower".
  *
  * Surprises: GELU is the tanh form in blocks, the exact one in mergers. Taps are normed over the merged row, the
- * last merger over each patch. The position table is resampled with corners aligned. Each temporal patch of a clip is a
- * segment of its own. */
+ * last merger over each patch. The position table is resampled with corners aligned. Each temporal patch of a clip
+ * is a segment of its own. */
 #include "model/vision.h"
 
 #include <math.h>
@@ -29,14 +29,14 @@
 #include "model/mistake.h"
 
 enum {
-    CHUNK = 576,       /* patches of a part of a block; visual tokens of a part of a merger */
-    ROWS_PER_JOB = 8,  /* of the cheap row-wise jobs */
+    CHUNK = 576,      /* patches of a part of a block; visual tokens of a part of a merger */
+    ROWS_PER_JOB = 8, /* of the cheap row-wise jobs */
 };
 
 #define ROPE_THETA 10000.0 /* of the tower; not in published configs */
 
 struct segment {
-    size_t first, n;         /* patches */
+    size_t first, n; /* patches */
     uint32_t rows, columns;
     size_t first_key, n_key; /* patches that its own attend to: first and n */
     size_t first_block;      /* of keys and values */
@@ -59,21 +59,21 @@ struct qvl_vision {
     enum stage stage;
     size_t i_block, i_part;
     uint32_t n_done, n_total;
-    float *inv_freq;        /* [head_dim / 4] for rows and again for columns */
+    float *inv_freq; /* [head_dim / 4] for rows and again for columns */
     /* by patch */
-    float *x;               /* [n_patch, hidden] the residual stream */
-    float *cos, *sin;       /* [n_patch, head_dim / 2] */
-    uint32_t *i_segment;    /* [n_patch] */
-    uint32_t *n_key;        /* [n_patch] */
+    float *x;            /* [n_patch, hidden] the residual stream */
+    float *cos, *sin;    /* [n_patch, head_dim / 2] */
+    uint32_t *i_segment; /* [n_patch] */
+    uint32_t *n_key;     /* [n_patch] */
     /* one block's keys and values */
-    size_t n_kv_block;      /* of one head */
+    size_t n_kv_block;         /* of one head */
     void **k_block, **v_block; /* [n_head, n_kv_block] */
     /* one part's; rows of in and inner are used narrower where the product is */
-    struct qvl_rows in;     /* [CHUNK, widest input] act */
-    struct qvl_rows inner;  /* [CHUNK, widest MLP] act */
-    struct qvl_rows mixed;  /* [CHUNK, hidden] act: attention's output */
-    struct qvl_rows wide;   /* [CHUNK, 2 * hidden] f32: keys and values, or queries */
-    struct tile *tile;      /* [CHUNK] */
+    struct qvl_rows in;    /* [CHUNK, widest input] act */
+    struct qvl_rows inner; /* [CHUNK, widest MLP] act */
+    struct qvl_rows mixed; /* [CHUNK, hidden] act: attention's output */
+    struct qvl_rows wide;  /* [CHUNK, 2 * hidden] f32: keys and values, or queries */
+    struct tile *tile;     /* [CHUNK] */
     size_t n_tile;
     struct qvl_features features;
 };
@@ -109,8 +109,8 @@ static struct qvl_linear slice(const struct qvl_linear *linear, size_t row0, siz
 static struct qvl_rows rows_of_x(const struct qvl_vision *v, size_t first)
 {
     size_t hidden = v->model->config.vision.hidden;
-    return (struct qvl_rows){.data = v->x + first * hidden, .stride_bytes = hidden * sizeof(float),
-                             .dtype = QVL_F32};
+    return (struct qvl_rows){
+        .data = v->x + first * hidden, .stride_bytes = hidden * sizeof(float), .dtype = QVL_F32};
 }
 
 /* ---- patch embedding and positions --------------------------------------------------------------- */
@@ -284,11 +284,21 @@ static void attention_job(void *arg, size_t i_job, size_t i_thread)
     size_t block = head * v->n_kv_block + v->segment[v->i_segment[patches->first]].first_block;
     size_t q_stride = v->wide.stride_bytes / sizeof(float);
     struct qvl_tile tile = {
-        .n_tok = patches->n, .n_group = 1, .q = (const float *)v->wide.data + head * d, .q_stride = q_stride,
-        .first = in_part, .cos = v->cos + part->first * (d / 2), .sin = v->sin + part->first * (d / 2),
-        .n_key = v->n_key + part->first, .k_block = (const void *const *)(v->k_block + block),
-        .v_block = (const void *const *)(v->v_block + block), .dtype = v->model->kv, .head_dim = d,
-        .out = &v->mixed, .out_row = in_part, .out_column = head * d,
+        .n_tok = patches->n,
+        .n_group = 1,
+        .q = (const float *)v->wide.data + head * d,
+        .q_stride = q_stride,
+        .first = in_part,
+        .cos = v->cos + part->first * (d / 2),
+        .sin = v->sin + part->first * (d / 2),
+        .n_key = v->n_key + part->first,
+        .k_block = (const void *const *)(v->k_block + block),
+        .v_block = (const void *const *)(v->v_block + block),
+        .dtype = v->model->kv,
+        .head_dim = d,
+        .out = &v->mixed,
+        .out_row = in_part,
+        .out_column = head * d,
     };
     qvl_attention_tile(v->model->kernels, &tile, qvl_model_scratch(v->model, i_thread));
 }
@@ -389,23 +399,12 @@ enum qvl_status qvl_vision_step(struct qvl_vision *v, const atomic_bool *stop, u
     size_t first = v->i_part * CHUNK, n = qvl_min_size(CHUNK, (is_merge ? v->n_tok : v->n_patch) - first);
     size_t i_tap = tap_here(v);
     switch (v->stage) {
-    case EMBED:
-        is_whole = embed_part(v, first, n, stop);
-        break;
-    case KEYS:
-        is_whole = keys_part(v, first, n, stop);
-        break;
-    case MIX:
-        is_whole = mix_part(v, first, n, stop);
-        break;
-    case TAP:
-        is_whole = merge_part(v, &v->model->tap[i_tap], 1 + i_tap, first, n, stop);
-        break;
-    case MERGE:
-        is_whole = merge_part(v, &v->model->merger, 0, first, n, stop);
-        break;
-    case STAGE_END:
-        return qvl_fail(err, QVL_ERR_INTERNAL, "the vision tower has no step left");
+    case EMBED: is_whole = embed_part(v, first, n, stop); break;
+    case KEYS: is_whole = keys_part(v, first, n, stop); break;
+    case MIX: is_whole = mix_part(v, first, n, stop); break;
+    case TAP: is_whole = merge_part(v, &v->model->tap[i_tap], 1 + i_tap, first, n, stop); break;
+    case MERGE: is_whole = merge_part(v, &v->model->merger, 0, first, n, stop); break;
+    case STAGE_END: return qvl_fail(err, QVL_ERR_INTERNAL, "the vision tower has no step left");
     }
     if (!is_whole)
         return qvl_fail(err, QVL_ERR_CANCELLED, "cancelled in the vision tower");
@@ -442,9 +441,13 @@ static void make_segments(struct qvl_vision *v, const struct qvl_grid *grid, siz
     for (size_t i = 0; i < n_grid; i++)
         for (uint32_t t = 0; t < grid[i].t; t++) {
             size_t n = (size_t)grid[i].h * grid[i].w;
-            v->segment[i_segment++] = (struct segment){
-                .first = first, .n = n, .rows = grid[i].h, .columns = grid[i].w,
-                .first_key = first, .n_key = n, .first_block = v->n_kv_block};
+            v->segment[i_segment++] = (struct segment){.first = first,
+                                                       .n = n,
+                                                       .rows = grid[i].h,
+                                                       .columns = grid[i].w,
+                                                       .first_key = first,
+                                                       .n_key = n,
+                                                       .first_block = v->n_kv_block};
             first += n;
             v->n_kv_block += (n + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK;
         }
@@ -499,7 +502,8 @@ static enum qvl_status alloc_patches(struct qvl_vision *v, struct qvl_error *err
 {
     const struct qvl_vision_config *vision = &v->model->config.vision;
     const char *what = "the vision tower";
-    size_t n_pair = vision->head_dim / 2, n_level = 1 + vision->n_tap, row_bytes = vision->out_hidden * sizeof(float);
+    size_t n_pair = vision->head_dim / 2, n_level = 1 + vision->n_tap,
+           row_bytes = vision->out_hidden * sizeof(float);
     v->inv_freq = qvl_arena_alloc(&v->arena, n_pair, sizeof *v->inv_freq, what, err);
     v->x = qvl_arena_alloc(&v->arena, v->n_patch, vision->hidden * sizeof *v->x, what, err);
     v->cos = qvl_arena_alloc(&v->arena, v->n_patch, n_pair * sizeof *v->cos, what, err);

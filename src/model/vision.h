@@ -9,8 +9,8 @@
 
 /* Rows for the decoder: main and one level for each deepstack tap. */
 struct qvl_features {
-    float *row;        /* [1 + n_tap, n, hidden] f32 */
-    size_t n;          /* tokens */
+    float *row; /* [1 + n_tap, n, hidden] f32 */
+    size_t n;   /* tokens */
     size_t n_level;
     struct qvl_arena arena; /* owns row */
 };
@@ -22,13 +22,13 @@ struct qvl_vision; /* segments on their way; all their memory is given back by q
  * in patch_row [sum][patch_len] f32, which must stay while qvl_vision_needs_patches. One picture at a time
  * keeps memory low; many small temporal patches together keep the products large. The same bits either way. */
 enum qvl_status qvl_vision_open(struct qvl_model *model, const struct qvl_grid *grid, size_t n_grid,
-                                const float *patch_row, const struct qvl_trace *trace,
-                                struct qvl_vision **out, struct qvl_error *err);
+                                const float *patch_row, const struct qvl_trace *trace, struct qvl_vision **out,
+                                struct qvl_error *err);
 /* One part of the work: some hundred patches through the embedding, half a block or a merger (well under a second,
  * whatever the picture's size). *done of *total parts after it. With `stop` true the step ends early with
  * QVL_ERR_CANCELLED and the tower can only be closed. */
-enum qvl_status qvl_vision_step(struct qvl_vision *vision, const atomic_bool *stop, uint32_t *done,
-                                uint32_t *total, struct qvl_error *err);
+enum qvl_status qvl_vision_step(struct qvl_vision *vision, const atomic_bool *stop, uint32_t *done, uint32_t *total,
+                                struct qvl_error *err);
 /* Until the patch embedding is done. */
 bool qvl_vision_needs_patches(const struct qvl_vision *vision);
 /* After the last step: moves the result out. */

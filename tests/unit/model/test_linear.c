@@ -1,5 +1,5 @@
-/* Products and their ends against sums in double, at sizes that no strip, block or tile divides, on every level. The
- * tolerance is the dot product's own: |error| <= eps (k + 1) sum |a||b|, and one rounding of the result. */
+/* Products and their ends against sums in double, at sizes that no strip, block or tile divides, on every level.
+ * The tolerance is the dot product's own: |error| <= eps (k + 1) sum |a||b|, and one rounding of the result. */
 #include <math.h>
 
 #include "helper.h"
@@ -48,16 +48,11 @@ static double expected(const struct numbers *n, enum qvl_end end, size_t t, size
 {
     double y = dot(n, 0, t, r, size) + (double)n->bias[r];
     switch (end) {
-    case QVL_END_ADD:
-        return (double)n->old[t * N_OUT + r] + y;
-    case QVL_END_GELU_TANH:
-        return 0.5 * y * (1 + tanh(sqrt(2 / 3.14159265358979) * (y + 0.044715 * y * y * y)));
-    case QVL_END_GELU_ERF:
-        return 0.5 * y * (1 + erf(y / sqrt(2.0)));
-    case QVL_END_SILU_MUL:
-        return y / (1 + exp(-y)) * dot(n, 1, t, r, size);
-    case QVL_END_STORE:
-        break;
+    case QVL_END_ADD: return (double)n->old[t * N_OUT + r] + y;
+    case QVL_END_GELU_TANH: return 0.5 * y * (1 + tanh(sqrt(2 / 3.14159265358979) * (y + 0.044715 * y * y * y)));
+    case QVL_END_GELU_ERF: return 0.5 * y * (1 + erf(y / sqrt(2.0)));
+    case QVL_END_SILU_MUL: return y / (1 + exp(-y)) * dot(n, 1, t, r, size);
+    case QVL_END_STORE: break;
     }
     return y;
 }
@@ -71,9 +66,12 @@ static void check_end(const struct numbers *n, const struct qvl_model *model, en
     struct qvl_linear linear[2];
     enum qvl_dtype out_type = end == QVL_END_ADD ? QVL_F32 : act;
     for (int j = 0; j < 2; j++)
-        linear[j] = (struct qvl_linear){.w = weights == QVL_F32 ? (const void *)n->w[j] : (const void *)n->w_bf16[j],
-                                        .dtype = weights, .n_out = N_OUT, .n_in = K,
-                                        .bias = j == 0 ? n->bias : NULL};
+        linear[j] =
+            (struct qvl_linear){.w = weights == QVL_F32 ? (const void *)n->w[j] : (const void *)n->w_bf16[j],
+                                .dtype = weights,
+                                .n_out = N_OUT,
+                                .n_in = K,
+                                .bias = j == 0 ? n->bias : NULL};
     struct qvl_product product = {.linear = &linear[0], .up = &linear[1], .end = end};
     assert_int_equal(qvl_rows_alloc(&arena, N_TOK, K, act, "test", &x, &err), QVL_OK);
     assert_int_equal(qvl_rows_alloc(&arena, N_TOK, N_OUT, out_type, "test", &y, &err), QVL_OK);
@@ -141,7 +139,8 @@ static void test_several_products(void **state)
     for (size_t t = 0; t < N_TOK; t++)
         qvl_row_enter(model.kernels, &x, t, 0, n->x + t * K, K);
     for (int i = 0; i < 3; i++) {
-        linear[i] = (struct qvl_linear){.w = n->w[0] + first[i] * K, .dtype = QVL_F32, .n_out = n_out[i], .n_in = K};
+        linear[i] =
+            (struct qvl_linear){.w = n->w[0] + first[i] * K, .dtype = QVL_F32, .n_out = n_out[i], .n_in = K};
         product[i] = (struct qvl_product){.linear = &linear[i], .end = QVL_END_STORE};
         assert_int_equal(qvl_rows_alloc(&arena, N_TOK, n_out[i], QVL_F32, "test", &product[i].out, &err), QVL_OK);
     }
@@ -152,7 +151,8 @@ static void test_several_products(void **state)
         assert_int_equal(qvl_rows_alloc(&arena, N_TOK, n_out[i], QVL_F32, "test", &alone.out, &err), QVL_OK);
         assert_true(qvl_linear_run(&model, &x, N_TOK, &alone, 1, NULL));
         for (size_t t = 0; t < N_TOK; t++)
-            assert_memory_equal(qvl_row_at(&alone.out, t), qvl_row_at(&product[i].out, t), n_out[i] * sizeof(float));
+            assert_memory_equal(qvl_row_at(&alone.out, t), qvl_row_at(&product[i].out, t),
+                                n_out[i] * sizeof(float));
     }
     qvl_pool_close(model.pool);
     qvl_arena_free(&arena);

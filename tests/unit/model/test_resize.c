@@ -93,8 +93,8 @@ static void test_cancel(void **state)
 static void test_sizes(void **state)
 {
     static const uint32_t table[][4] = {
-        {1365, 2048, 1376, 2048}, {1080, 1920, 1088, 1920}, {480, 640, 480, 640},     {720, 1280, 704, 1280},
-        {224, 224, 256, 256},     {336, 336, 320, 320},     {80, 80, 256, 256},       {700, 700, 704, 704},
+        {1365, 2048, 1376, 2048}, {1080, 1920, 1088, 1920}, {480, 640, 480, 640}, {720, 1280, 704, 1280},
+        {224, 224, 256, 256},     {336, 336, 320, 320},     {80, 80, 256, 256},   {700, 700, 704, 704},
         {4000, 6000, 3328, 4992}, {8000, 8000, 4096, 4096}, {10, 1000, 32, 2560},
     };
     struct qvl_error err = {0};
@@ -172,7 +172,7 @@ static void test_patch_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_padded_rows), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_padded_rows),  cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_sizes),      cmocka_unit_test(test_pixel_values), cmocka_unit_test(test_patch_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

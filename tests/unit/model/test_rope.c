@@ -19,9 +19,8 @@ static void check_position(struct qvl_position p, int t, int h, int w)
 /* "<|im_start|>user\n<|vision_start|>", a picture of 2 x 3 tokens, then text. */
 static void test_picture_between_text(void **state)
 {
-    const struct qvl_span span[] = {{.n_tok = 4},
-                                    {.n_tok = 6, .is_visual = true, .rows = 2, .columns = 3},
-                                    {.n_tok = 1}};
+    const struct qvl_span span[] = {
+        {.n_tok = 4}, {.n_tok = 6, .is_visual = true, .rows = 2, .columns = 3}, {.n_tok = 1}};
     struct qvl_position pos[11];
     int32_t next = 0;
     (void)state;

@@ -158,7 +158,9 @@ static void make_rows(uint32_t i_seq, const struct qvl_features *features, struc
     qvl_rope_positions(span, 3, pos, &next);
     for (uint32_t i = 0; i < N_PROMPT; i++) {
         bool is_visual = i >= 5 + i_seq && i < 17 + i_seq;
-        row[i] = (struct qvl_batch_row){.id = test_hash(i + 1000 * i_seq) % VOCAB, .pos = pos[i], .i_seq = 0,
+        row[i] = (struct qvl_batch_row){.id = test_hash(i + 1000 * i_seq) % VOCAB,
+                                        .pos = pos[i],
+                                        .i_seq = 0,
                                         .features = is_visual ? features : NULL,
                                         .i_feature = is_visual ? i - 5 - i_seq : 0,
                                         .want_logits = i % 10 == 0 || i + 1 == N_PROMPT};
@@ -179,8 +181,8 @@ static size_t prefill(struct qvl_decoder *decoder, struct qvl_kv *kv, const stru
     struct qvl_error err = {0};
     size_t n = 0;
     for (size_t at = 0; at < n_row; at += n_chunk) {
-        struct qvl_batch batch = {.row = row + at, .n_row = n_row - at < n_chunk ? n_row - at : n_chunk,
-                                  .kv = &kv, .n_seq = 1};
+        struct qvl_batch batch = {
+            .row = row + at, .n_row = n_row - at < n_chunk ? n_row - at : n_chunk, .kv = &kv, .n_seq = 1};
         float *out = NULL;
         size_t n_want = 0, n_pos = kv->n_pos;
         for (size_t i = 0; i < batch.n_row; i++)
@@ -292,8 +294,8 @@ static void test_decoder_cancel(void **state)
     kv.n_pos = 0;
     prefill(decoder, &kv, row, 31, 31, logits);
     for (int i = 0; i < 2; i++) { /* in the middle of a step, and before it begins */
-        struct qvl_batch batch = {.row = row + 31, .n_row = N_PROMPT - 31, .kv = &pointer, .n_seq = 1,
-                                  .trace = i == 0 ? &trace : NULL};
+        struct qvl_batch batch = {
+            .row = row + 31, .n_row = N_PROMPT - 31, .kv = &pointer, .n_seq = 1, .trace = i == 0 ? &trace : NULL};
         assert_int_equal(qvl_decoder_step(decoder, &batch, &stopper.stop, &out, &err), QVL_ERR_CANCELLED);
         assert_int_equal(kv.n_pos, 31);
     }
@@ -370,9 +372,9 @@ static void test_cache_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vision_same_bits), cmocka_unit_test(test_vision_cancel),
+        cmocka_unit_test(test_vision_same_bits),  cmocka_unit_test(test_vision_cancel),
         cmocka_unit_test(test_decoder_same_bits), cmocka_unit_test(test_decoder_cancel),
-        cmocka_unit_test(test_cache_grows),      cmocka_unit_test(test_cache_out_of_memory),
+        cmocka_unit_test(test_cache_grows),       cmocka_unit_test(test_cache_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,12 +5,31 @@
 #include "helper.h"
 
 static const struct qvl_config tiny = {
-    .text = {.hidden = 48, .n_layer = 4, .n_head = 4, .n_kv_head = 2, .head_dim = 16, .intermediate = 88,
-             .vocab = 150, .max_position = 4096, .rms_norm_eps = 1e-6f,
-             .rope = {.type = QVL_ROPE_DEFAULT, .theta = 5e6, .section = {4, 2, 2}}, .is_tied = true},
-    .vision = {.hidden = 40, .n_layer = 4, .n_head = 2, .head_dim = 20, .intermediate = 72, .out_hidden = 48,
-               .in_channels = 3, .patch = 16, .temporal_patch = 2, .merge = 2, .n_position = 49,
-               .position_side = 7, .n_tap = 2, .tap_layer = {1, 2}},
+    .text = {.hidden = 48,
+             .n_layer = 4,
+             .n_head = 4,
+             .n_kv_head = 2,
+             .head_dim = 16,
+             .intermediate = 88,
+             .vocab = 150,
+             .max_position = 4096,
+             .rms_norm_eps = 1e-6f,
+             .rope = {.type = QVL_ROPE_DEFAULT, .theta = 5e6, .section = {4, 2, 2}},
+             .is_tied = true},
+    .vision = {.hidden = 40,
+               .n_layer = 4,
+               .n_head = 2,
+               .head_dim = 20,
+               .intermediate = 72,
+               .out_hidden = 48,
+               .in_channels = 3,
+               .patch = 16,
+               .temporal_patch = 2,
+               .merge = 2,
+               .n_position = 49,
+               .position_side = 7,
+               .n_tap = 2,
+               .tap_layer = {1, 2}},
 };
 
 struct writer {
