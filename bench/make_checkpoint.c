@@ -276,7 +276,7 @@ static enum qvl_status write_header(struct output *out, const struct qvl_tensor 
 
 struct progress {
     uint64_t done, total; /* bytes */
-    double start_ms;
+    double start_ms, shown_ms;
 };
 
 static enum qvl_status write_shard(const char *dir, const char *name, const struct qvl_tensor *tensor, size_t n,
@@ -291,8 +291,12 @@ static enum qvl_status write_shard(const char *dir, const char *name, const stru
     for (size_t i = 0; i < n && !status; i++) {
         status = write_tensor(&out, &tensor[i], pool, buffer, err);
         progress->done += 2 * tensor[i].n_element;
+        double now_ms = qvl_now_ms();
+        if (i + 1 < n && now_ms - progress->shown_ms < 1000)
+            continue;
+        progress->shown_ms = now_ms;
         fprintf(stderr, "\r%s: %.2f of %.2f GB, %.0f s ", name, (double)progress->done / 1e9,
-                (double)progress->total / 1e9, (qvl_now_ms() - progress->start_ms) / 1e3);
+                (double)progress->total / 1e9, (now_ms - progress->start_ms) / 1e3);
     }
     fprintf(stderr, "\n");
     return close_output(&out, status, err);
