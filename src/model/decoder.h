@@ -1,4 +1,4 @@
-/* decoder.h: one forward pass of the text decoder over rows of one or more sequences. Spec §7. */
+/* decoder.h: one forward pass of the text decoder over rows of one or more sequences. MODEL.md, "Decoder". */
 #ifndef QVL_MODEL_DECODER_H
 #define QVL_MODEL_DECODER_H
 

@@ -1,21 +1,21 @@
-/* mistake.h: the mistakes that ports of this model make (spec §9, item 36), each as a switch of the test build,
- * so that a test can show that the golden vectors catch it. In every other build QVL_MISTAKE(x) is the constant
- * false and nothing of this exists. */
+/* mistake.h: the mistakes that ports of this model make (MODEL.md, "How exactness is shown"), each as a switch of
+ * the test build, so that a test can show that the golden vectors catch it. In every other build QVL_MISTAKE(x) is
+ * the constant false and nothing of this exists. */
 #ifndef QVL_MODEL_MISTAKE_H
 #define QVL_MODEL_MISTAKE_H
 
-#define QVL_MISTAKE_LIST(X)              \
-    X(ATTENTION_ACROSS_PICTURES)         \
-    X(NO_PATCH_BIAS)                     \
-    X(POSITION_NOT_ALIGNED)              \
-    X(CHUNKED_MROPE)                     \
-    X(NO_DEEPSTACK)                      \
-    X(VISION_ROPE_RASTER_ORDER)          \
-    X(TAPS_ONE_EARLY)                    \
-    X(RMS_NORM_EPS)                      \
-    X(TANH_GELU_IN_MERGER)               \
-    X(ERF_GELU_IN_BLOCK)                 \
-    X(LAYER_NORM_EPS)                    \
+#define QVL_MISTAKE_LIST(X)                                                                                        \
+    X(ATTENTION_ACROSS_PICTURES)                                                                                   \
+    X(NO_PATCH_BIAS)                                                                                               \
+    X(POSITION_NOT_ALIGNED)                                                                                        \
+    X(CHUNKED_MROPE)                                                                                               \
+    X(NO_DEEPSTACK)                                                                                                \
+    X(VISION_ROPE_RASTER_ORDER)                                                                                    \
+    X(TAPS_ONE_EARLY)                                                                                              \
+    X(RMS_NORM_EPS)                                                                                                \
+    X(TANH_GELU_IN_MERGER)                                                                                         \
+    X(ERF_GELU_IN_BLOCK)                                                                                           \
+    X(LAYER_NORM_EPS)                                                                                              \
     X(UNBOUNDED_MROPE_STRIDE)
 
 #ifdef QVL_MISTAKES

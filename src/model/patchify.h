@@ -1,4 +1,4 @@
-/* patchify.h: a resized picture cut into patches in merge order, as numbers (spec §4.4). */
+/* patchify.h: a resized picture cut into patches in merge order, as numbers (MODEL.md, "Patches"). */
 #ifndef QVL_MODEL_PATCHIFY_H
 #define QVL_MODEL_PATCHIFY_H
 

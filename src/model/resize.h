@@ -1,5 +1,5 @@
 /* resize.h: the size that the model sees, and the pixels at that size, byte for byte as the reference
- * processor makes them (spec §4.2, §4.3, §5.2). */
+ * processor makes them (MODEL.md, "Size" and "Resize"). */
 #ifndef QVL_MODEL_RESIZE_H
 #define QVL_MODEL_RESIZE_H
 

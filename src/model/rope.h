@@ -1,5 +1,5 @@
 /* rope.h: three-axis positions (M-RoPE), made once from the prompt's spans, and the rotary tables of text and
- * vision (spec §6.3, §7.4–7.6). */
+ * vision (MODEL.md, "Positions" and "YaRN"). */
 #ifndef QVL_MODEL_ROPE_H
 #define QVL_MODEL_ROPE_H
 

@@ -1,6 +1,6 @@
 /* vision.h: the vision tower: patches of pictures (or of temporal patches of a clip) to rows that the decoder
  * reads. Attention is full inside one picture or temporal patch (a segment) and never crosses to another.
- * Spec §6. */
+ * MODEL.md, "Vision tower". */
 #ifndef QVL_MODEL_VISION_H
 #define QVL_MODEL_VISION_H
 

@@ -1,4 +1,4 @@
-/* Expected values: MODEL.md, "Positions" and "Long context" (from transformers' get_rope_index,
+/* Expected values: MODEL.md, "Positions" and "YaRN" (from transformers' get_rope_index,
  * Qwen3VLTextRotaryEmbedding and _compute_yarn_parameters). */
 #include <math.h>
 
