@@ -57,7 +57,7 @@ enum qvl_status {
 
 struct qvl_error {
     enum qvl_status status;
-    char text[480]; /* one sentence, UTF-8, no newline */
+    char text[1024]; /* one sentence, UTF-8, no newline */
 };
 
 /* ---- media -------------------------------------------------------------------------------------- */

@@ -35,6 +35,9 @@ static void test_error_is_one_line(void **state)
     longer[sizeof longer - 1] = 0;
     qvl_fail(&err, QVL_ERR_MODEL, "%s", longer);
     assert_int_equal(strlen(err.text), sizeof err.text - 1);
+    memcpy(longer + sizeof err.text - 3, "\xE4\xBD\xA0", 3); /* one byte of it is past the end */
+    qvl_fail(&err, QVL_ERR_MODEL, "%s", longer);
+    assert_int_equal(strlen(err.text), sizeof err.text - 3);
 }
 
 static void test_checked(void **state)
