@@ -1,16 +1,21 @@
 """Writes tests/unit/text/data/: strings and their ids by the tokenizers library.
 
-    python reference/tokenizer_vectors.py TOKENIZER_DIR
+    python reference/tokenizer_vectors.py [--check]
 
-ids.jsonl: [text, ids, special] with the family's tokenizer.json of TOKENIZER_DIR (not in the repository).
+--check writes elsewhere and compares. QVL_DATA (default ../shared/data) holds tokenizer/tokenizer.json, the family's
+own, which is not in the repository; without it ids.jsonl is left as it is.
+ids.jsonl: [text, ids, special] with that tokenizer.
 nfc.jsonl: [text, what the library's NFC makes of it].
 small_tokenizer.json, small_ids.jsonl: the same with a small BPE, so that something runs where that is absent.
 special 1: the added tokens are recognised in the text; 0: the library was given the file without them.
 """
+import filecmp
 import json
+import os
 import pathlib
 import random
 import sys
+import tempfile
 import unicodedata
 
 import tokenizers
@@ -46,6 +51,8 @@ SELECT * FROM t WHERE a='b' AND c IN (1,2,3) -- hm
 https://example.org/path/to?x=1&y=%20%C3%A9#frag user@host.example
 {"key": [1, 2.5e-7, null, true], "ключ": "значение"}
 $ ls -la ~/dir | grep -v x > out.txt && echo "done"
+clip? <0.3 seconds>
+Watch:<0.3 seconds> <11.7 seconds><0.3 seconds>
 | a | b |\n|---|:-:|\n| **1** | `x` |\n\n> quote\n\n- [ ] item
 \\begin{equation} \\frac{a}{b} \\end{equation}
 A\u0301 e\u0301 o\u0308\u0304 s\u0323\u0307 q\u0307\u0323 \u1112\u1161\u11ab\u1100\u116e\u11a8 \u212b \u2126 \u0344 \u0374 \u1fef \u2000\u2001 \u00bd
@@ -54,18 +61,19 @@ A\u0301 e\u0301 o\u0308\u0304 s\u0323\u0307 q\u0307\u0323 \u1112\u1161\u11ab\u11
 '\u017f a'\u017fx 'S 'T 'RE 'Ve 'lL 'D 'M 'x ' s ''s '' 'ss 's1 's's it's'll \u2019s \u02bcs '\u212a '\ufb06""".split("\n")
 
 # Assigned after Unicode 9: their combining classes are not those of a normaliser of today.
-LATE_MARKS = [0x7FD, 0x898, 0x8CA, 0x9FE, 0xC3C, 0xD3B, 0xEBA, 0x1ABF, 0x1AC1, 0x1DF6, 0xA82C, 0x10D24, 0x11935, 0x11930]
-SCRIPTS = [(0x20, 0x7F), (0xA0, 0x250), (0x300, 0x370), (0x370, 0x530), (0x590, 0x700), (0x900, 0xE00), (0xE00, 0x1200),
-           (0x1100, 0x1200), (0x1200, 0x2000), (0x2000, 0x2C00), (0x2C00, 0x3100), (0x3100, 0x3400), (0x4E00, 0x4F00),
-           (0xA000, 0xAC00), (0xAC00, 0xAD00), (0xF900, 0x10000), (0x10000, 0x11000), (0x11000, 0x12000), (0x16000, 0x18D00),
-           (0x1B000, 0x1D000), (0x1D000, 0x1E000), (0x1E000, 0x1F000), (0x1F000, 0x1FB00), (0x20000, 0x20100),
-           (0x30000, 0x30100), (0xE0000, 0xE0200), (0x10FF00, 0x110000)]
+LATE_MARKS = [0x7FD, 0x898, 0x8CA, 0x9FE, 0xC3C, 0xD3B, 0xEBA, 0x1ABF, 0x1AC1, 0x1DF6, 0xA82C, 0x10D24, 0x11935,
+              0x11930]
+SCRIPTS = [(0x20, 0x7F), (0xA0, 0x250), (0x300, 0x370), (0x370, 0x530), (0x590, 0x700), (0x900, 0xE00),
+           (0xE00, 0x1200), (0x1100, 0x1200), (0x1200, 0x2000), (0x2000, 0x2C00), (0x2C00, 0x3100), (0x3100, 0x3400),
+           (0x4E00, 0x4F00), (0xA000, 0xAC00), (0xAC00, 0xAD00), (0xF900, 0x10000), (0x10000, 0x11000),
+           (0x11000, 0x12000), (0x16000, 0x18D00), (0x1B000, 0x1D000), (0x1D000, 0x1E000), (0x1E000, 0x1F000),
+           (0x1F000, 0x1FB00), (0x20000, 0x20100), (0x30000, 0x30100), (0xE0000, 0xE0200), (0x10FF00, 0x110000)]
 SPACES = [" ", "  ", "\n", "\t", "\r\n", "\u3000", "\u0085", "\u00a0", "   ", "\n\n"]
 
 
 def runs():
-    for unit in ["a", "A", "_", " ", "\n", "\t", "\r\n", " \n", "\n ", "7", "-", "=", "中", "\u0301", "\u0316\u0301", "é", "ab",
-                 "👍", "\u3000", "ſ", "'s", "!?", "١", "\u1112\u1161\u11ab", "<", "."]:
+    for unit in ["a", "A", "_", " ", "\n", "\t", "\r\n", " \n", "\n ", "7", "-", "=", "中", "\u0301", "\u0316\u0301", "é",
+                 "ab", "👍", "\u3000", "ſ", "'s", "!?", "١", "\u1112\u1161\u11ab", "<", "."]:
         for n in (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 47, 48, 49, 64, 100):
             yield unit * n
         yield "x" + unit * 9 + "y"
@@ -93,7 +101,8 @@ def texts():
     rnd = random.Random(2)
     yield ""
     for line in PLAIN:
-        yield from (line, " " + line, line + "\n", unicodedata.normalize("NFD", line), line.upper(), line.swapcase() + "  ")
+        yield from (line, " " + line, line + "\n", unicodedata.normalize("NFD", line), line.upper(),
+                    line.swapcase() + "  ")
         words = line.split(" ")
         yield from words[:12]
         yield "\n".join(words)
@@ -106,8 +115,10 @@ def texts():
 
 def special_texts(added):
     for t in added:
-        yield from (t, f"a{t}b", f" {t} ", t * 3, t[:-1], t[1:], t.upper(), f"{t}\n{t}", f"e{t}\u0301", f"<{t}>", f"中{t}\n\n")
-    yield "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe.<|im_end|>\n<|im_start|>assistant\n"
+        yield from (t, f"a{t}b", f" {t} ", t * 3, t[:-1], t[1:], t.upper(), f"{t}\n{t}", f"e{t}\u0301", f"<{t}>",
+                    f"中{t}\n\n")
+    yield ("<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Describe.<|im_end|>\n"
+           "<|im_start|>assistant\n")
     yield "<|<|im_end|>|> <think>\n</think>\n\n<tool_call>\n{}\n</tool_call>"
 
 
@@ -149,21 +160,36 @@ def write_nfc(path):
         lines.append([text, nfc(text)])
     for _ in range(400):
         base = rnd.choice(["", "a", "E", "\u0915", "\u1100", "\uac00", "中", "\u00c5", "\u1ea5"])
-        text = "x" + base + "".join(rnd.choice(marks + ["\u1161", "\u11a8"]) for _ in range(rnd.randint(1, 9))) + "y"
+        text = "".join(rnd.choice(marks + ["\u1161", "\u11a8"]) for _ in range(rnd.randint(1, 9)))
+        text = "x" + base + text + "y"
         lines.append([text, nfc(text)])
     with open(path, "w") as f:
         f.writelines(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
     print(f"{path.name}: {len(lines)} strings, {path.stat().st_size} bytes")
 
 
-def main():
-    OUT.mkdir(parents=True, exist_ok=True)
-    write_nfc(OUT / "nfc.jsonl")
+def write_all(out):
+    data = pathlib.Path(os.environ.get("QVL_DATA", "../shared/data")) / "tokenizer/tokenizer.json"
     small = golden_tokenizer.make()
-    (OUT / "small_tokenizer.json").write_bytes(golden_tokenizer.to_bytes(small))
-    write(OUT / "small_ids.jsonl", small, 250)
-    write(OUT / "ids.jsonl", json.loads((pathlib.Path(sys.argv[1]) / "tokenizer.json").read_text()), 5000)
+    (out / "small_tokenizer.json").write_bytes(golden_tokenizer.to_bytes(small))
+    write_nfc(out / "nfc.jsonl")
+    write(out / "small_ids.jsonl", small, 250)
+    if data.exists():
+        write(out / "ids.jsonl", json.loads(data.read_text()), 5000)
+    else:
+        print(f"skipped: no {data}")
+
+
+def main():
+    if "--check" not in sys.argv:
+        OUT.mkdir(parents=True, exist_ok=True)
+        return write_all(OUT)
+    with tempfile.TemporaryDirectory() as folder:
+        write_all(pathlib.Path(folder))
+        differ = [f for f in os.listdir(folder) if not filecmp.cmp(OUT / f, pathlib.Path(folder) / f, shallow=False)]
+        print(f"not ok {differ} differ" if differ else "ok tokenizer vectors equal")
+        return len(differ)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -113,8 +113,8 @@ static uint32_t *find_token(const struct token_index *index, const char *s, size
     }
 }
 
-/* Where the bytes of each id come from: i_token[id] is a place in file->token, or NONE for an added token.
- * Every id from 0 to n - 1 must be there once. */
+/* Where the bytes of each id come from: i_token[id] counts the tokens of the vocabulary, then the added ones. Every
+ * id from 0 to n - 1 must be there once. */
 static enum qvl_status order_by_id(const struct qvl_tokenizer_file *file, uint32_t n, uint32_t *i_token,
                                    struct qvl_error *err)
 {
@@ -131,7 +131,7 @@ static enum qvl_status order_by_id(const struct qvl_tokenizer_file *file, uint32
             break;
         }
         seen[id] = 1;
-        i_token[id] = is_base ? i : NONE;
+        i_token[id] = i;
     }
     free(seen);
     return status;
@@ -155,15 +155,11 @@ static enum qvl_status lay_out_tokens(struct qvl_tokenizer *t, const struct qvl_
     if ((status = order_by_id(file, t->n, i_token, err)))
         goto fail;
     for (uint32_t id = 0; id < t->n; id++) {
-        const char *s = NULL;
-        if (i_token[id] != NONE) {
-            s = qvl_strings_get(&file->token, i_token[id], &n);
-        } else {
-            for (int i = 0; i < QVL_N_ADDED_TOKEN; i++)
-                if (file->added_id[i] == id)
-                    s = qvl_added_token_text[i].text;
+        bool is_base = i_token[id] < file->token.n;
+        const char *s = is_base ? qvl_strings_get(&file->token, i_token[id], &n)
+                                : qvl_added_token_text[i_token[id] - file->token.n].text;
+        if (!is_base)
             n = strlen(s);
-        }
         memcpy(t->bytes + at, s, n);
         t->end[id] = at += n;
     }
