@@ -390,6 +390,8 @@ static void check_attention(const struct qvl_kernels *kernels, enum qvl_dtype ty
     /* one key that takes all, in turn with nearly equal ones; then all scores equal */
     check_attention_case(kernels, type, 64, 13, 300, 50);
     check_attention_case(kernels, type, 64, 5, 300, 0);
+    /* largest scores of neighbouring blocks further apart than f32 has powers of two */
+    check_attention_case(kernels, type, 64, 13, 500, 2000);
 }
 
 static void test_attention_bf16(void **level)
@@ -803,6 +805,20 @@ static void test_tables_are_complete(void **unused)
     }
 }
 
+/* The compiler's own view of the vendor (AMD: yes; Intel: no). */
+static void test_bf16_speed_is_known_by_vendor(void **unused)
+{
+    (void)unused;
+    const struct qvl_kernels *kernels = qvl_kernels_of(QVL_ISA_AVX512_BF16);
+    if (!kernels) {
+        printf("SKIP: speed of bf16 products: this machine has none\n");
+        return;
+    }
+#if defined(__x86_64__)
+    assert_int_equal(kernels->is_bf16_fast, __builtin_cpu_is("amd") != 0);
+#endif
+}
+
 static void test_cap_limits_the_level(void **unused)
 {
     (void)unused;
@@ -868,6 +884,7 @@ int main(void)
 {
     const struct CMUnitTest choice[] = {
         cmocka_unit_test(test_tables_are_complete),
+        cmocka_unit_test(test_bf16_speed_is_known_by_vendor),
         cmocka_unit_test(test_cap_limits_the_level),
         cmocka_unit_test(test_unknown_level_is_refused),
     };
