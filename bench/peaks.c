@@ -2,8 +2,8 @@
  *
  *     peaks [--json] [--threads N] [--repeat N]
  *
- * First the limits (multiply-adds per second of each vector unit, bytes per second from memory), then the kernels of
- * the chosen level (QVL_ISA caps it) on the shapes of the 2B model, all on all threads at once. Each number is
+ * First the limits (multiply-adds per second of each vector unit, bytes per second from memory), then the kernels
+ * of the chosen level (QVL_ISA caps it) on the shapes of the 2B model, all on all threads at once. Each number is
  * the best and the median of N runs: on a shared machine only the best says what the processor can, and only the
  * median what one gets. Weights are walked through a buffer far larger than any cache, as in a real step. */
 #include <math.h>
@@ -34,8 +34,8 @@ struct bench {
     uint32_t n_run;
     bool is_json;
     bool has_printed;
-    char *weights;       /* [WEIGHT_BYTES] finite as bf16 and as f32 */
-    size_t i_matrix;     /* where in the weights the next run begins */
+    char *weights;                         /* [WEIGHT_BYTES] finite as bf16 and as f32 */
+    size_t i_matrix;                       /* where in the weights the next run begins */
     double peak_f32, peak_bf16, peak_read; /* best; 0 where unknown */
 };
 
@@ -264,8 +264,8 @@ struct heads {
     size_t head_dim, n_head, n_row, n_key;
     const void **k_block, **v_block; /* [n_head, blocks] */
     uint32_t *n_key_of_row;
-    float *q, *out;                  /* [n_head, n_row, head_dim] */
-    char *scratch;                   /* [n_thread] */
+    float *q, *out; /* [n_head, n_row, head_dim] */
+    char *scratch;  /* [n_thread] */
 };
 
 static void attend_rows(void *arg, size_t i_job, size_t i_thread)
@@ -294,7 +294,8 @@ static void measure_attention(struct bench *bench, size_t head_dim, size_t n_hea
 {
     struct heads heads = {.bench = bench, .head_dim = head_dim, .n_head = n_head, .n_row = n_row, .n_key = n_key};
     size_t n_block = n_head * n_key / QVL_KV_BLOCK, n_q = n_head * n_row * head_dim;
-    size_t block_bytes = qvl_k_block_bytes(head_dim, QVL_BF16); /* head_dim is a multiple of 16: values need the same */
+    size_t block_bytes =
+        qvl_k_block_bytes(head_dim, QVL_BF16); /* head_dim is a multiple of 16: values need the same */
     heads.k_block = calloc(n_block, sizeof *heads.k_block);
     heads.v_block = calloc(n_block, sizeof *heads.v_block);
     heads.n_key_of_row = calloc(n_row, sizeof *heads.n_key_of_row);

@@ -1,5 +1,5 @@
-/* attention_f32_lanes.h: the pairs of attention_lanes.h for f32 arithmetic, on top of a vec_isa.h, over f32 keys and
- * values or over bf16 ones, which are widened in registers. The including file defines ATTENTION_ROWS,
+/* attention_f32_lanes.h: the pairs of attention_lanes.h for f32 arithmetic, on top of a vec_isa.h, over f32 keys
+ * and values or over bf16 ones, which are widened in registers. The including file defines ATTENTION_ROWS,
  * ATTENTION_ROWS_FEW and ATTENTION_VECTORS. */
 #ifndef QVL_KERNEL_ATTENTION_F32_LANES_H
 #define QVL_KERNEL_ATTENTION_F32_LANES_H

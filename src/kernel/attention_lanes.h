@@ -5,10 +5,11 @@
  * Idea: a tile of up to ATTENTION_ROWS query rows goes through the blocks once, with an online softmax (Milakov and
  * Gimelshein 2018; FlashAttention, Dao et al. 2022): largest score so far, sum of exponentials, weighted sum of
  * values, the latter two rescaled when the largest grows. Q K^T has keys in the lanes, P V has dimensions in the
- * lanes, the other operand is one pair of elements broadcast: no sums across lanes but one maximum per row and block.
+ * lanes, the other operand is one pair of elements broadcast: no sums across lanes but one maximum per row and
+ * block.
  *
- * Blocks lie at absolute multiples of QVL_KV_BLOCK, and a row's steps do not depend on the other rows of its tile: a
- * row that sees nothing of a block skips it even where others do not. So a row has the same bits in any company
+ * Blocks lie at absolute multiples of QVL_KV_BLOCK, and a row's steps do not depend on the other rows of its tile:
+ * a row that sees nothing of a block skips it even where others do not. So a row has the same bits in any company
  * and for any chunking. Keys beyond n_key get the probability 0.
  *
  * Elements go in pairs (two neighbouring dimensions of a key, two neighbouring keys of a value), because
@@ -38,11 +39,11 @@ _Static_assert(ATTENTION_ROWS <= QVL_ATTENTION_MAX_TILE_ROWS, "the scratch is si
 /* A tile at work; the arrays lie in the job's scratch. */
 struct tile {
     size_t n_row;
-    scalar *q;    /* [ATTENTION_ROWS, head_dim] */
-    float *score; /* [ATTENTION_ROWS, QVL_KV_BLOCK] */
-    scalar *p;    /* [ATTENTION_ROWS, QVL_KV_BLOCK] */
-    float *sum;   /* [ATTENTION_ROWS, d_pad] weighted values */
-    float *total; /* [ATTENTION_ROWS, VEC_LANES] exponentials, lane by lane */
+    scalar *q;         /* [ATTENTION_ROWS, head_dim] */
+    float *score;      /* [ATTENTION_ROWS, QVL_KV_BLOCK] */
+    scalar *p;         /* [ATTENTION_ROWS, QVL_KV_BLOCK] */
+    float *sum;        /* [ATTENTION_ROWS, d_pad] weighted values */
+    float *total;      /* [ATTENTION_ROWS, VEC_LANES] exponentials, lane by lane */
     float largest[16]; /* scores are kept times scale log2 e, so that 2^x serves as exponential */
     float shrink[16];  /* what the sums so far are multiplied with in this block */
     bool is_active[16];
@@ -161,8 +162,8 @@ QVL_INLINE void exponentiate(struct tile *tile, const uint32_t *n_key, size_t fi
 }
 
 /* sum[t][dim …] = sum shrink + P V for n_row rows and n_vector vectors of dimensions. */
-QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vector, const void *block, const void *next,
-                           size_t dim, size_t d_pad, enum qvl_dtype type)
+QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vector, const void *block,
+                           const void *next, size_t dim, size_t d_pad, enum qvl_dtype type)
 {
     vec acc[ATTENTION_ROWS][ATTENTION_VECTORS];
 #pragma GCC unroll 16

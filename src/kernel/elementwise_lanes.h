@@ -17,7 +17,7 @@
         for (; i + VEC_LANES <= (n); i += VEC_LANES)                                                               \
             body_macro(WHOLE_LOAD, WHOLE_STORE);                                                                   \
         if (i < (n)) {                                                                                             \
-            size_t n_left = (n) - i;                                                                               \
+            size_t n_left = (n)-i;                                                                                 \
             body_macro(PART_LOAD, PART_STORE);                                                                     \
         }                                                                                                          \
     } while (0)

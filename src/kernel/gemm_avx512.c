@@ -1,4 +1,5 @@
-/* Matrix products in f32 with avx512 (gemm_lanes.h). 32 zmm registers: 24 accumulators, 3 activations, a few weights on their way. */
+/* Matrix products in f32 with avx512 (gemm_lanes.h). 32 zmm registers: 24 accumulators, 3 activations, a few
+ * weights on their way. */
 #include "kernel/levels.h"
 #include "kernel/vec_avx512.h"
 

@@ -41,16 +41,16 @@ QVL_INLINE operand held(operand v)
 
 /* One block of k of a tile of weight rows, either in place or as a panel. */
 struct rows {
-    const char *row[GEMM_ROWS];  /* in place; rows past the last repeat it */
-    const panel_element *panel;  /* [k/GEMM_STEP][GEMM_ROWS][GEMM_STEP] */
-    size_t n;                    /* rows whose results are wanted */
-    size_t step;                 /* distance of their places in c */
+    const char *row[GEMM_ROWS]; /* in place; rows past the last repeat it */
+    const panel_element *panel; /* [k/GEMM_STEP][GEMM_ROWS][GEMM_STEP] */
+    size_t n;                   /* rows whose results are wanted */
+    size_t step;                /* distance of their places in c */
 };
 
 /* c[t][0..rows->n) = or += the products over n_k elements. n_tok is a constant of the call. */
-QVL_INLINE void compute_tile(float *c, size_t c_stride, const struct rows *rows, bool is_panel, enum qvl_dtype w_type,
-                             const char *x, size_t x_stride, enum qvl_dtype x_type, size_t n_tok, size_t n_k,
-                             bool is_first)
+QVL_INLINE void compute_tile(float *c, size_t c_stride, const struct rows *rows, bool is_panel,
+                             enum qvl_dtype w_type, const char *x, size_t x_stride, enum qvl_dtype x_type,
+                             size_t n_tok, size_t n_k, bool is_first)
 {
     vec acc[GEMM_ROWS][GEMM_TOKS];
 #pragma GCC unroll 8
@@ -82,8 +82,8 @@ QVL_INLINE void compute_tile(float *c, size_t c_stride, const struct rows *rows,
             xs[t] = load_operand_n(x + t * x_stride, i, n_k - i, x_type);
 #pragma GCC unroll 8
         for (size_t r = 0; r < GEMM_ROWS; r++) {
-            operand w = is_panel ? load_panel(panel + r * GEMM_STEP)
-                                 : load_operand_n(rows->row[r], i, n_k - i, w_type);
+            operand w =
+                is_panel ? load_panel(panel + r * GEMM_STEP) : load_operand_n(rows->row[r], i, n_k - i, w_type);
 #pragma GCC unroll 8
             for (size_t t = 0; t < n_tok; t++)
                 acc[r][t] = mac(acc[r][t], w, xs[t]);
@@ -180,7 +180,8 @@ QVL_INLINE void gemm_in_place(float *c, size_t c_stride, const char *w, size_t w
     size_t step = (n_row + GEMM_ROWS - 1) / GEMM_ROWS;
     for (size_t r0 = 0; r0 < step; r0++) {
         for (size_t k0 = 0; k0 < k; k0 += GEMM_K_BLOCK) {
-            struct rows rows = rows_at(w + r0 * w_stride + k0 * qvl_dtype_bytes(w_type), w_stride, n_row - r0, step);
+            struct rows rows =
+                rows_at(w + r0 * w_stride + k0 * qvl_dtype_bytes(w_type), w_stride, n_row - r0, step);
             for (size_t t0 = 0; t0 < n_tok; t0 += GEMM_TOKS)
                 compute_tokens(c + t0 * c_stride + r0, c_stride, &rows, false, w_type,
                                x + t0 * x_stride + k0 * qvl_dtype_bytes(x_type), x_stride, x_type, n_tok - t0,
@@ -193,7 +194,7 @@ QVL_INLINE void gemm_in_place(float *c, size_t c_stride, const char *w, size_t w
     static void name(float *c, size_t c_stride, const w_ctype *w, size_t w_stride, const x_ctype *x,               \
                      size_t x_stride, size_t n_row, size_t n_tok, size_t k)                                        \
     {                                                                                                              \
-        if (n_tok < GEMM_PANEL_MIN_TOKS)                                                                              \
+        if (n_tok < GEMM_PANEL_MIN_TOKS)                                                                           \
             gemm_in_place(c, c_stride, (const char *)w, w_stride, w_type, (const char *)x, x_stride, x_type,       \
                           n_row, n_tok, k);                                                                        \
         else                                                                                                       \

@@ -173,8 +173,9 @@ QVL_INLINE void vec_store_bf16_halves(qvl_bf16 *pairs, vec v, bool is_second)
 {
     const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
     __m512i rounded = round_bf16(v), old = _mm512_loadu_si512(pairs);
-    _mm512_storeu_si512(pairs, is_second ? _mm512_or_si512(_mm512_and_si512(rounded, upper), _mm512_andnot_si512(upper, old))
-                                         : _mm512_or_si512(_mm512_srli_epi32(rounded, 16), _mm512_and_si512(old, upper)));
+    _mm512_storeu_si512(
+        pairs, is_second ? _mm512_or_si512(_mm512_and_si512(rounded, upper), _mm512_andnot_si512(upper, old))
+                         : _mm512_or_si512(_mm512_srli_epi32(rounded, 16), _mm512_and_si512(old, upper)));
 }
 
 #endif

@@ -23,7 +23,7 @@ QVL_INLINE vec vec_exp(vec x)
 {
     x = vec_min(vec_set1(90.0f), vec_max(vec_set1(-110.0f), x));
     vec n = vec_round(vec_mul(x, vec_set1(0x1.715476p+0f))); /* log2 e */
-    vec r = vec_fma(n, vec_set1(-0x1.62e4p-1f), x);           /* ln 2 in two parts; n times the first is exact */
+    vec r = vec_fma(n, vec_set1(-0x1.62e4p-1f), x);          /* ln 2 in two parts; n times the first is exact */
     r = vec_fma(n, vec_set1(-0x1.7f7d1cp-20f), r);
     vec p = vec_set1(1.38137707026e-3f);
     p = vec_fma(p, r, vec_set1(8.36878367452e-3f));

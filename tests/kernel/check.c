@@ -85,7 +85,7 @@ void fill_f16(qvl_f16 *x, size_t n)
 double value_of_bf16(qvl_bf16 h)
 {
     int exponent = h >> 7 & 255, mantissa = h & 127;
-    double magnitude = exponent == 255  ? (mantissa ? NAN : INFINITY)
+    double magnitude = exponent == 255 ? (mantissa ? NAN : INFINITY)
                        : exponent == 0 ? ldexp(mantissa, -126 - 7)
                                        : ldexp(128 + mantissa, exponent - 127 - 7);
     return h & 0x8000 ? -magnitude : magnitude;

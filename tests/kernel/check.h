@@ -1,5 +1,5 @@
-/* check.h: what the kernel tests share: buffers that end at a forbidden page, reproducible numbers of several kinds,
- * and comparison within the classes of tolerance of kernel.def. */
+/* check.h: what the kernel tests share: buffers that end at a forbidden page, reproducible numbers of several
+ * kinds, and comparison within the classes of tolerance of kernel.def. */
 #ifndef QVL_TESTS_KERNEL_CHECK_H
 #define QVL_TESTS_KERNEL_CHECK_H
 

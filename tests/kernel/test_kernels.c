@@ -19,7 +19,8 @@
 #define ULP(n) (n)
 #define DOT (-1)
 #define QVL_KERNEL(name, tolerance, result, ...) N_ULP_##name = tolerance,
-enum { QVL_KERNEL_TOLERANCES_BEGIN,
+enum {
+    QVL_KERNEL_TOLERANCES_BEGIN,
 #include "kernel/kernel.def"
 };
 #undef QVL_KERNEL
@@ -92,10 +93,16 @@ static double value_at(const void *p, size_t i, enum qvl_dtype t)
 
 /* What lies between the rows stays NaN, so that reading it shows. */
 static struct product product_alloc(const struct qvl_kernels *kernels, const char *name, enum qvl_dtype w_type,
-                                    enum qvl_dtype x_type, size_t n_row, size_t n_tok, size_t k, enum numbers numbers)
+                                    enum qvl_dtype x_type, size_t n_row, size_t n_tok, size_t k,
+                                    enum numbers numbers)
 {
-    struct product p = {.kernels = kernels, .name = name, .w_type = w_type, .x_type = x_type, .n_row = n_row,
-                        .n_tok = n_tok, .k = k};
+    struct product p = {.kernels = kernels,
+                        .name = name,
+                        .w_type = w_type,
+                        .x_type = x_type,
+                        .n_row = n_row,
+                        .n_tok = n_tok,
+                        .k = k};
     p.w_stride = (k + random_u32() % 3) * qvl_dtype_bytes(w_type);
     p.x_stride = qvl_row_stride_bytes(k, x_type);
     p.c_stride = n_row + random_u32() % 4;
@@ -133,8 +140,8 @@ static void product_run(const struct product *p, float *c, size_t c_stride, size
         p->kernels->gemm_f32_f32(c, c_stride, w, p->w_stride, x, p->x_stride, n_row, n_tok, p->k);
 }
 
-/* |error| <= eps (k + 1) sum |w||x|, what underflows apart: a product or sum below the smallest number loses at most
- * that number, and vdpbf16ps takes denormal factors, sums and results as zero. */
+/* |error| <= eps (k + 1) sum |w||x|, what underflows apart: a product or sum below the smallest number loses at
+ * most that number, and vdpbf16ps takes denormal factors, sums and results as zero. */
 static void check_product_element(const struct product *p, size_t r, size_t t)
 {
     const char *w = (const char *)p->w.data + r * p->w_stride, *x = (const char *)p->x.data + t * p->x_stride;
@@ -182,7 +189,8 @@ static void check_product_places(const struct product *p)
 static void check_gemm(const struct qvl_kernels *kernels, const char *name, enum qvl_dtype w_type,
                        enum qvl_dtype x_type)
 {
-    static const size_t n_rows[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 19}, n_toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 17, 41, 44};
+    static const size_t n_rows[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 19},
+                        n_toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 17, 41, 44};
     random_seed(1);
     for (size_t i = 0; i < N_LENGTH; i++) {
         size_t n_row = n_rows[i % 10], n_tok = length(i) > 1000 ? n_toks[i % 5] : n_toks[i % 11];
@@ -290,9 +298,17 @@ static void head_free(struct head *head)
 static void head_attend(const struct head *head, const float *q, float *out, size_t n_row, const uint32_t *n_key)
 {
     struct qvl_attention_job job = {
-        .q = q, .q_stride = head->head_dim, .out = out, .out_stride = head->head_dim, .n_row = n_row, .n_key = n_key,
-        .k_block = head->k_block, .v_block = head->v_block, .head_dim = head->head_dim,
-        .scale = (float)(1 / sqrt((double)head->head_dim)), .scratch = head->scratch,
+        .q = q,
+        .q_stride = head->head_dim,
+        .out = out,
+        .out_stride = head->head_dim,
+        .n_row = n_row,
+        .n_key = n_key,
+        .k_block = head->k_block,
+        .v_block = head->v_block,
+        .head_dim = head->head_dim,
+        .scale = (float)(1 / sqrt((double)head->head_dim)),
+        .scratch = head->scratch,
     };
     if (head->type == QVL_BF16)
         head->kernels->attention_bf16(&job);
@@ -524,7 +540,8 @@ static void test_layer_norm(void **level)
         for (size_t j = 0; j < n; j++) {
             double y = (x[j] - mean) * scale * b.f[2][j];
             double bound = ULP_UNIT * (double)(n + 6) * fabs(y) + fabs(y) * variance_error +
-                           mean_error * scale * fabs((double)b.f[2][j]) + ULP_UNIT * (fabs(y) + fabs((double)b.f[3][j]));
+                           mean_error * scale * fabs((double)b.f[2][j]) +
+                           ULP_UNIT * (fabs(y) + fabs((double)b.f[3][j]));
             check_within("layer_norm", j, n, b.f[0][j], y + b.f[3][j], bound);
         }
         kernels->layer_norm(x, x, b.f[2], b.f[3], n, 1e-5f);
@@ -673,8 +690,8 @@ static void test_add_scaled(void **level)
 /* Densely where the functions bend, then far out on both sides and at zero. */
 static float activation_argument(size_t i)
 {
-    static const float special[] = {0.0f, -0.0f, 1e-40f, -1e-40f, 1.0f, -1.0f, 1.4142135f, -1.4142135f,
-                                    30.0f, -30.0f, 88.0f, -88.0f, 104.0f, -104.0f, 1e10f, -1e10f};
+    static const float special[] = {0.0f,  -0.0f,  1e-40f, -1e-40f, 1.0f,   -1.0f,   1.4142135f, -1.4142135f,
+                                    30.0f, -30.0f, 88.0f,  -88.0f,  104.0f, -104.0f, 1e10f,      -1e10f};
     return i % 17 < 16 && i % 5 == 0 ? special[i % 16] : (float)(12 * random_unit());
 }
 
@@ -706,7 +723,8 @@ static double gelu_erf_value(double x)
 
 static void test_gelu_tanh(void **level)
 {
-    check_activation(((const struct qvl_kernels *)*level)->gelu_tanh, gelu_tanh_value, "gelu_tanh", N_ULP_gelu_tanh);
+    check_activation(((const struct qvl_kernels *)*level)->gelu_tanh, gelu_tanh_value, "gelu_tanh",
+                     N_ULP_gelu_tanh);
 }
 
 static void test_gelu_erf(void **level)
