@@ -35,7 +35,7 @@
 enum { TURN_MS = 50 };
 
 struct qvl_media {
-    char helper_path[4096];
+    char helper_path[4096]; /* "": not found */
     uint32_t deadline_ms;
     pthread_mutex_t turn;
     struct qvl_media_process process;
@@ -61,46 +61,45 @@ static void library_dir(char *out, size_t n_out)
 
 /* Beside the program (a build folder), or where `make install` puts it: seen from the program, or from the library
  * that some other program uses. */
-static enum qvl_status find_helper(char *out, size_t n_out, struct qvl_error *err)
+/* Beside the program (a build folder), or where `make install` puts it: seen from the program, or from the library
+ * that some other program uses. "" when it is in none of these places. */
+static void find_helper(char *out, size_t n_out)
 {
-    char dir[2048], lib_dir[2048];
-    qvl_os_program_dir(dir, sizeof dir);
-    library_dir(lib_dir, sizeof lib_dir);
-    snprintf(out, n_out, "%s/qvl-media", dir);
-    if (access(out, X_OK) == 0)
-        return QVL_OK;
-    snprintf(out, n_out, "%s/../libexec/qvl/qvl-media", dir);
-    if (access(out, X_OK) == 0)
-        return QVL_OK;
-    snprintf(out, n_out, "%s/../libexec/qvl/qvl-media", lib_dir);
-    if (access(out, X_OK) == 0)
-        return QVL_OK;
-    return qvl_fail(err, QVL_ERR_FILE,
-                    "qvl-media, the program that decodes pictures, is neither in %.150s nor in ../libexec/qvl of that "
-                    "folder or of %.150s",
-                    dir, lib_dir);
+    char program[2048], library[2048];
+    qvl_os_program_dir(program, sizeof program);
+    library_dir(library, sizeof library);
+    const struct {
+        const char *dir, *path;
+    } places[] = {{program, "qvl-media"},
+                  {program, "../libexec/qvl/qvl-media"},
+                  {library, "../libexec/qvl/qvl-media"}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        snprintf(out, n_out, "%s/%s", places[i].dir, places[i].path);
+        if (places[i].dir[0] && access(out, X_OK) == 0)
+            return;
+    }
+    out[0] = 0;
 }
 
 enum qvl_status qvl_media_open(const struct qvl_media_settings *settings, struct qvl_media **out,
                                struct qvl_error *err)
 {
-    enum qvl_status status = QVL_OK;
     struct qvl_media *media = calloc(1, sizeof *media);
     if (!media)
         return qvl_fail_memory(err, sizeof *media, "the picture reader");
-    pthread_mutex_init(&media->turn, NULL);
-    media->deadline_ms = settings->deadline_ms ? settings->deadline_ms : QVL_MAX_MEDIA_MS;
-    if (!settings->helper_path)
-        status = find_helper(media->helper_path, sizeof media->helper_path, err);
-    else if (strlen(settings->helper_path) < sizeof media->helper_path)
-        strncpy(media->helper_path, settings->helper_path, sizeof media->helper_path - 1);
-    else
-        status = qvl_fail(err, QVL_ERR_ARGUMENT, "the path of qvl-media is longer than %zu bytes",
-                          sizeof media->helper_path - 1);
-    if (status) {
-        qvl_media_close(media);
-        return status;
+    const char *path = settings->helper_path;
+    size_t n_path = path ? strlen(path) : 0;
+    if (n_path >= sizeof media->helper_path) {
+        free(media);
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "the path of qvl-media is longer than %zu bytes",
+                        sizeof media->helper_path - 1);
     }
+    if (path)
+        memcpy(media->helper_path, path, n_path);
+    else
+        find_helper(media->helper_path, sizeof media->helper_path);
+    media->deadline_ms = settings->deadline_ms ? settings->deadline_ms : QVL_MAX_MEDIA_MS;
+    pthread_mutex_init(&media->turn, NULL);
     *out = media;
     return QVL_OK;
 }
@@ -284,6 +283,11 @@ static enum qvl_status ask(struct qvl_media *media, const struct input *input, s
     size_t n_fd = output_fd < 0 ? 1 : 2;
     bool want_av = input->format >= QVL_FORMAT_GIF;
     enum qvl_media_outcome outcome = QVL_OUTCOME_ANSWER;
+    if (!media->helper_path[0])
+        return qvl_fail(err, QVL_ERR_FILE,
+                        "%s: qvl-media, which decodes pictures, is neither beside this program nor in "
+                        "../libexec/qvl of its folder or of the library's",
+                        input->name);
     request.format = input->format;
     request.n_bytes = input->n_bytes;
     for (int attempt = 0; attempt < 2; attempt++) {

@@ -1,7 +1,12 @@
 /* media.h: ask for pictures, get pixels: the client of qvl-media.
  *
  * qvl-media is a separate process that turns hostile bytes into RGB and may do nothing else (media/helper/).
- * It is itself treated as hostile: whatever it answers is checked against what was asked for. */
+ * It is itself treated as hostile: whatever it answers is checked against what was asked for.
+ *
+ * A struct qvl_media may be used by several threads, which then take turns. A helper that one picture has taken
+ * over sees the next ones: give each user (each request) a struct of its own where that matters; starting one
+ * costs about 2 ms. Errors: QVL_ERR_MEDIA (not a usable picture), QVL_ERR_FILE (cannot be read; no helper),
+ * QVL_ERR_MEMORY, QVL_ERR_ARGUMENT, QVL_ERR_CANCELLED; the sentence starts with source->name. */
 #ifndef QVL_MEDIA_MEDIA_H
 #define QVL_MEDIA_MEDIA_H
 
@@ -12,7 +17,7 @@
 struct qvl_media; /* one helper process, started on demand, replaced when it dies or hangs */
 
 struct qvl_media_settings {
-    const char *helper_path; /* qvl-media; NULL: beside the running program, else ../libexec/qvl/ */
+    const char *helper_path; /* qvl-media; NULL: beside the running program, else in ../libexec/qvl */
     uint32_t deadline_ms;    /* for one picture; 0 = 30,000 */
 };
 

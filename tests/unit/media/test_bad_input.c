@@ -269,18 +269,25 @@ static void test_sources_that_cannot_be_read(void **state)
 static void test_helper_that_is_not_there(void **state)
 {
     (void)state;
-    struct qvl_media *none = test_open("/nonexistent/qvl-media", 0), *absent = NULL;
+    struct qvl_media *none = test_open("/nonexistent/qvl-media", 0);
     const struct qvl_media_source source = test_source("a.jpg", (const uint8_t *)"\xff\xd8\xff\xe0", 4);
     test_refused(none, &source, QVL_ERR_FILE, "cannot start /nonexistent/qvl-media: No such file");
     qvl_media_close(none);
     none = test_open("/bin/true", 0); /* not a helper */
     test_refused(none, &source, QVL_ERR_MEDIA, "qvl-media ended without an answer");
     qvl_media_close(none);
+    none = test_open(NULL, 0); /* none beside this test, and that is an error only now */
+    test_refused(none, &source, QVL_ERR_FILE, "qvl-media, which decodes pictures, is neither beside this program");
+    qvl_media_close(none);
+    char path[5000];
     struct qvl_error err = {0};
-    const struct qvl_media_settings settings = {0};
-    assert_int_equal(qvl_media_open(&settings, &absent, &err), QVL_ERR_FILE); /* none beside this test */
-    assert_non_null(strstr(err.text, "qvl-media, the program that decodes pictures, is neither in "));
-    assert_null(absent);
+    const struct qvl_media_settings settings = {.helper_path = path};
+    memset(path, 'x', sizeof path);
+    path[sizeof path - 1] = 0;
+    none = NULL;
+    assert_int_equal(qvl_media_open(&settings, &none, &err), QVL_ERR_ARGUMENT);
+    assert_string_equal(err.text, "the path of qvl-media is longer than 4095 bytes");
+    assert_null(none);
 }
 
 static void test_no_descriptors_left(void **state)
