@@ -1,8 +1,8 @@
-/* Attention in f32 with avx2 (attention_lanes.h). */
+/* Attention in f32 with avx2 (attention_lanes.h). 16 ymm registers: 10 accumulators, 2 pairs, 1 broadcast. */
 #include "kernel/levels.h"
 #include "kernel/vec_avx2.h"
 
-#define ATTENTION_ROWS ((size_t)6)
+#define ATTENTION_ROWS ((size_t)5)
 #define ATTENTION_ROWS_FEW ((size_t)2)
 #define ATTENTION_VECTORS ((size_t)2)
 

@@ -42,7 +42,8 @@ QVL_INLINE vec mac(vec acc, operand w, operand x)
 
 #include "kernel/gemm_lanes.h"
 
-GEMM_LANES(gemm_bf16_bf16, qvl_bf16, QVL_BF16, qvl_bf16, QVL_BF16)
+GEMM_PANELS(panels, QVL_BF16)
+GEMM_LANES(gemm_bf16_bf16, panels, qvl_bf16, QVL_BF16, qvl_bf16, QVL_BF16)
 
 void qvl_overlay_gemm_avx512_bf16(struct qvl_kernels *table)
 {

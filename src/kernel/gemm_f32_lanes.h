@@ -42,10 +42,12 @@ QVL_INLINE vec mac(vec acc, operand w, operand x)
 
 #include "kernel/gemm_lanes.h"
 
-GEMM_LANES(gemm_bf16_bf16, qvl_bf16, QVL_BF16, qvl_bf16, QVL_BF16)
-GEMM_LANES(gemm_bf16_f32, qvl_bf16, QVL_BF16, float, QVL_F32)
-GEMM_LANES(gemm_f16_f32, qvl_f16, QVL_F16, float, QVL_F32)
-GEMM_LANES(gemm_f32_f32, float, QVL_F32, float, QVL_F32)
+GEMM_PANELS(panels_by_bf16, QVL_BF16)
+GEMM_PANELS(panels_by_f32, QVL_F32)
+GEMM_LANES(gemm_bf16_bf16, panels_by_bf16, qvl_bf16, QVL_BF16, qvl_bf16, QVL_BF16)
+GEMM_LANES(gemm_bf16_f32, panels_by_f32, qvl_bf16, QVL_BF16, float, QVL_F32)
+GEMM_LANES(gemm_f16_f32, panels_by_f32, qvl_f16, QVL_F16, float, QVL_F32)
+GEMM_LANES(gemm_f32_f32, panels_by_f32, float, QVL_F32, float, QVL_F32)
 
 QVL_INLINE void overlay_gemm(struct qvl_kernels *table)
 {

@@ -190,7 +190,18 @@ QVL_INLINE void gemm_in_place(float *c, size_t c_stride, const char *w, size_t w
     }
 }
 
-#define GEMM_LANES(name, w_ctype, w_type, x_ctype, x_type)                                                         \
+/* The product through panels for one type of activations. The type of the weights matters only when a panel is
+ * filled, so one body serves them all. */
+#define GEMM_PANELS(name, x_type)                                                                                  \
+    static __attribute__((noinline)) void name(float *c, size_t c_stride, const char *w, size_t w_stride,          \
+                                               enum qvl_dtype w_type, const char *x, size_t x_stride,              \
+                                               size_t n_row, size_t n_tok, size_t k)                               \
+    {                                                                                                              \
+        gemm_panels(c, c_stride, w, w_stride, w_type, x, x_stride, x_type, n_row, n_tok, k);                       \
+    }
+
+/* A row of kernel.def; panels is made by GEMM_PANELS for the same x_type. */
+#define GEMM_LANES(name, panels, w_ctype, w_type, x_ctype, x_type)                                                 \
     static void name(float *c, size_t c_stride, const w_ctype *w, size_t w_stride, const x_ctype *x,               \
                      size_t x_stride, size_t n_row, size_t n_tok, size_t k)                                        \
     {                                                                                                              \
@@ -198,8 +209,7 @@ QVL_INLINE void gemm_in_place(float *c, size_t c_stride, const char *w, size_t w
             gemm_in_place(c, c_stride, (const char *)w, w_stride, w_type, (const char *)x, x_stride, x_type,       \
                           n_row, n_tok, k);                                                                        \
         else                                                                                                       \
-            gemm_panels(c, c_stride, (const char *)w, w_stride, w_type, (const char *)x, x_stride, x_type, n_row,  \
-                        n_tok, k);                                                                                 \
+            panels(c, c_stride, (const char *)w, w_stride, w_type, (const char *)x, x_stride, n_row, n_tok, k);    \
     }
 
 #endif
