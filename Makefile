@@ -20,7 +20,7 @@ CFLAGS_ALL = -std=c11 -D_GNU_SOURCE $(OPT) -g $(WARN) $(HARDEN) -ffp-contract=of
 	-Iinclude -Isrc $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined) $(CFLAGS)
 LDFLAGS_ALL = -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-LIBS := -ljansson -lutf8proc -lm
+LIBS := -ljansson -lm
 MEDIA_LIBS := -ljpeg -lpng -lwebp -lseccomp -ldl
 AV_LIBS := -lavformat -lavcodec -lswscale -lavutil
 

@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
     libc6-dev
-    libjansson-dev libutf8proc-dev                                   # JSON, Unicode normalisation
+    libjansson-dev                                                   # JSON
     libjpeg-dev libpng-dev libwebp-dev libseccomp-dev                # qvl-media
     libavformat-dev libavcodec-dev libswscale-dev libavutil-dev      # its module for GIF, BMP, TIFF and clips
     libcmocka-dev                                                    # tests
