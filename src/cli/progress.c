@@ -9,6 +9,8 @@
 #define BAR_EVERY_MS 100.0
 #define LINE_EVERY_MS 10e3 /* plain lines inside one stage */
 #define WARN_SECONDS 60.0  /* a picture that takes longer gets a hint */
+#define JUDGE_AFTER_MS 3e3 /* and after one part in JUDGE_AFTER_PART: the first parts say little, because they */
+#define JUDGE_AFTER_PART 20 /* differ, and weights come from the disk */
 
 enum { BAR_CELLS = 24 };
 
@@ -84,7 +86,8 @@ static void draw_bar(struct qvl_progress *p, const char *name, uint64_t done, ui
 static void warn_of_long_picture(struct qvl_progress *p, const struct qvl_event *event, double now_ms)
 {
     uint64_t done = event->progress.done - p->first_done, left = event->progress.total - event->progress.done;
-    if (event->progress.stage != QVL_STAGE_VISION || p->is_warned || done == 0)
+    if (event->progress.stage != QVL_STAGE_VISION || p->is_warned || done == 0 ||
+        done * JUDGE_AFTER_PART < event->progress.total || now_ms - p->first_ms < JUDGE_AFTER_MS)
         return;
     double estimate = (now_ms - p->stage_ms + (now_ms - p->first_ms) / (double)done * (double)left) / 1e3;
     if (estimate <= WARN_SECONDS)
