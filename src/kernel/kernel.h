@@ -3,7 +3,8 @@
  * and the bench are generated from it, so that a row without a test does not build.
  *
  * Every kernel is a pure function of its arguments, runs on the calling thread, allocates nothing. The
- * scalar version (kernel_scalar.c, attention_scalar.c, …) is the definition and is never tuned.
+ * scalar version (gemm_scalar.c, attention_scalar.c, …) is the definition and is never tuned. The vector
+ * levels share one source per family (gemm_lanes.h, …), written in the words of vec_avx2.h, vec_avx512.h.
  *
  * The rule that gives the same bits alone, in company, in any chunk and on any number of threads: the value
  * of one output element depends on its own row and column only, never on how many rows or tokens are
@@ -90,7 +91,8 @@ static inline size_t qvl_row_stride_bytes(size_t k, enum qvl_dtype t)
 size_t qvl_attention_scratch_bytes(size_t head_dim);
 
 /* The best table that the processor and the operating system allow, not above the level named by `cap` (NULL
- * = the environment's QVL_ISA, else no cap). Unknown name: QVL_ERR_ARGUMENT that lists the names. The table
+ * = the environment's QVL_ISA, else no cap; "" is no cap). avx512_bf16 is the best one only where
+ * is_bf16_fast; elsewhere avx512 is. Unknown name: QVL_ERR_ARGUMENT that lists the names. The table
  * is static: it needs no free. Thread-safe. */
 enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **out, struct qvl_error *err);
 /* Table of one level, or NULL where this machine lacks it (for tests and benchmarks). */
