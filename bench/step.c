@@ -1,6 +1,6 @@
 /* step: how long one model step takes on a checkpoint folder, without the engine around it.
  *
- *     step MODEL_DIR [n_thread [isa [f32]]]
+ *     step MODEL_DIR [N_THREAD] [ISA] [f32] [vision] [prefill] [decode]      (no stage named: all three)
  *
  * Prints for a picture of 1,024 patches (512 x 512) and of 8,160 patches (1,920 x 1,088), for 512 prompt tokens,
  * and for decode at 0 and 2,048 positions of context: milliseconds, GMAC/s (products and attention, counted from
@@ -157,32 +157,65 @@ static void bench_decode(struct bench *b, size_t n_context)
     qvl_kv_free(&kv);
 }
 
+struct choice {
+    uint32_t n_thread;
+    const char *isa;
+    enum qvl_compute compute;
+    bool want_vision, want_prefill, want_decode;
+};
+
+static struct choice choose(int argc, char **argv)
+{
+    struct choice c = {.n_thread = qvl_os_n_cpu()};
+    for (int i = 2; i < argc; i++) {
+        uint32_t n = (uint32_t)strtoul(argv[i], NULL, 10);
+        if (n > 0)
+            c.n_thread = n;
+        else if (strcmp(argv[i], "f32") == 0)
+            c.compute = QVL_COMPUTE_F32;
+        else if (strcmp(argv[i], "vision") == 0)
+            c.want_vision = true;
+        else if (strcmp(argv[i], "prefill") == 0)
+            c.want_prefill = true;
+        else if (strcmp(argv[i], "decode") == 0)
+            c.want_decode = true;
+        else
+            c.isa = argv[i];
+    }
+    if (!c.want_vision && !c.want_prefill && !c.want_decode)
+        c.want_vision = c.want_prefill = c.want_decode = true;
+    return c;
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = {0};
     const struct qvl_kernels *kernels = NULL;
-    uint32_t n_thread = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : qvl_os_n_cpu();
-    bool is_f32 = argc > 4 && strcmp(argv[4], "f32") == 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc < 2) {
-        fprintf(stderr, "usage: step MODEL_DIR [n_thread [isa [f32]]]\n");
+        fprintf(stderr, "usage: step MODEL_DIR [N_THREAD] [ISA] [f32] [vision] [prefill] [decode]\n");
         return 2;
     }
-    check(&b, qvl_kernels_select(argc > 3 ? argv[3] : NULL, &kernels, &b.err));
+    struct choice c = choose(argc, argv);
+    check(&b, qvl_kernels_select(c.isa, &kernels, &b.err));
     check(&b, qvl_config_load(argv[1], &b.config, &b.err));
     check(&b, qvl_weights_open(argv[1], &b.config, &b.weights, &b.err));
     check(&b, qvl_weights_map(b.weights, &b.err));
-    check(&b, qvl_pool_open(n_thread, &b.pool, &b.err));
-    check(&b, qvl_model_bind(&b.config, b.weights, kernels, b.pool, is_f32 ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16,
-                             &b.model, &b.err));
+    check(&b, qvl_pool_open(c.n_thread, &b.pool, &b.err));
+    check(&b, qvl_model_bind(&b.config, b.weights, kernels, b.pool, c.compute, &b.model, &b.err));
     check(&b, qvl_decoder_open(&b.model, CHUNK, &b.decoder, &b.err));
-    printf("%s, %u threads, activations %s\n", kernels->name, n_thread, b.model.act == QVL_BF16 ? "bf16" : "f32");
-    bench_vision(&b, 32, 32); /* the first one also reads the weights from disk */
-    bench_vision(&b, 32, 32);
-    bench_vision(&b, 68, 120);
-    bench_prefill(&b);
-    bench_decode(&b, 0);
-    bench_decode(&b, N_CONTEXT);
+    printf("%s, %u threads, activations %s\n", kernels->name, c.n_thread, b.model.act == QVL_BF16 ? "bf16" : "f32");
+    if (c.want_vision) {
+        bench_vision(&b, 32, 32); /* the first one also reads the weights from disk */
+        bench_vision(&b, 32, 32);
+        bench_vision(&b, 68, 120);
+    }
+    if (c.want_prefill)
+        bench_prefill(&b);
+    if (c.want_decode) {
+        bench_decode(&b, 0);
+        bench_decode(&b, N_CONTEXT);
+    }
     qvl_decoder_close(b.decoder);
     qvl_model_free(&b.model);
     qvl_pool_close(b.pool);

@@ -24,8 +24,8 @@ struct qvl_vision; /* segments on their way; all their memory is given back by q
 enum qvl_status qvl_vision_open(struct qvl_model *model, const struct qvl_grid *grid, size_t n_grid,
                                 const float *patch_row, const struct qvl_trace *trace, struct qvl_vision **out,
                                 struct qvl_error *err);
-/* One part of the work: some hundred patches through the embedding, half a block or a merger (well under a second,
- * whatever the picture's size). *done of *total parts after it. With `stop` true the step ends early with
+/* One part of the work: some hundred patches through the embedding, half a block or a merger (about a second
+ * for the largest picture, on two cores). *done of *total parts after it. With `stop` true the step ends early with
  * QVL_ERR_CANCELLED and the tower can only be closed. */
 enum qvl_status qvl_vision_step(struct qvl_vision *vision, const atomic_bool *stop, uint32_t *done, uint32_t *total,
                                 struct qvl_error *err);

@@ -343,7 +343,7 @@ static void test_cache_grows(void **state)
     test_model_close(&t);
 }
 
-static void test_cache_out_of_memory(void **state)
+static void test_out_of_memory(void **state)
 {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -353,15 +353,26 @@ static void test_cache_out_of_memory(void **state)
     struct test_model t;
     struct qvl_kv kv;
     struct rlimit old;
+    const struct qvl_grid large = {1, 2000, 2000};
+    struct qvl_error vision_err = {0}, decoder_err = {0};
+    struct qvl_vision *vision = NULL;
+    struct qvl_decoder *decoder = NULL;
     test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, 1, &t);
     qvl_kv_init(&kv, &t.model);
     assert_int_equal(qvl_kv_reserve(&kv, 1, &err), QVL_OK);
     assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
     assert_int_equal(setrlimit(RLIMIT_AS, &(struct rlimit){.rlim_cur = 256u << 20, .rlim_max = old.rlim_max}), 0);
     enum qvl_status status = qvl_kv_reserve(&kv, 1000000, &err);
+    enum qvl_status vision_status = qvl_vision_open(&t.model, &large, 1, NULL, NULL, &vision, &vision_err);
+    enum qvl_status decoder_status = qvl_decoder_open(&t.model, 1000000, &decoder, &decoder_err);
     assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
     assert_int_equal(status, QVL_ERR_MEMORY);
     assert_non_null(strstr(err.text, "1000000 positions"));
+    assert_int_equal(vision_status, QVL_ERR_MEMORY);
+    assert_non_null(strstr(vision_err.text, "vision tower"));
+    assert_null(vision);
+    assert_int_equal(decoder_status, QVL_ERR_MEMORY);
+    assert_null(decoder);
     assert_int_equal(qvl_kv_reserve(&kv, 300, &err), QVL_OK); /* still of use */
     assert_int_equal(kv.n_pos, 0);
     qvl_kv_free(&kv);
@@ -374,7 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vision_same_bits),  cmocka_unit_test(test_vision_cancel),
         cmocka_unit_test(test_decoder_same_bits), cmocka_unit_test(test_decoder_cancel),
-        cmocka_unit_test(test_cache_grows),       cmocka_unit_test(test_cache_out_of_memory),
+        cmocka_unit_test(test_cache_grows),       cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
