@@ -110,52 +110,76 @@ const struct qvl_kernels *golden_best_level(void)
 
 /* ---- a prompt ---------------------------------------------------------------------------------------- */
 
-static void add_picture(const struct golden *g, const int32_t size[3], const int32_t grid[3],
+/* Draws (height, width, seed) and scales it as the processor does; the caller frees. */
+static uint8_t *draw_resized(const struct golden *g, const int32_t size[3], uint32_t *out_h, uint32_t *out_w)
+{
+    struct qvl_error err = {0};
+    uint32_t h = (uint32_t)size[0], w = (uint32_t)size[1];
+    uint8_t *drawn = must_alloc((size_t)h * w, 3);
+    golden_picture((uint32_t)size[2], h, w, drawn);
+    must(qvl_smart_resize(h, w, g->config.vision.patch * g->config.vision.merge, g->config.image.min_pixels,
+                          g->config.image.max_pixels, out_h, out_w, &err), &err);
+    uint8_t *resized = must_alloc((size_t)*out_h * *out_w, 3);
+    struct qvl_frame frame = {.w = w, .h = h, .stride_bytes = 3 * (size_t)w, .rgb8 = drawn};
+    must(qvl_resize_bicubic(&frame, *out_w, *out_h, QVL_RESIZE_TORCHVISION, resized, NULL, NULL, &err), &err);
+    free(drawn);
+    return resized;
+}
+
+/* A picture, or a clip where the vectors' grid has several temporal patches; `size` points at the first of its
+ * drawings. Returns how many it took. */
+static size_t add_media(const struct golden *g, const int32_t (*size)[3], const int32_t grid[3],
                         struct golden_prompt *out)
 {
     const struct qvl_vision_config *vision = &g->config.vision;
-    struct qvl_error err = {0};
-    uint32_t src_h = (uint32_t)size[0], src_w = (uint32_t)size[1], h, w;
-    uint8_t *drawn = must_alloc((size_t)src_h * src_w, 3);
-    golden_picture((uint32_t)size[2], src_h, src_w, drawn);
-    must(qvl_smart_resize(src_h, src_w, vision->patch * vision->merge, g->config.image.min_pixels,
-                          g->config.image.max_pixels, &h, &w, &err), &err);
-    uint8_t *resized = must_alloc((size_t)h * w, 3);
-    struct qvl_frame frame = {.w = src_w, .h = src_h, .stride_bytes = 3 * (size_t)src_w, .rgb8 = drawn};
-    must(qvl_resize_bicubic(&frame, w, h, QVL_RESIZE_TORCHVISION, resized, NULL, NULL, &err), &err);
-
+    size_t len = qvl_patch_len(vision), n_drawn = grid[0] > 1 ? 2 * (size_t)grid[0] : 1;
     struct qvl_grid *to = &out->grid[out->n_grid++];
-    *to = (struct qvl_grid){.t = 1, .h = h / vision->patch, .w = w / vision->patch};
-    assert_int_equal(to->t, grid[0]);
-    assert_int_equal(to->h, grid[1]);
-    assert_int_equal(to->w, grid[2]);
-    size_t n_patch = out->n_patch + qvl_grid_n_patch(*to), len = qvl_patch_len(vision);
-    out->patch_row = realloc(out->patch_row, n_patch * len * sizeof(float));
-    assert_non_null(out->patch_row);
-    qvl_patchify(vision, &g->config.image, resized, resized, to->h, to->w, out->patch_row + out->n_patch * len);
-    out->n_patch = n_patch;
-    free(drawn);
-    free(resized);
+    for (int32_t t = 0; t < grid[0]; t++) {
+        uint32_t h, w;
+        uint8_t *frame0 = draw_resized(g, size[n_drawn > 1 ? 2 * t : 0], &h, &w);
+        uint8_t *frame1 = n_drawn > 1 ? draw_resized(g, size[2 * t + 1], &h, &w) : frame0;
+        *to = (struct qvl_grid){.t = (uint32_t)grid[0], .h = h / vision->patch, .w = w / vision->patch};
+        assert_int_equal(to->h, grid[1]);
+        assert_int_equal(to->w, grid[2]);
+        size_t n_patch = out->n_patch + (size_t)to->h * to->w;
+        out->patch_row = realloc(out->patch_row, n_patch * len * sizeof(float));
+        assert_non_null(out->patch_row);
+        qvl_patchify(vision, &g->config.image, frame0, frame1, to->h, to->w, out->patch_row + out->n_patch * len);
+        out->n_patch = n_patch;
+        if (frame1 != frame0)
+            free(frame1);
+        free(frame0);
+    }
+    return n_drawn;
 }
 
-/* Text and picture runs of out->id as spans; returns their number. */
+static bool is_visual(const struct golden *g, uint32_t id)
+{
+    return id == g->config.image_token || id == g->config.video_token;
+}
+
+/* Runs of text, and of the pads of one picture or temporal patch, of out->id; returns their number. */
 static size_t make_spans(const struct golden *g, const struct golden_prompt *p, struct qvl_span *span)
 {
     size_t n = 0;
-    uint32_t i_media = 0, i_feature = 0;
+    uint32_t i_media = 0, i_temporal = 0, i_feature = 0;
     for (size_t i = 0; i < p->n;) {
         struct qvl_span *s = &span[n++];
-        *s = (struct qvl_span){.begin = i, .is_visual = p->id[i] == g->config.image_token};
+        *s = (struct qvl_span){.begin = i, .is_visual = is_visual(g, p->id[i])};
         if (s->is_visual) {
             assert_true(i_media < p->n_grid);
             s->rows = p->grid[i_media].h / g->config.vision.merge;
             s->columns = p->grid[i_media].w / g->config.vision.merge;
             s->n_tok = (size_t)s->rows * s->columns;
-            s->i_media = i_media++;
+            s->i_media = i_media;
             s->i_feature = i_feature;
             i_feature += (uint32_t)s->n_tok;
+            if (++i_temporal == p->grid[i_media].t) {
+                i_media++;
+                i_temporal = 0;
+            }
         } else {
-            while (i + s->n_tok < p->n && p->id[i + s->n_tok] != g->config.image_token)
+            while (i + s->n_tok < p->n && !is_visual(g, p->id[i + s->n_tok]))
                 s->n_tok++;
         }
         i += s->n_tok;
@@ -201,8 +225,9 @@ void golden_prompt_make(const struct golden *g, const char *test_case, const uin
 
     const struct golden_vector *pictures = golden_vectors_find(&g->vectors, test_case, "pictures");
     const struct golden_vector *grids = golden_vectors_find(&g->vectors, test_case, "grids");
-    for (size_t i = 0; pictures && i < pictures->dim[0]; i++)
-        add_picture(g, (const int32_t *)pictures->data + 3 * i, (const int32_t *)grids->data + 3 * i, out);
+    size_t n_drawn = 0;
+    for (size_t i = 0; grids && i < grids->dim[0]; i++)
+        n_drawn += add_media(g, (const int32_t(*)[3])pictures->data + n_drawn, (const int32_t *)grids->data + 3 * i, out);
     make_positions(g, test_case, ids->dim[0], out);
 }
 
@@ -231,8 +256,10 @@ static void run_tower(struct golden *g, const struct qvl_grid *grid, size_t n_gr
         uint32_t before = done;
         must(qvl_vision_step(vision, NULL, &done, &total, &err), &err);
         assert_true(done > before);
-        free(rows); /* no longer needed after the first step: vision.h */
-        rows = NULL;
+        if (!qvl_vision_needs_patches(vision)) {
+            free(rows);
+            rows = NULL;
+        }
     }
     qvl_vision_take(vision, out);
     qvl_vision_close(vision);
@@ -298,10 +325,10 @@ struct qvl_batch_row golden_prompt_row(const struct golden *g, const struct gold
 {
     struct qvl_batch_row row = {.id = prompt->id[i_row], .pos = prompt->pos[i_row], .i_seq = i_seq,
                                 .want_logits = want_logits};
-    if (row.id == g->config.image_token) {
+    if (is_visual(g, row.id)) {
         row.features = &prompt->features;
         for (size_t i = 0; i < i_row; i++)
-            row.i_feature += prompt->id[i] == g->config.image_token;
+            row.i_feature += is_visual(g, prompt->id[i]);
     }
     return row;
 }

@@ -47,7 +47,7 @@ struct golden_prompt {
     struct qvl_features features; /* row NULL before golden_see */
 };
 
-/* The ids of a case and n_extra more from `extra`. Pictures drawn, resized and cut by the model room; grids and
+/* The ids of a case and n_extra more from `extra`. Pictures and frames drawn, resized and cut by the model room; grids and
  * positions made by it and compared with the vectors' (case "far": taken from them). */
 void golden_prompt_make(const struct golden *g, const char *test_case, const uint32_t *extra, size_t n_extra,
                         struct golden_prompt *out);

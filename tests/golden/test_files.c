@@ -71,8 +71,9 @@ static void test_pixel_values(void **state)
     for (const char *letter = GOLDEN_LETTERS; *letter; letter++) {
         struct golden g;
         golden_open(&g, *letter, golden_best_level(), 1, QVL_COMPUTE_F32);
-        for (int i = 0; i < 2; i++) {
-            const char *test_case = i == 0 ? "one" : "three";
+        static const char *const cases[] = {"one", "three", "clip"};
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const char *test_case = cases[i];
             struct golden_prompt prompt;
             char hex[65];
             golden_prompt_make(&g, test_case, NULL, 0, &prompt);

@@ -16,7 +16,7 @@ static const char *const picture_cases[] = {"text", "one", "three"};
 static void test_intermediates(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"text", "one", "three", "far"};
+    static const char *const cases[] = {"text", "one", "three", "clip", "far"};
     enum qvl_isa isa = QVL_ISA_SCALAR;
     for (const struct qvl_kernels *kernels; (kernels = golden_next_level(&isa)) != NULL;) {
         for (const char *letter = GOLDEN_LETTERS; *letter; letter++) {

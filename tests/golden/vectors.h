@@ -2,10 +2,11 @@
  * reference/make_vectors.py with Hugging Face transformers in float32 (manifest.json beside them says which).
  *
  * A file is in the safetensors format, tensors named CASE.WHAT. Cases: "text" (no picture), "one", "three" (three
- * pictures with text between), "far" (positions from 200,000 on). WHAT:
+ * pictures with text between), "clip" (four frames), "far" (positions from 200,000 on). WHAT:
  *   ids [n] i32, positions [n][3] i32 (T, H, W), next [1] i32: position of the first generated token
- *   pictures [k][3] i32: height, width, seed of golden_picture; grids [k][3] i32 (t, h, w)
- *   generated [256] i32: greedy continuation
+ *   grids [k][3] i32 (t, h, w); pictures [m][3] i32: height, width, seed of golden_picture, one for each grid, or of
+ *     the 2 t frames of a clip
+ *   generated [256] i32: greedy continuation (not of "clip" and "far")
  *   teacher [256][vocab] f16: logits at the positions that choose the generated tokens (some models and cases)
  *   any other: the intermediate of that name, f32. It is whole, or rows 0, stride, 2 stride, …; the entry "tensors" of
  *   the file's metadata, JSON, gives its n_row and stride, and the largest |value| of the whole tensor. */

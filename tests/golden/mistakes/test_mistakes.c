@@ -17,7 +17,7 @@ static const char *const name[] = {
 /* Number of cases of model `letter` that are beyond the limit with `mistake` on. */
 static size_t n_beyond(char letter, enum qvl_mistake mistake)
 {
-    static const char *const cases[] = {"text", "one", "three", "far"};
+    static const char *const cases[] = {"text", "one", "three", "clip", "far"};
     size_t n = 0;
     qvl_mistake = mistake;
     struct golden g;
