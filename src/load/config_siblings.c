@@ -87,8 +87,10 @@ static enum qvl_status check_same_normalisation(const struct qvl_config_place *p
         (status = read_triple(place, "image_std", 1e-3, std, err)))
         return status;
     const json_t *factor = qvl_json_get(place->object, rescale.key);
-    bool is_same_factor = !factor || (json_is_number(factor) && (float)json_number_value(factor) == image->rescale);
-    if (!is_same_factor || memcmp(mean, image->mean, sizeof mean) || memcmp(std, image->std, sizeof std))
+    bool is_same = !factor || (json_is_number(factor) && (float)json_number_value(factor) == image->rescale);
+    for (size_t c = 0; c < 3; c++)
+        is_same = is_same && mean[c] == image->mean[c] && std[c] == image->std[c];
+    if (!is_same)
         return qvl_fail(err, QVL_ERR_MODEL,
                         "%s: %simage_mean, image_std or rescale_factor differ from those for pictures", place->file,
                         place->prefix);

@@ -50,7 +50,7 @@ static size_t contraction(const char *s, size_t n)
         return 1 + p.len;
     if (n < 2)
         return 0;
-    char a = (char)(s[1] | 0x20), b = n > 2 ? (char)(s[2] | 0x20) : 0;
+    int a = (unsigned char)s[1] | 0x20, b = n > 2 ? (unsigned char)s[2] | 0x20 : 0;
     if (a == 's' || a == 't' || a == 'm' || a == 'd')
         return 2;
     for (size_t i = 0; i < 3; i++)
