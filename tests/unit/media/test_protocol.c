@@ -117,7 +117,9 @@ static void test_descriptors(void **state)
 static void test_tags(void **state)
 {
     (void)state;
-    uint8_t exif[] = "Exif\0\0II*\0\x08\0\0\0\x02\0\x0e\x01\x02\0\x08\0\0\0\x00\0\0\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
+    uint8_t exif[] = "Exif\0\0II*\0\x08\0\0\0\x02\0"
+                     "\x0e\x01\x02\0\x08\0\0\0\x00\0\0\0"
+                     "\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
     const size_t n = sizeof exif - 1;
     assert_int_equal(qvl_exif_orientation(exif, n), 6);
     for (size_t k = 0; k < n - 4; k++) { /* an exact copy, so that reading past it is seen */
