@@ -22,7 +22,7 @@ LDFLAGS_ALL = -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize
 
 LIBS := -ljansson -lm
 MEDIA_LIBS := -ljpeg -lpng -lwebp -lseccomp -ldl
-AV_LIBS := -lavformat -lavcodec -lswscale -lavutil
+AV_LIBS := -lavcodec -lavutil
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 

@@ -7,7 +7,7 @@ packages=(
     libc6-dev
     libjansson-dev                                                   # JSON
     libjpeg-dev libpng-dev libwebp-dev libseccomp-dev                # qvl-media
-    libavformat-dev libavcodec-dev libswscale-dev libavutil-dev      # its module for GIF, BMP, TIFF and clips
+    libavcodec-dev libavutil-dev                                     # its module for GIF, BMP, TIFF
     libcmocka-dev                                                    # tests
 )
 
