@@ -95,7 +95,7 @@ enum qvl_status qvl_media_open(const struct qvl_media_settings *settings, struct
                         sizeof media->helper_path - 1);
     }
     if (path)
-        memcpy(media->helper_path, path, n_path);
+        memcpy(media->helper_path, path, n_path + 1);
     else
         find_helper(media->helper_path, sizeof media->helper_path);
     media->deadline_ms = settings->deadline_ms ? settings->deadline_ms : QVL_MAX_MEDIA_MS;
