@@ -146,7 +146,7 @@ static enum qvl_status use_stdin(struct qvl_input *in, bool is_image, struct qvl
 {
     const struct qvl_bytes *b = &in->from_stdin;
     if (!is_image && !is_picture_content((const unsigned char *)b->data, b->n))
-        return add_text(in, b->data, b->n, err);
+        return add_text(in, b->data, b->n - (b->data[b->n - 1] == '\n'), err); /* as $(…) does */
     struct qvl_part *part = add_media(in, QVL_PART_IMAGE, "stdin");
     part->source.from = QVL_FROM_BYTES;
     part->source.bytes = (const uint8_t *)b->data;

@@ -283,7 +283,7 @@ static void name_variable(const struct option *o, char out[MAX_NAME])
     for (const char *c = "QVL_"; *c; c++)
         out[n++] = *c;
     for (const char *c = o->name; *c && n + 1 < MAX_NAME; c++)
-        out[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+        out[n++] = (char)(*c == '-' ? '_' : toupper((unsigned char)*c));
     out[n] = 0;
 }
 

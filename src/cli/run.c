@@ -164,7 +164,7 @@ static void say_how_it_ended(struct run *run, const struct qvl_report *report)
 {
     struct qvl_bytes line = {0};
     if (report->finish == QVL_FINISH_LENGTH)
-        qvl_progress_say(&run->progress, "qvl: the answer was cut at %zu tokens (-n allows more)",
+        qvl_progress_say(&run->progress, "qvl: the answer was cut at %zu tokens (-n, and -c, allow more)",
                          report->request.n_output_tok);
     if (report->finish == QVL_FINISH_LOOP)
         qvl_progress_say(&run->progress,
@@ -224,6 +224,9 @@ static enum qvl_exit prepare(struct run *run)
 {
     const struct qvl_options *o = run->options;
     enum qvl_status status;
+    if ((o->want_ids || o->n_logits) && !o->want_json)
+        return qvl_exit_of(qvl_fail(&run->err, QVL_ERR_ARGUMENT, "--ids and --logits go with --json"),
+                           QVL_EXIT_FAILURE);
     if ((status = qvl_input_open(o, &run->input, &run->err)))
         return qvl_exit_of(status, QVL_EXIT_MEDIA);
     enum qvl_exit code = QVL_EXIT_OK;

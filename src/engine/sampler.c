@@ -130,7 +130,8 @@ static void apply_penalties(const struct qvl_sampler *sampler, float *logits)
  * happens to put last.) */
 static bool is_better(const float *logits, uint32_t a, uint32_t b)
 {
-    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+    float x = logits[a], y = logits[b];
+    return x > y || (x == y && a < b);
 }
 
 /* Restores the heap of ids in c[0..n) below c[i]. */

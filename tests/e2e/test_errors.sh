@@ -22,6 +22,7 @@ refuse "prompt that is not UTF-8" 2 'UTF-8' run $'\xff\xfe'
 refuse "lone word" 2 'no such command' "$qvl" serve
 refuse "min above max" 2 'min_pixels' run "$picture" "x" --min-pixels 5000 --max-pixels 4000
 refuse "empty stop string" 2 'stop string' run "x" --stop ""
+refuse "--ids without --json" 2 '--json' run "x" --ids
 refuse "empty stdin" 2 'stdin is empty' run -
 
 # ---- pictures (4)

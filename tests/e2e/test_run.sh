@@ -33,6 +33,8 @@ same "without the verb" "$work/text" "$work/b"
 same "picture from stdin" "$work/text" "$work/b"
 printf 'What is this?' | "$qvl" run -m "$model" "$picture" -n 12 --temp 0 -q >"$work/b" 2>"$work/err"
 same "prompt from stdin" "$work/text" "$work/b"
+echo 'What is this?' | "$qvl" run -m "$model" "$picture" - -n 12 --temp 0 -q >"$work/b" 2>"$work/err"
+same "without its last line break" "$work/text" "$work/b"
 run --image "$picture" -p "What is this?" -n 12 --temp 0 -q >"$work/b"
 same "--image and --prompt" "$work/text" "$work/b"
 cp "$picture" "$work/no-extension"
@@ -40,8 +42,10 @@ run "$work/no-extension" "What is this?" -n 12 --temp 0 -q >"$work/b"
 same "picture without an extension" "$work/text" "$work/b"
 QVL_MODEL=$model QVL_MAX_TOKENS=12 QVL_TEMP=0 "$qvl" run "$picture" "What is this?" -q >"$work/b" 2>/dev/null
 same "settings from the environment" "$work/text" "$work/b"
-QVL_MAX_TOKENS=3 run "$picture" "What is this?" --max-tokens=12 --temperature 0 -q >"$work/b"
+export QVL_MAX_TOKENS=3
+run "$picture" "What is this?" --max-tokens=12 --temperature 0 -q >"$work/b"
 same "the command line wins over the environment" "$work/text" "$work/b"
+unset QVL_MAX_TOKENS
 
 # ---- JSON
 run "$picture" "What is this?" -n 12 --temp 0 --json --ids --logits 3 >"$work/json"
