@@ -1,6 +1,6 @@
-/* golden_model.c: in: a letter and the JSON files in tests/golden; out: a checkpoint folder. The scales, and why they
- * are what they are, are told in reference/golden_model.py, `tensors`; every double operation here has its equal
- * there, in the same order, so that the rounded values agree. */
+/* golden_model.c: in: a letter and the JSON files in tests/golden; out: a checkpoint folder. The scales, and why
+ * they are what they are, are told in reference/golden_model.py, `tensors`; every double operation here has its
+ * equal there, in the same order, so that the rounded values agree. */
 #include "golden_model.h"
 
 #include <dirent.h>
@@ -13,8 +13,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define N_BASE 556     /* ids of the small BPE below the added tokens */
-#define UNIT 37837.0   /* standard deviation of the sum of four uniform 16-bit numbers: 65536 / sqrt(3) */
+#define N_BASE 556   /* ids of the small BPE below the added tokens */
+#define UNIT 37837.0 /* standard deviation of the sum of four uniform 16-bit numbers: 65536 / sqrt(3) */
 #define MAX_TENSOR 512
 #define PATH_BYTES 512
 
@@ -139,7 +139,8 @@ static void add_linear(struct plan *plan, const char *name, uint64_t n_out, uint
 
 static void add_vision_block(struct plan *plan, unsigned i, uint64_t e, uint64_t inner)
 {
-    static const char *const part[] = {"norm1", "norm2", "attn.qkv", "attn.proj", "mlp.linear_fc1", "mlp.linear_fc2"};
+    static const char *const part[] = {"norm1",     "norm2",          "attn.qkv",
+                                       "attn.proj", "mlp.linear_fc1", "mlp.linear_fc2"};
     char name[6][64];
     for (size_t k = 0; k < 6; k++)
         snprintf(name[k], sizeof name[k], "model.visual.blocks.%u.%s", i, part[k]);

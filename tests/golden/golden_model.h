@@ -2,11 +2,13 @@
  * with hashed weights. The twin of reference/golden_model.py: the same bytes, so that the vectors made there with
  * Hugging Face transformers hold for the models written here.
  *
- * The JSON files of a model lie in tests/golden/models/LETTER and are copied, tests/golden/tokenizer.json is shared;
- * the weights are an integer hash of (model letter, tensor name, element index).
- *   a  as the 2B: tied, head_dim 128, vision head_dim 64; hub spelling of the JSON files
- *   b  as the 8B: untied, heads * head_dim != hidden, vision head_dim 72; transformers 5 spelling
- *   c  three shards, Thinking template      d  YaRN, no generation_config.json */
+ * The JSON files of a model lie in tests/golden/models/LETTER and are copied, tests/golden/tokenizer.json is
+ * shared; the weights are an integer hash of (model letter, tensor name, element index).
+ *
+ *   - a: as the 2B: tied, head_dim 128, vision head_dim 64; hub spelling of the JSON files
+ *   - b: as the 8B: untied, heads * head_dim != hidden, vision head_dim 72; transformers 5 spelling
+ *   - c: three shards, heads * head_dim != hidden, Thinking template; hub spelling
+ *   - d: YaRN, untied, no generation_config.json; transformers 5 spelling */
 #ifndef GOLDEN_MODEL_H
 #define GOLDEN_MODEL_H
 

@@ -118,7 +118,8 @@ static uint8_t *draw_resized(const struct golden *g, const int32_t size[3], uint
     uint8_t *drawn = must_alloc((size_t)h * w, 3);
     golden_picture((uint32_t)size[2], h, w, drawn);
     must(qvl_smart_resize(h, w, g->config.vision.patch * g->config.vision.merge, g->config.image.min_pixels,
-                          g->config.image.max_pixels, out_h, out_w, &err), &err);
+                          g->config.image.max_pixels, out_h, out_w, &err),
+         &err);
     uint8_t *resized = must_alloc((size_t)*out_h * *out_w, 3);
     struct qvl_frame frame = {.w = w, .h = h, .stride_bytes = 3 * (size_t)w, .rgb8 = drawn};
     must(qvl_resize_bicubic(&frame, *out_w, *out_h, QVL_RESIZE_TORCHVISION, resized, NULL, NULL, &err), &err);
@@ -227,7 +228,8 @@ void golden_prompt_make(const struct golden *g, const char *test_case, const uin
     const struct golden_vector *grids = golden_vectors_find(&g->vectors, test_case, "grids");
     size_t n_drawn = 0;
     for (size_t i = 0; grids && i < grids->dim[0]; i++)
-        n_drawn += add_media(g, (const int32_t(*)[3])pictures->data + n_drawn, (const int32_t *)grids->data + 3 * i, out);
+        n_drawn +=
+            add_media(g, (const int32_t(*)[3])pictures->data + n_drawn, (const int32_t *)grids->data + 3 * i, out);
     make_positions(g, test_case, ids->dim[0], out);
 }
 
@@ -323,8 +325,8 @@ void golden_sequence_close(struct golden_sequence *sequence)
 struct qvl_batch_row golden_prompt_row(const struct golden *g, const struct golden_prompt *prompt, size_t i_row,
                                        uint32_t i_seq, bool want_logits)
 {
-    struct qvl_batch_row row = {.id = prompt->id[i_row], .pos = prompt->pos[i_row], .i_seq = i_seq,
-                                .want_logits = want_logits};
+    struct qvl_batch_row row = {
+        .id = prompt->id[i_row], .pos = prompt->pos[i_row], .i_seq = i_seq, .want_logits = want_logits};
     if (is_visual(g, row.id)) {
         row.features = &prompt->features;
         for (size_t i = 0; i < i_row; i++)
@@ -373,8 +375,8 @@ void golden_prefill(struct golden *g, struct qvl_decoder *decoder, struct golden
 
 /* ---- named intermediates ------------------------------------------------------------------------------ */
 
-static void record_tensor(void *user, const char *name, enum qvl_trace_type type, const void *data, const size_t *dim,
-                          size_t n_dim)
+static void record_tensor(void *user, const char *name, enum qvl_trace_type type, const void *data,
+                          const size_t *dim, size_t n_dim)
 {
     struct golden_trace *t = user;
     if (type != QVL_TRACE_F32)
@@ -411,8 +413,8 @@ void golden_trace_free(struct golden_trace *trace)
     memset(trace, 0, sizeof *trace);
 }
 
-/* max|a-b| / max|b| over the stored rows, where max|b| is over the whole tensor. A value that is not finite counts as
- * infinitely wrong. */
+/* max|a-b| / max|b| over the stored rows, where max|b| is over the whole tensor. A value that is not finite counts
+ * as infinitely wrong. */
 static double relative_error(const struct golden_record *r, const struct golden_vector *v)
 {
     const float *expected = v->data;
@@ -432,8 +434,8 @@ static double relative_error(const struct golden_record *r, const struct golden_
     return worst / v->max_abs;
 }
 
-static void compare_record(const struct golden_vectors *vectors, const char *test_case, const struct golden_record *r,
-                           double limit, struct golden_result *out)
+static void compare_record(const struct golden_vectors *vectors, const char *test_case,
+                           const struct golden_record *r, double limit, struct golden_result *out)
 {
     const struct golden_vector *v = golden_vectors_find(vectors, test_case, r->name);
     if (!v)

@@ -1,5 +1,5 @@
-/* golden_run.h: the model room driven by hand, as the engine drives it: a golden model opened on one kernel level, a
- * prompt of the vectors with its pictures, the tower, prefill, steps. Everything fails the running test with the
+/* golden_run.h: the model room driven by hand, as the engine drives it: a golden model opened on one kernel level,
+ * a prompt of the vectors with its pictures, the tower, prefill, steps. Everything fails the running test with the
  * room's own sentence; nothing returns an error. */
 #ifndef GOLDEN_RUN_H
 #define GOLDEN_RUN_H
@@ -36,7 +36,7 @@ const struct qvl_kernels *golden_best_level(void);
 #define GOLDEN_MAX_PICTURES 4
 
 struct golden_prompt {
-    uint32_t *id; /* [n] */
+    uint32_t *id;             /* [n] */
     struct qvl_position *pos; /* [n] */
     size_t n;
     int32_t next; /* position of the first generated token */
@@ -47,8 +47,8 @@ struct golden_prompt {
     struct qvl_features features; /* row NULL before golden_see */
 };
 
-/* The ids of a case and n_extra more from `extra`. Pictures and frames drawn, resized and cut by the model room; grids and
- * positions made by it and compared with the vectors' (case "far": taken from them). */
+/* The ids of a case and n_extra more from `extra`. Pictures and frames drawn, resized and cut by the model room;
+ * grids and positions made by it and compared with the vectors' (case "far": taken from them). */
 void golden_prompt_make(const struct golden *g, const char *test_case, const uint32_t *extra, size_t n_extra,
                         struct golden_prompt *out);
 void golden_prompt_free(struct golden_prompt *prompt);
@@ -93,8 +93,8 @@ struct golden_trace {
 void golden_trace_init(struct golden_trace *trace);
 void golden_trace_free(struct golden_trace *trace);
 
-/* Every intermediate of a case, in QVL_COMPUTE_F32 against the vectors: the largest max|a-b| / max|b|, and the first
- * tensor above `limit` in the order of the computation, or "" when none is. */
+/* Every intermediate of a case, in QVL_COMPUTE_F32 against the vectors: the largest max|a-b| / max|b|, and the
+ * first tensor above `limit` in the order of the computation, or "" when none is. */
 struct golden_result {
     double worst;
     char worst_name[64], first_above[64];

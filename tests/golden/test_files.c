@@ -47,7 +47,9 @@ static void test_model_files(void **state)
         const char *folder = golden_folder(*letter), *file;
         json_t *expected;
         size_t n_file = 0;
+        /* clang-format off */
         json_object_foreach((json_t *)of_model(manifest, *letter, "files"), file, expected) {
+            /* clang-format on */
             char path[512], hex[65];
             size_t n;
             snprintf(path, sizeof path, "%s/%s", folder, file);

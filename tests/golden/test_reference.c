@@ -28,7 +28,8 @@ static void test_intermediates(void **state)
                 printf("%-11s %c %-5s %2zu intermediates, worst %.1e (%s)\n", kernels->name, *letter, cases[i],
                        r.n_compared, r.worst, r.worst_name);
                 if (r.first_above[0])
-                    fail_msg("%s, model %c: %s is the first beyond %g", kernels->name, *letter, r.first_above, LIMIT);
+                    fail_msg("%s, model %c: %s is the first beyond %g", kernels->name, *letter, r.first_above,
+                             LIMIT);
             }
             golden_close(&g);
         }
@@ -120,8 +121,8 @@ static void add_agreement(struct golden *g, const char *test_case, struct agreem
     for (size_t i = 0; i < N_GENERATED; i++) {
         g->model.kernels->f16_to_f32(reference, (const qvl_f16 *)teacher->data + i * vocab, vocab);
         a->sum_kl += divergence(reference, ours + i * vocab, vocab);
-        a->n_same_top += (int32_t)g->model.kernels->argmax(ours + i * vocab, vocab) ==
-                         ((const int32_t *)generated->data)[i];
+        a->n_same_top +=
+            (int32_t)g->model.kernels->argmax(ours + i * vocab, vocab) == ((const int32_t *)generated->data)[i];
         a->n++;
     }
     free(ours);
@@ -145,8 +146,8 @@ static void test_bf16_mode(void **state)
             golden_close(&g);
         }
         double same = (double)a.n_same_top / (double)a.n, kl = a.sum_kl / (double)a.n;
-        printf("%-11s bf16: same best id at %.2f %% of %zu positions, mean KL %.1e\n", kernels->name, 100 * same, a.n,
-               kl);
+        printf("%-11s bf16: same best id at %.2f %% of %zu positions, mean KL %.1e\n", kernels->name, 100 * same,
+               a.n, kl);
         assert_true(a.n >= 1000);
         assert_true(same >= 0.99 || kl <= 1e-3);
     }

@@ -102,8 +102,8 @@ static size_t rows_of_step(const struct golden *g, const struct golden_prompt *p
         return p->n;
     }
     int32_t at = p->next + (int32_t)step - 1;
-    row[0] = (struct qvl_batch_row){.id = (uint32_t)(40 + 11 * step), .pos = {at, at, at}, .i_seq = i_seq,
-                                    .want_logits = true};
+    row[0] = (struct qvl_batch_row){
+        .id = (uint32_t)(40 + 11 * step), .pos = {at, at, at}, .i_seq = i_seq, .want_logits = true};
     return 1;
 }
 
@@ -145,7 +145,8 @@ static void check_batches(const struct qvl_kernels *kernels, enum qvl_compute mo
     struct golden_prompt prompt[MAX_BATCH];
     golden_open(&g, 'a', kernels, 2, mode);
     size_t n_each = N_STEP * g.config.text.vocab;
-    float *alone = calloc(MAX_BATCH * n_each, sizeof *alone), *together = calloc(MAX_BATCH * n_each, sizeof *together);
+    float *alone = calloc(MAX_BATCH * n_each, sizeof *alone),
+          *together = calloc(MAX_BATCH * n_each, sizeof *together);
     assert_non_null(alone);
     assert_non_null(together);
     make_prompts(&g, prompt);

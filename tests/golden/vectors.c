@@ -70,9 +70,11 @@ void golden_vectors_open(char letter, struct golden_vectors *out)
     assert_non_null(out->vector);
     const char *name;
     json_t *entry;
+    /* clang-format off */
     json_object_foreach(header, name, entry)
         if (strcmp(name, "__metadata__") != 0)
             read_vector(&out->vector[out->n++], name, entry, meta, out->bytes + 8 + n_header);
+    /* clang-format on */
     json_decref(meta);
     json_decref(header);
 }

@@ -3,13 +3,14 @@
  *
  * A file is in the safetensors format, tensors named CASE.WHAT. Cases: "text" (no picture), "one", "three" (three
  * pictures with text between), "clip" (four frames), "far" (positions from 200,000 on). WHAT:
- *   ids [n] i32, positions [n][3] i32 (T, H, W), next [1] i32: position of the first generated token
- *   grids [k][3] i32 (t, h, w); pictures [m][3] i32: height, width, seed of golden_picture, one for each grid, or of
- *     the 2 t frames of a clip
- *   generated [256] i32: greedy continuation (not of "clip" and "far")
- *   teacher [256][vocab] f16: logits at the positions that choose the generated tokens (some models and cases)
- *   any other: the intermediate of that name, f32. It is whole, or rows 0, stride, 2 stride, …; the entry "tensors" of
- *   the file's metadata, JSON, gives its n_row and stride, and the largest |value| of the whole tensor. */
+ *
+ *   - ids [n] i32, positions [n][3] i32 (T, H, W), next [1] i32: position of the first generated token
+ *   - grids [k][3] i32 (t, h, w); pictures [m][3] i32: height, width, seed of golden_picture, one for each grid, or
+ *     of the 2 t frames of a clip
+ *   - generated [256] i32: greedy continuation (not of "clip" and "far")
+ *   - teacher [256][vocab] f16: logits at the positions that choose the generated tokens (some models and cases)
+ *   - any other: the intermediate of that name, f32. It is whole, or rows 0, stride, 2 stride, …; the entry
+ *     "tensors" of the file's metadata, JSON, gives its rows and stride, and max_abs of the whole tensor. */
 #ifndef GOLDEN_VECTORS_H
 #define GOLDEN_VECTORS_H
 
@@ -19,10 +20,10 @@
 
 struct golden_vector {
     char name[64];
-    const void *data;  /* f32, i32 or f16; until golden_vectors_close */
-    size_t dim[2];     /* stored rows, columns (1 for a vector) */
+    const void *data; /* f32, i32 or f16; until golden_vectors_close */
+    size_t dim[2];    /* stored rows, columns (1 for a vector) */
     bool is_intermediate;
-    size_t n_row;      /* of the whole tensor; the rest for intermediates only */
+    size_t n_row; /* of the whole tensor; the rest for intermediates only */
     size_t stride;
     double max_abs;
 };

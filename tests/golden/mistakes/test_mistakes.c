@@ -1,5 +1,5 @@
-/* Each mistake that ports of this model make (model/mistake.h), switched on in a build of the model room of its own,
- * makes the comparison with the reference fail; with none of them on, it passes. */
+/* Each mistake that ports of this model make (model/mistake.h), switched on in a build of the model room of its
+ * own, makes the comparison with the reference fail; with none of them on, it passes. */
 #include <stdio.h>
 
 #include "../golden_run.h"
@@ -7,12 +7,14 @@
 
 #define LIMIT 2e-4 /* as in test_reference.c */
 
+/* clang-format off */
 static const char *const name[] = {
     "none",
 #define X(name) #name,
     QVL_MISTAKE_LIST(X)
 #undef X
 };
+/* clang-format on */
 
 /* Number of cases of model `letter` that are beyond the limit with `mistake` on. */
 static size_t n_beyond(char letter, enum qvl_mistake mistake)
