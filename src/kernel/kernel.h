@@ -1,6 +1,6 @@
 /* kernel.h: the numeric kernels, numbers in, numbers out. One table of function pointers together with the
- * layout numbers that belong to them; kernel.def lists the rows, and the table, the checker in tests/kernel
- * and the bench are generated from it, so that a row without a test does not build.
+ * layout numbers that belong to them; kernel.def lists the rows, and the table and the list of tests in
+ * tests/kernel are generated from it, so that a row without a test does not build.
  *
  * Every kernel is a pure function of its arguments, runs on the calling thread, allocates nothing. The
  * scalar version (gemm_scalar.c, attention_scalar.c, …) is the definition and is never tuned. The vector
