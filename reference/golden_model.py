@@ -160,7 +160,8 @@ def write(letter, out_dir, tokenizer_dir=None):
 def use_real_vocabulary(out_dir, tokenizer_dir):
     """Rewrites the ids in the folder's JSON files to the published ones; returns the number of base tokens."""
     n_base, n_row = 151643, 151936
-    shutil.copyfile(os.path.join(tokenizer_dir, "tokenizer_config.json"), os.path.join(out_dir, "tokenizer_config.json"))
+    file = "tokenizer_config.json"
+    shutil.copyfile(os.path.join(tokenizer_dir, file), os.path.join(out_dir, file))
 
     def shift(x):
         if isinstance(x, dict):

@@ -26,7 +26,8 @@ MAX_PIXELS = 200_000
 
 # (model, parts in order: text, or a picture's file name). The last part is a text.
 ITEMS = [
-    ("a", ["Write a haiku about the sea, then translate it: 海は広い、大きいな。 def f(x):\n    return x ** 2  # ½ 🙂"]),
+    ("a", ["Write a haiku about the sea, then translate it: 海は広い、大きいな。 "
+           "def f(x):\n    return x ** 2  # ½ 🙂"]),
     ("a", ["sample-bird.jpg", "What animal is this, and where does it sit?"]),
     ("b", ["First: ", "ocr_example5.jpg", " second: ", "screenshot_demo.png", " third: ", "sample-bird.jpg",
            " Compare them, in 3 points."]),

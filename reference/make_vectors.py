@@ -42,7 +42,7 @@ TEXTS = {"text": ["Read line {} of the sign and write it down."],
          "three": ["First ", None, ", then ", None, " and number {}: ", None, "What is the difference?"]}
 # Number in the prompt, by model: chosen so that greedy decoding has a clear margin at each of its 256 steps.
 NUMBERS = {"a": {"text": 535, "one": 352, "three": 127}, "b": {"text": 202, "one": 508, "three": 672},
-           "c": {"text": 477, "one": 23, "three": 0}, "d": {"text": 454, "one": 0, "three": 0}}
+           "c": {"text": 477, "one": 23, "three": 277}, "d": {"text": 454, "one": 459, "three": 75}}
 # Whose logits over the 256 generated positions are stored whole (1,024 positions), for the bf16 mode.
 TEACHER = {"a": ["text", "one"], "b": ["text", "three"], "c": [], "d": []}
 

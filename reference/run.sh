@@ -57,7 +57,8 @@ same_vectors() {
 }
 
 same_tokenizer() {
-    "$python" reference/golden_tokenizer.py "$work/tokenizer.json" && cmp "$work/tokenizer.json" tests/golden/tokenizer.json
+    "$python" reference/golden_tokenizer.py "$work/tokenizer.json" &&
+        cmp "$work/tokenizer.json" tests/golden/tokenizer.json
 }
 
 make --no-print-directory -s BUILD="$build" all "$build/make_golden" || exit 1
