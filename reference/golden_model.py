@@ -50,7 +50,7 @@ def values(letter, name, begin, end, std, mean, i_small):
 
 def tensors(config):
     """(name, shape, std, mean, is_vocab) in the order of the file. The scales keep activations near one and make
-    each mistake of spec 9.36 visible: small embeddings (RMSNorm eps), small patch embedding (LayerNorm eps), inputs
+    each mistake of model/mistake.h visible: small embeddings (RMSNorm eps), small patch embedding (LayerNorm eps), inputs
     of both GELUs around -2.4, where their two forms differ most."""
     t, v = config["text_config"], config["vision_config"]
     out = []

@@ -81,7 +81,7 @@ class Model:
         return out
 
     def clip(self):
-        """Ids and arguments of the forward pass with a clip, written without an outer wrapper (spec 3.4)."""
+        """Ids and arguments of the forward pass with a clip, written without an outer wrapper (MODEL.md, "Prompt")."""
         frames = np.stack([golden_model.picture(seed, h, w) for h, w, seed in FRAMES])
         pixels = self.clip_processor(videos=[torch.from_numpy(frames).permute(0, 3, 1, 2)], do_sample_frames=False,
                                      return_tensors="pt")
