@@ -65,7 +65,8 @@ make --no-print-directory -s BUILD="$build" all "$build/make_golden" || exit 1
 step "golden tokenizer: trained again, equal bytes" same_tokenizer
 step "golden models: equal bytes from C and Python" same_models
 step "golden vectors: regenerated, equal" same_vectors
-for script in unicode_classes tokenizer_vectors chat_vectors picture_vectors resize_vectors; do
+for script in unicode_classes tokenizer_vectors chat_vectors picture_vectors resize_vectors \
+    sampler_vectors; do
     [ -e "reference/$script.py" ] || continue
     if grep -q -e '--check' "reference/$script.py"; then
         step "$script: regenerated, equal" "$python" "reference/$script.py" --check

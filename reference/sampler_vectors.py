@@ -1,12 +1,15 @@
 """Writes tests/unit/engine/sampler_vectors.h: what transformers' logits processors make of random logits.
 
-usage: python sampler_vectors.py > ../tests/unit/engine/sampler_vectors.h
+usage: python sampler_vectors.py [--check]   (--check compares with the committed file and writes nothing)
 
 Each case: logits, prompt and output ids, settings, and the probabilities after repetition penalty, presence and
 frequency penalty (which transformers lacks: vLLM's formula), temperature, top-k, top-p, min-p, softmax.
 """
 
 import itertools
+import os
+import re
+import sys
 
 import torch
 import transformers
@@ -18,6 +21,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/unit/engine/sampler_vectors.h")
 N_VOCAB, N_PROMPT, N_OUTPUT = 48, 6, 5
 TEMPERATURES = (0.0, 0.7, 1.0)
 CUTS = ((0, 1.0, 0.0), (20, 0.8, 0.0), (5, 1.0, 0.0), (0, 0.9, 0.0), (0, 1.0, 0.1), (12, 0.95, 0.05), (3, 0.1, 0.0))
@@ -53,11 +57,11 @@ def numbers(values, form):
     return ", ".join(form % v for v in values)
 
 
-def main():
+def make():
     torch.manual_seed(20261122)
-    print("/* Made by reference/sampler_vectors.py with transformers %s, torch %s. */" % (
-        transformers.__version__, torch.__version__.split("+")[0]))
-    print("static const struct sampler_case sampler_cases[] = {")
+    lines = ["/* Made by reference/sampler_vectors.py with transformers %s, torch %s. */" % (
+        transformers.__version__, torch.__version__.split("+")[0]),
+        "static const struct sampler_case sampler_cases[] = {"]
     for i, (temperature, cut, penalty) in enumerate(itertools.product(TEMPERATURES, CUTS, PENALTIES)):
         if temperature == 0.0 and cut != CUTS[0]:
             continue
@@ -67,12 +71,29 @@ def main():
         prompt = torch.randint(0, N_VOCAB, (N_PROMPT,)).tolist()
         output = torch.randint(0, 12, (N_OUTPUT,)).tolist()
         p = expected(logits, prompt, output, temperature, cut, penalty)
-        print("    {{%.9g, %d, %.9g, %.9g, %.9g, %.9g, %.9g, 0}," % (temperature, *cut, *penalty))
-        print("     {%s}," % numbers(prompt, "%d"))
-        print("     {%s}," % numbers(output, "%d"))
-        print("     {%s}," % numbers(logits.tolist(), "%.9g"))
-        print("     {%s}}," % numbers(p.tolist(), "%.8g"))
-    print("};")
+        lines += ["    {{%.9g, %d, %.9g, %.9g, %.9g, %.9g, %.9g, 0}," % (temperature, *cut, *penalty),
+                  "     {%s}," % numbers(prompt, "%d"), "     {%s}," % numbers(output, "%d"),
+                  "     {%s}," % numbers(logits.tolist(), "%.9g"), "     {%s}}," % numbers(p.tolist(), "%.8g")]
+    return "\n".join(lines + ["};", ""])
+
+
+def is_same(a, b):
+    """The same text but for roundings of another processor in the last digits."""
+    number = re.compile(r"-?[0-9.]+(?:e-?[0-9]+)?")
+    x, y = ([float(v) for v in number.findall(t.split("\n", 1)[1])] for t in (a, b))
+    return number.sub("#", a.split("\n", 1)[1]) == number.sub("#", b.split("\n", 1)[1]) and all(
+        abs(v - w) <= 1e-6 * max(1.0, abs(v)) for v, w in zip(x, y))
+
+
+def main():
+    text = make()
+    if "--check" in sys.argv:
+        with open(PATH) as f:
+            same = is_same(text, f.read())
+        print("%s sampler vectors" % ("ok" if same else "not ok"))
+        sys.exit(0 if same else 1)
+    with open(PATH, "w") as f:
+        f.write(text)
 
 
 if __name__ == "__main__":
