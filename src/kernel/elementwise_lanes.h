@@ -197,14 +197,15 @@ static void store_k_bf16(qvl_bf16 *k_block, size_t i_pos, const float *k, size_t
         memcpy(pair, row + 2 * j, 2 * sizeof *row);
 }
 
+/* Element by element: a wider store would also write the other key of the pair, which another thread may be storing
+ * at the same moment. */
 static void store_v_bf16(qvl_bf16 *v_block, size_t i_pos, const float *v, size_t head_dim)
 {
-    qvl_bf16 *pairs = v_block + i_pos / 2 * qvl_head_dim_padded(head_dim) * 2;
-    size_t dim = 0;
-    for (; dim + VEC_LANES <= head_dim; dim += VEC_LANES)
-        vec_store_bf16_halves(pairs + 2 * dim, vec_load(v + dim), i_pos % 2);
-    if (dim < head_dim) /* the rest of the vector is padding and stays zero */
-        vec_store_bf16_halves(pairs + 2 * dim, vec_load_n(v + dim, head_dim - dim), i_pos % 2);
+    qvl_bf16 row[QVL_MAX_HEAD_DIM];
+    f32_to_bf16(row, v, head_dim);
+    qvl_bf16 *half = v_block + i_pos / 2 * qvl_head_dim_padded(head_dim) * 2 + i_pos % 2;
+    for (size_t dim = 0; dim < head_dim; dim++)
+        half[2 * dim] = row[dim];
 }
 
 static void store_v_f32(float *v_block, size_t i_pos, const float *v, size_t head_dim)

@@ -180,13 +180,5 @@ QVL_INLINE void vec_store_bf16_n(qvl_bf16 *p, vec v, size_t n)
     _mm_storeu_si128((__m128i *)buffer, narrow_bf16(v));
     memcpy(p, buffer, n * sizeof *p);
 }
-QVL_INLINE void vec_store_bf16_halves(qvl_bf16 *pairs, vec v, bool is_second)
-{
-    const __m256i upper = _mm256_set1_epi32((int)0xffff0000);
-    __m256i rounded = round_bf16(v), old = _mm256_loadu_si256((const __m256i *)pairs);
-    __m256i merged = is_second ? _mm256_or_si256(_mm256_and_si256(rounded, upper), _mm256_andnot_si256(upper, old))
-                               : _mm256_or_si256(_mm256_srli_epi32(rounded, 16), _mm256_and_si256(old, upper));
-    _mm256_storeu_si256((__m256i *)pairs, merged);
-}
 
 #endif

@@ -168,14 +168,5 @@ QVL_INLINE void vec_store_bf16_n(qvl_bf16 *p, vec v, size_t n)
 {
     _mm256_mask_storeu_epi16(p, first_lanes(n), _mm512_cvtepi32_epi16(_mm512_srli_epi32(round_bf16(v), 16)));
 }
-/* Into the first or second halves of VEC_LANES pairs. */
-QVL_INLINE void vec_store_bf16_halves(qvl_bf16 *pairs, vec v, bool is_second)
-{
-    const __m512i upper = _mm512_set1_epi32((int)0xffff0000);
-    __m512i rounded = round_bf16(v), old = _mm512_loadu_si512(pairs);
-    _mm512_storeu_si512(
-        pairs, is_second ? _mm512_or_si512(_mm512_and_si512(rounded, upper), _mm512_andnot_si512(upper, old))
-                         : _mm512_or_si512(_mm512_srli_epi32(rounded, 16), _mm512_and_si512(old, upper)));
-}
 
 #endif
