@@ -4,7 +4,7 @@
  * The two spellings: rope_scaling beside rope_theta, or rope_parameters with the theta inside; the tie flag in
  * text_config, at the top, or in both; torch_dtype or dtype. A value given twice must be the same twice.
  * Source of truth: configuration_qwen3_vl.py and modeling_rope_utils.py of transformers; MODEL.md,
- * "Checkpoint". The class defaults of the former are not the models' values and are not used. */
+ * "A model folder". The class defaults of the former are not the models' values and are not used. */
 #include "load/config.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* config.h: config.json, generation_config.json and the processor's settings as numbers, each within the
- * range of one table (config.c) and consistent with the others. Nothing is ignored silently: a setting qvl
- * cannot honour is refused by name. Source: spec §1.1, §4, §5, §7.6. */
+ * range of one table (config_table.c) and consistent with the others. Nothing is ignored silently: a setting qvl
+ * cannot honour is refused by name. Source: MODEL.md, "A model folder", "Pictures", "YaRN". */
 #ifndef QVL_LOAD_CONFIG_H
 #define QVL_LOAD_CONFIG_H
 
@@ -13,7 +13,7 @@ enum qvl_rope_type { QVL_ROPE_DEFAULT, QVL_ROPE_YARN };
 struct qvl_rope_config {
     enum qvl_rope_type type;
     double theta;
-    uint32_t section[3];        /* pairs of T, H, W; sum = head_dim / 2 */
+    uint32_t section[3]; /* pairs of T, H, W; sum = head_dim / 2 */
     /* yarn only */
     double factor, beta_fast, beta_slow, attention_factor; /* attention_factor 0 = 0.1 ln(factor) + 1 */
     uint32_t original_max_position;
@@ -42,14 +42,14 @@ struct qvl_image_config { /* preprocessor_config.json or processor_config.json *
     float rescale; /* 1/255 */
 };
 
-struct qvl_video_config { /* video_preprocessor_config.json or processor_config.json */
+struct qvl_video_config {            /* video_preprocessor_config.json or processor_config.json */
     uint64_t min_pixels, max_pixels; /* of all sampled frames together */
     double fps;
     uint32_t min_frames, max_frames;
 };
 
 struct qvl_generation_config {
-    bool has_file;  /* generation_config.json was there */
+    bool has_file;                /* generation_config.json was there */
     struct qvl_sampling sampling; /* its values; where silent, the family's published ones */
     uint32_t eos[8];
     uint32_t n_eos;

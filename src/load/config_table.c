@@ -3,7 +3,7 @@
  * file, key, value and range. Relations between numbers (heads that divide …) are checked in config.c.
  *
  * Sizes are bounded well above the largest published model (32B: hidden 5120, 64 layers, intermediate 25600) and
- * so low that no product of a few of them leaves 64 bits. Values and spellings: MODEL.md, "Checkpoint". */
+ * so low that no product of a few of them leaves 64 bits. Values and spellings: MODEL.md, "A model folder". */
 #include "load/config_read.h"
 
 #include <stddef.h>

@@ -176,8 +176,8 @@ static enum qvl_status read_entries(const json_t *root, struct qvl_arena *arena,
 {
     const char *name;
     json_t *value;
-    size_t n = json_object_size(root);
-    if (n > QVL_MAX_TENSORS + 1)
+    size_t n = json_object_size(root) - (json_object_get(root, "__metadata__") != NULL);
+    if (n > QVL_MAX_TENSORS)
         return qvl_fail(err, QVL_ERR_MODEL, "%s: the header lists %zu tensors, qvl reads up to %u", file->path, n,
                         QVL_MAX_TENSORS);
     if (!(file->entry = qvl_arena_alloc(arena, n, sizeof *file->entry, "tensor list", err)))

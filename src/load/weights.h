@@ -2,7 +2,7 @@
  * the files, not copied.
  *
  * Canonical names are those of transformers: "model.language_model.…", "model.visual.…", "lm_head.weight";
- * other prefixes met in the wild (spec §1.4) are normalised here. */
+ * other prefixes met in the wild (MODEL.md, "Tensors") are normalised here. */
 #ifndef QVL_LOAD_WEIGHTS_H
 #define QVL_LOAD_WEIGHTS_H
 

@@ -18,7 +18,7 @@
 #include "base/checked.h"
 #include "base/limits.h"
 #include "base/utf8.h"
-#include "text/json.h"
+#include "text/json_reader.h"
 #include "text/tokenizer_file.h"
 
 #define IMAGE_TEXT "<|vision_start|><|image_pad|><|vision_end|>"
@@ -53,7 +53,7 @@ struct render {
     const struct qvl_chat *chat;
     bool is_thinking;
     struct qvl_prompt_parts *out;
-    struct content content; /* of the message at hand */
+    struct content content;  /* of the message at hand */
     size_t n_image, n_video; /* counted so far, for the labels */
     size_t i_media;          /* media parts of the messages before */
 };
@@ -123,8 +123,8 @@ static enum qvl_status add_media(struct qvl_prompt_parts *out, const struct mark
     enum qvl_status status;
     if (m->is_video)
         return add_part(out, (struct qvl_prompt_part){.kind = QVL_PROMPT_VIDEO, .i_media = m->i_media}, err);
-    if ((status = add_token(out, QVL_TOK_VISION_START, err))
-        || (status = add_part(out, (struct qvl_prompt_part){.kind = QVL_PROMPT_IMAGE, .i_media = m->i_media}, err)))
+    if ((status = add_token(out, QVL_TOK_VISION_START, err)) ||
+        (status = add_part(out, (struct qvl_prompt_part){.kind = QVL_PROMPT_IMAGE, .i_media = m->i_media}, err)))
         return status;
     return add_token(out, QVL_TOK_VISION_END, err);
 }
@@ -237,20 +237,22 @@ static enum qvl_status add_tool_calls(struct render *r, const struct qvl_message
     struct qvl_bytes arguments = {0};
     for (size_t i = 0; i < m->n_tool_call && !status; i++) {
         const struct qvl_tool_call *call = &m->tool_calls[i];
-        struct qvl_json j = {.text = call->arguments_json, .n = strlen(call->arguments_json),
-                             .name = "arguments of a tool call", .status = QVL_ERR_ARGUMENT,
-                             .want_unique_keys = true};
+        struct qvl_json_reader j = {.text = call->arguments_json,
+                                    .n = strlen(call->arguments_json),
+                                    .name = "arguments of a tool call",
+                                    .status = QVL_ERR_ARGUMENT,
+                                    .want_unique_keys = true};
         arguments.n = 0;
-        if (!(status = qvl_json_next(&j, err)) && j.event != QVL_JSON_OBJECT)
+        if (!(status = qvl_json_reader_next(&j, err)) && j.event != QVL_JSON_OBJECT)
             status = qvl_fail(err, QVL_ERR_ARGUMENT, "arguments of a tool call are not a JSON object");
-        if (!status && !(status = qvl_json_dump(&j, &arguments, err)))
-            status = qvl_json_next(&j, err); /* the end */
-        qvl_json_free(&j);
-        if (status || ((i > 0 || has_content) && (status = add_structure(r->out, "\n", err)))
-            || (status = add_structure(r->out, "<tool_call>\n{\"name\": \"", err))
-            || (status = add_text(r->out, call->name, strlen(call->name), err))
-            || (status = add_structure(r->out, "\", \"arguments\": ", err))
-            || (status = add_text(r->out, arguments.data, arguments.n, err)))
+        if (!status && !(status = qvl_json_reader_dump(&j, &arguments, err)))
+            status = qvl_json_reader_next(&j, err); /* the end */
+        qvl_json_reader_free(&j);
+        if (status || ((i > 0 || has_content) && (status = add_structure(r->out, "\n", err))) ||
+            (status = add_structure(r->out, "<tool_call>\n{\"name\": \"", err)) ||
+            (status = add_text(r->out, call->name, strlen(call->name), err)) ||
+            (status = add_structure(r->out, "\", \"arguments\": ", err)) ||
+            (status = add_text(r->out, arguments.data, arguments.n, err)))
             break;
         status = add_structure(r->out, "}\n</tool_call>", err);
     }
@@ -263,8 +265,8 @@ static enum qvl_status add_assistant_instruct(struct render *r, const struct qvl
     enum qvl_status status;
     /* One text part is the template's string, which counts by its length; several are its list. */
     bool has_content = m->n_part > 1 || r->content.text.n > 0;
-    if ((status = add_structure(r->out, "<|im_start|>assistant\n", err))
-        || (status = add_content(r, whole_content(r), err)) || (status = add_tool_calls(r, m, has_content, err)))
+    if ((status = add_structure(r->out, "<|im_start|>assistant\n", err)) ||
+        (status = add_content(r, whole_content(r), err)) || (status = add_tool_calls(r, m, has_content, err)))
         return status;
     return add_structure(r->out, "<|im_end|>\n", err);
 }
@@ -317,9 +319,9 @@ static enum qvl_status add_tool_result(struct render *r, size_t i, struct qvl_er
     bool is_first = i == 0 || m[i - 1].role != QVL_ROLE_TOOL;
     bool is_last = i + 1 == r->chat->n_message || m[i + 1].role != QVL_ROLE_TOOL;
     enum qvl_status status;
-    if ((is_first && (status = add_structure(r->out, "<|im_start|>user", err)))
-        || (status = add_structure(r->out, "\n<tool_response>\n", err))
-        || (status = add_content(r, whole_content(r), err)))
+    if ((is_first && (status = add_structure(r->out, "<|im_start|>user", err))) ||
+        (status = add_structure(r->out, "\n<tool_response>\n", err)) ||
+        (status = add_content(r, whole_content(r), err)))
         return status;
     return add_structure(r->out, is_last ? "\n</tool_response><|im_end|>\n" : "\n</tool_response>", err);
 }
@@ -344,8 +346,8 @@ static enum qvl_status find_last_query(struct render *r, size_t *out, struct qvl
         if (status)
             return status;
         const struct qvl_bytes *text = &r->content.text;
-        if (text->n >= sizeof tail - 1 && memcmp(text->data, head, sizeof head - 1) == 0
-            && memcmp(text->data + text->n - (sizeof tail - 1), tail, sizeof tail - 1) == 0)
+        if (text->n >= sizeof tail - 1 && memcmp(text->data, head, sizeof head - 1) == 0 &&
+            memcmp(text->data + text->n - (sizeof tail - 1), tail, sizeof tail - 1) == 0)
             continue;
         *out = i;
         break;
@@ -356,20 +358,23 @@ static enum qvl_status find_last_query(struct render *r, size_t *out, struct qvl
 /* "\n" and the JSON of each tool. */
 static enum qvl_status render_tools(const char *tools_json, struct qvl_bytes *out, struct qvl_error *err)
 {
-    struct qvl_json j = {.text = tools_json, .n = strlen(tools_json), .name = "tools", .status = QVL_ERR_ARGUMENT,
-                         .want_unique_keys = true};
-    enum qvl_status status = qvl_json_next(&j, err);
+    struct qvl_json_reader j = {.text = tools_json,
+                                .n = strlen(tools_json),
+                                .name = "tools",
+                                .status = QVL_ERR_ARGUMENT,
+                                .want_unique_keys = true};
+    enum qvl_status status = qvl_json_reader_next(&j, err);
     if (!status && j.event != QVL_JSON_ARRAY)
         status = qvl_fail(err, QVL_ERR_ARGUMENT, "tools are not a JSON array");
-    while (!status && !(status = qvl_json_next(&j, err)) && j.event != QVL_JSON_ARRAY_END) {
+    while (!status && !(status = qvl_json_reader_next(&j, err)) && j.event != QVL_JSON_ARRAY_END) {
         if (j.event != QVL_JSON_OBJECT)
             status = qvl_fail(err, QVL_ERR_ARGUMENT, "tools: an entry is not a JSON object");
         else if (!(status = qvl_bytes_add(out, "\n", 1, err)))
-            status = qvl_json_dump(&j, out, err);
+            status = qvl_json_reader_dump(&j, out, err);
     }
     if (!status)
-        status = qvl_json_next(&j, err); /* the end */
-    qvl_json_free(&j);
+        status = qvl_json_reader_next(&j, err); /* the end */
+    qvl_json_reader_free(&j);
     return status;
 }
 
@@ -389,11 +394,10 @@ static enum qvl_status add_system(struct render *r, struct qvl_error *err)
     }
     if ((status = add_structure(r->out, "<|im_start|>system\n", err)))
         goto fail;
-    if (has_system
-        && ((status = add_content(r, whole_content(r), err)) || (status = add_structure(r->out, "\n\n", err))))
+    if (has_system &&
+        ((status = add_content(r, whole_content(r), err)) || (status = add_structure(r->out, "\n\n", err))))
         goto fail;
-    if ((status = add_structure(r->out, tools_head, err))
-        || (status = add_text(r->out, tools.data, tools.n, err)))
+    if ((status = add_structure(r->out, tools_head, err)) || (status = add_text(r->out, tools.data, tools.n, err)))
         goto fail;
     status = add_structure(r->out, tools_tail, err);
 fail:
@@ -408,8 +412,7 @@ static enum qvl_status add_message(struct render *r, size_t i, size_t i_last_que
     if (status)
         return status;
     switch (m->role) {
-    case QVL_ROLE_SYSTEM:
-        return r->is_thinking && i > 0 ? add_turn(r, "<|im_start|>system\n", err) : QVL_OK;
+    case QVL_ROLE_SYSTEM: return r->is_thinking && i > 0 ? add_turn(r, "<|im_start|>system\n", err) : QVL_OK;
     case QVL_ROLE_USER: return add_turn(r, "<|im_start|>user\n", err);
     case QVL_ROLE_ASSISTANT:
         return r->is_thinking ? add_assistant_thinking(r, m, i > i_last_query, i + 1 == r->chat->n_message, err)
@@ -458,16 +461,16 @@ static enum qvl_status check_message(struct total *sum, const struct qvl_message
                                      struct qvl_error *err)
 {
     enum qvl_status status;
-    bool is_known = m->role == QVL_ROLE_SYSTEM || m->role == QVL_ROLE_USER || m->role == QVL_ROLE_ASSISTANT
-                    || m->role == QVL_ROLE_TOOL;
+    bool is_known = m->role == QVL_ROLE_SYSTEM || m->role == QVL_ROLE_USER || m->role == QVL_ROLE_ASSISTANT ||
+                    m->role == QVL_ROLE_TOOL;
     bool can_hold_media = is_thinking || m->role == QVL_ROLE_USER || m->role == QVL_ROLE_TOOL;
     if (!is_known)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "message %zu: unknown role %d", i + 1, (int)m->role);
     if (m->role != QVL_ROLE_ASSISTANT && (m->n_tool_call > 0 || m->reasoning))
         return qvl_fail(err, QVL_ERR_ARGUMENT, "message %zu: only an assistant's has tool calls or reasoning",
                         i + 1);
-    if (!qvl_add_size(sum->n_part, m->n_part, &sum->n_part)
-        || !qvl_add_size(sum->n_part, m->n_tool_call, &sum->n_part) || sum->n_part > QVL_MAX_PARTS)
+    if (!qvl_add_size(sum->n_part, m->n_part, &sum->n_part) ||
+        !qvl_add_size(sum->n_part, m->n_tool_call, &sum->n_part) || sum->n_part > QVL_MAX_PARTS)
         return qvl_fail(err, QVL_ERR_LIMIT, "the conversation has more than %u parts", QVL_MAX_PARTS);
     for (size_t k = 0; k < m->n_part; k++)
         if ((status = check_part(sum, &m->parts[k], can_hold_media, i, err)))
@@ -476,8 +479,8 @@ static enum qvl_status check_message(struct total *sum, const struct qvl_message
         const struct qvl_tool_call *call = &m->tool_calls[k];
         if (!call->name || !call->arguments_json)
             return qvl_fail(err, QVL_ERR_ARGUMENT, "message %zu: a tool call without name or arguments", i + 1);
-        if ((status = check_text(sum, call->name, strlen(call->name), i, err))
-            || (status = check_text(sum, call->arguments_json, strlen(call->arguments_json), i, err)))
+        if ((status = check_text(sum, call->name, strlen(call->name), i, err)) ||
+            (status = check_text(sum, call->arguments_json, strlen(call->arguments_json), i, err)))
             return status;
     }
     return m->reasoning ? check_text(sum, m->reasoning, strlen(m->reasoning), i, err) : QVL_OK;
@@ -510,16 +513,16 @@ enum qvl_status qvl_chat_render(const struct qvl_chat *chat, bool is_thinking, s
     struct render r = {.chat = chat, .is_thinking = is_thinking, .out = &parts};
     size_t i_last_query = 0;
     enum qvl_status status;
-    if ((status = check_chat(chat, is_thinking, err)) || (status = add_system(&r, err))
-        || (is_thinking && (status = find_last_query(&r, &i_last_query, err))))
+    if ((status = check_chat(chat, is_thinking, err)) || (status = add_system(&r, err)) ||
+        (is_thinking && (status = find_last_query(&r, &i_last_query, err))))
         goto fail;
     for (size_t i = 0; i < chat->n_message; i++) {
         if ((status = add_message(&r, i, i_last_query, err)))
             goto fail;
         r.i_media += r.content.n_mark;
     }
-    if ((status = add_structure(&parts, "<|im_start|>assistant\n", err))
-        || (is_thinking && (status = add_structure(&parts, "<think>\n", err))))
+    if ((status = add_structure(&parts, "<|im_start|>assistant\n", err)) ||
+        (is_thinking && (status = add_structure(&parts, "<think>\n", err))))
         goto fail;
     qvl_prompt_parts_free(out);
     *out = parts;

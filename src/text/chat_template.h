@@ -1,6 +1,6 @@
 /* chat_template.h: a conversation to a list of parts: control tokens, text, places of pictures and clips.
- * Instruct and Thinking templates of the family, written in C (spec §3). Structure comes from ids only:
- * text is never scanned for special tokens (reliability.md §2.3). */
+ * Instruct and Thinking templates of the family, written in C (MODEL.md, "Prompt"). Structure comes from ids only:
+ * text is never scanned for special tokens. */
 #ifndef QVL_TEXT_CHAT_TEMPLATE_H
 #define QVL_TEXT_CHAT_TEMPLATE_H
 

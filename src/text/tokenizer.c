@@ -2,13 +2,15 @@
  *
  * Encoding: cut at added tokens (only when asked), NFC, cut into pieces (split.c), and in each piece join the
  * neighbours whose merge has the lowest rank, leftmost first, until no pair has one. A merge is looked up by its
- * two ids, so text is never hashed. A short piece is an array searched for its lowest rank; a long one (a
- * megabyte of "aaaa…" is one piece) is a linked list beside a heap of (rank, place).
- * Source of truth: tokenizers 0.23, models/bpe. No rank is changed by what the file says beyond its order. */
+ * two ids, so text is never hashed; where it stands in the table depends on a seed drawn anew, so that no file can
+ * be written whose entries all meet in one place. A short piece is an array searched for its lowest rank; a long
+ * one (a megabyte of "aaaa…" is one piece) is a linked list beside a heap of (rank, place). Source of truth:
+ * tokenizers 0.23, models/bpe. No rank is changed by what the file says beyond its order. */
 #include "text/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -21,7 +23,7 @@
 
 #define NONE UINT32_MAX
 
-struct merge { /* a slot of the merge table */
+struct merge {            /* a slot of the merge table */
     uint32_t left, right; /* left NONE: empty */
     uint32_t rank, id;
 };
@@ -30,10 +32,11 @@ struct qvl_tokenizer {
     uint32_t n; /* ids */
     uint32_t added_id[QVL_N_ADDED_TOKEN];
     uint32_t byte_id[256];
-    char *bytes;      /* of all tokens, by id */
-    size_t *end;      /* [n] */
+    char *bytes;         /* of all tokens, by id */
+    size_t *end;         /* [n] */
     struct merge *merge; /* open addressing */
     size_t merge_mask;
+    uint64_t seed; /* of the places in the tables, not of any id */
 };
 
 /* ---- ids ------------------------------------------------------------------------------------------ */
@@ -72,9 +75,9 @@ static uint64_t mix(uint64_t h)
     return h ^ h >> 33;
 }
 
-static uint64_t hash_bytes(const char *s, size_t n)
+static uint64_t hash_bytes(uint64_t seed, const char *s, size_t n)
 {
-    uint64_t h = n;
+    uint64_t h = seed ^ n;
     for (; n >= 8; s += 8, n -= 8) {
         uint64_t word;
         memcpy(&word, s, 8);
@@ -103,7 +106,7 @@ struct token_index {
 /* The slot that holds the token, or the empty one where it belongs. */
 static uint32_t *find_token(const struct token_index *index, const char *s, size_t n)
 {
-    for (size_t i = hash_bytes(s, n) & index->mask;; i = (i + 1) & index->mask) {
+    for (size_t i = hash_bytes(index->tokenizer->seed, s, n) & index->mask;; i = (i + 1) & index->mask) {
         size_t n_there = 0;
         if (index->slot[i] == NONE)
             return &index->slot[i];
@@ -178,7 +181,7 @@ static enum qvl_status index_tokens(struct qvl_tokenizer *t, const struct qvl_to
     if (!index->slot)
         return qvl_fail_memory(err, n_slot * sizeof *index->slot, "the tokenizer");
     memset(index->slot, 0xff, n_slot * sizeof *index->slot); /* NONE */
-    for (size_t i = 0; i < file->token.n; i++) { /* added tokens are not made by merges */
+    for (size_t i = 0; i < file->token.n; i++) {             /* added tokens are not made by merges */
         size_t n = 0;
         const char *s = qvl_strings_get(&file->token, i, &n);
         uint32_t *slot = find_token(index, s, n);
@@ -199,7 +202,7 @@ static enum qvl_status index_tokens(struct qvl_tokenizer *t, const struct qvl_to
 /* The slot of a pair, or the empty one where it belongs. */
 static struct merge *find_merge(const struct qvl_tokenizer *t, uint32_t left, uint32_t right)
 {
-    size_t i = mix((uint64_t)left << 32 | right) & t->merge_mask;
+    size_t i = mix(t->seed ^ ((uint64_t)left << 32 | right)) & t->merge_mask;
     while (t->merge[i].left != NONE && (t->merge[i].left != left || t->merge[i].right != right))
         i = (i + 1) & t->merge_mask;
     return &t->merge[i];
@@ -224,8 +227,8 @@ static enum qvl_status index_merges(struct qvl_tokenizer *t, const struct qvl_to
         uint32_t left_id = *find_token(index, left, n_left), right_id = *find_token(index, right, n_right);
         uint32_t id = *find_token(index, joined, n_left + n_right);
         if (left_id == NONE || right_id == NONE || id == NONE)
-            return qvl_fail(err, QVL_ERR_MODEL, "%s: merge %zu names a token that the vocabulary lacks",
-                            file->name, rank);
+            return qvl_fail(err, QVL_ERR_MODEL, "%s: merge %zu names a token that the vocabulary lacks", file->name,
+                            rank);
         struct merge *slot = find_merge(t, left_id, right_id);
         if (slot->left != NONE)
             return qvl_fail(err, QVL_ERR_MODEL, "%s: the merges %u and %zu are the same", file->name, slot->rank,
@@ -243,6 +246,8 @@ static enum qvl_status build(const struct qvl_tokenizer_file *file, uint32_t n_v
     enum qvl_status status = QVL_OK;
     if (!t)
         return qvl_fail_memory(err, sizeof *t, "the tokenizer");
+    if (getrandom(&t->seed, sizeof t->seed, GRND_NONBLOCK) != (ssize_t)sizeof t->seed)
+        t->seed = (uintptr_t)t; /* early at boot: an address is better than nothing */
     t->n = (uint32_t)file->token.n + QVL_N_ADDED_TOKEN;
     memcpy(t->added_id, file->added_id, sizeof t->added_id);
     if (t->n > n_vocab_rows) {
@@ -250,8 +255,8 @@ static enum qvl_status build(const struct qvl_tokenizer_file *file, uint32_t n_v
                           file->name, t->n, n_vocab_rows);
         goto fail;
     }
-    if ((status = lay_out_tokens(t, file, err)) || (status = index_tokens(t, file, &index, err))
-        || (status = index_merges(t, file, &index, err)))
+    if ((status = lay_out_tokens(t, file, err)) || (status = index_tokens(t, file, &index, err)) ||
+        (status = index_merges(t, file, &index, err)))
         goto fail;
     *out = t;
     t = NULL;
@@ -278,8 +283,8 @@ enum qvl_status qvl_tokenizer_load(const char *model_dir, uint32_t n_vocab_rows,
     struct qvl_bytes path = {0}, old_path = {0}, json = {0};
     struct qvl_tokenizer_file file = {0};
     enum qvl_status status;
-    if ((status = qvl_bytes_add_format(&path, err, "%s/tokenizer.json", model_dir))
-        || (status = qvl_bytes_add_format(&old_path, err, "%s/vocab.json", model_dir)))
+    if ((status = qvl_bytes_add_format(&path, err, "%s/tokenizer.json", model_dir)) ||
+        (status = qvl_bytes_add_format(&old_path, err, "%s/vocab.json", model_dir)))
         goto fail;
     if (access(path.data, F_OK) != 0 && access(old_path.data, F_OK) == 0) {
         file.name = model_dir;
@@ -432,8 +437,8 @@ static enum qvl_status encode_long(const struct qvl_tokenizer *t, const char *s,
         return status;
     p->n_heap = 0;
     for (uint32_t i = 0; i < n; i++)
-        p->node[i] = (struct node){.id = t->byte_id[(unsigned char)s[i]], .previous = i ? i - 1 : NONE,
-                                   .next = i + 1 < n ? i + 1 : NONE};
+        p->node[i] = (struct node){
+            .id = t->byte_id[(unsigned char)s[i]], .previous = i ? i - 1 : NONE, .next = i + 1 < n ? i + 1 : NONE};
     for (uint32_t i = 0; i < n; i++)
         renew_pair(t, p, i);
     /* Each merge takes one pair off and puts two on, and there are fewer than n: the heap stays below 2n. */

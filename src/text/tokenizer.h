@@ -1,5 +1,5 @@
 /* tokenizer.h: text to token ids and back, equal to the Hugging Face tokenizers library for this family
- * (spec §2). */
+ * (MODEL.md, "Tokenizer"). */
 #ifndef QVL_TEXT_TOKENIZER_H
 #define QVL_TEXT_TOKENIZER_H
 
@@ -7,14 +7,35 @@
 
 struct qvl_tokenizer;
 
-/* The 26 added tokens of the family, in the order of spec §2.3. Their ids come from the file. */
+/* The 26 added tokens of the family, in the order of the published ids. Their ids come from the file. */
 enum qvl_added_token {
-    QVL_TOK_ENDOFTEXT, QVL_TOK_IM_START, QVL_TOK_IM_END, QVL_TOK_OBJECT_REF_START, QVL_TOK_OBJECT_REF_END,
-    QVL_TOK_BOX_START, QVL_TOK_BOX_END, QVL_TOK_QUAD_START, QVL_TOK_QUAD_END, QVL_TOK_VISION_START,
-    QVL_TOK_VISION_END, QVL_TOK_VISION_PAD, QVL_TOK_IMAGE_PAD, QVL_TOK_VIDEO_PAD, QVL_TOK_TOOL_CALL,
-    QVL_TOK_TOOL_CALL_END, QVL_TOK_FIM_PREFIX, QVL_TOK_FIM_MIDDLE, QVL_TOK_FIM_SUFFIX, QVL_TOK_FIM_PAD,
-    QVL_TOK_REPO_NAME, QVL_TOK_FILE_SEP, QVL_TOK_TOOL_RESPONSE, QVL_TOK_TOOL_RESPONSE_END, QVL_TOK_THINK,
-    QVL_TOK_THINK_END, QVL_N_ADDED_TOKEN
+    QVL_TOK_ENDOFTEXT,
+    QVL_TOK_IM_START,
+    QVL_TOK_IM_END,
+    QVL_TOK_OBJECT_REF_START,
+    QVL_TOK_OBJECT_REF_END,
+    QVL_TOK_BOX_START,
+    QVL_TOK_BOX_END,
+    QVL_TOK_QUAD_START,
+    QVL_TOK_QUAD_END,
+    QVL_TOK_VISION_START,
+    QVL_TOK_VISION_END,
+    QVL_TOK_VISION_PAD,
+    QVL_TOK_IMAGE_PAD,
+    QVL_TOK_VIDEO_PAD,
+    QVL_TOK_TOOL_CALL,
+    QVL_TOK_TOOL_CALL_END,
+    QVL_TOK_FIM_PREFIX,
+    QVL_TOK_FIM_MIDDLE,
+    QVL_TOK_FIM_SUFFIX,
+    QVL_TOK_FIM_PAD,
+    QVL_TOK_REPO_NAME,
+    QVL_TOK_FILE_SEP,
+    QVL_TOK_TOOL_RESPONSE,
+    QVL_TOK_TOOL_RESPONSE_END,
+    QVL_TOK_THINK,
+    QVL_TOK_THINK_END,
+    QVL_N_ADDED_TOKEN
 };
 
 /* A growing list of ids. A zeroed struct is empty. */

@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "base/os.h"
 #include "base/utf8.h"
-#include "text/json.h"
+#include "text/json_reader.h"
 #include "text/split.h"
 
 #define N_OF(a) (sizeof(a) / sizeof(a)[0])
@@ -85,9 +85,16 @@ _Static_assert(N_OF(known_settings) <= 32, "one bit each in settings_seen");
 /* Beginnings of paths that change no id of a text and no byte of a token. truncation and padding are those of
  * the training run that wrote the file. */
 static const char *const free_settings[] = {
-    "version", "truncation", "padding", "pre_tokenizer.pretokenizers[1].trim_offsets",
-    "post_processor.add_prefix_space", "post_processor.trim_offsets", "post_processor.use_regex",
-    "decoder.add_prefix_space", "decoder.trim_offsets", "decoder.use_regex",
+    "version",
+    "truncation",
+    "padding",
+    "pre_tokenizer.pretokenizers[1].trim_offsets",
+    "post_processor.add_prefix_space",
+    "post_processor.trim_offsets",
+    "post_processor.use_regex",
+    "decoder.add_prefix_space",
+    "decoder.trim_offsets",
+    "decoder.use_regex",
 };
 
 /* ---- byte strings --------------------------------------------------------------------------------- */
@@ -152,10 +159,28 @@ static enum qvl_status add_mapped(const struct qvl_tokenizer_file *file, struct 
 
 /* ---- vocabulary and merges ------------------------------------------------------------------------ */
 
-static enum qvl_status unexpected(const struct qvl_tokenizer_file *file, const char *where, const char *expected,
-                                  struct qvl_error *err)
+/* What stands in the file, for sentences: the value's text or its kind. */
+static const char *found(const struct qvl_json_reader *j)
 {
-    return qvl_fail(err, QVL_ERR_MODEL, "%s: %s is not %s", file->name, where, expected);
+    switch (j->event) {
+    case QVL_JSON_OBJECT: return "an object";
+    case QVL_JSON_ARRAY: return "an array";
+    case QVL_JSON_TRUE: return "true";
+    case QVL_JSON_FALSE: return "false";
+    case QVL_JSON_NULL: return "null";
+    case QVL_JSON_KEY:
+    case QVL_JSON_STRING:
+    case QVL_JSON_INTEGER:
+    case QVL_JSON_REAL: return j->string.data;
+    default: return "the end";
+    }
+}
+
+static enum qvl_status unexpected(const struct qvl_tokenizer_file *file, const struct qvl_json_reader *j,
+                                  const char *where, const char *expected, struct qvl_error *err)
+{
+    return qvl_fail(err, QVL_ERR_MODEL, "%s: %s is not %s: found %.80s at byte %zu", file->name, where, expected,
+                    found(j), j->at);
 }
 
 /* A decimal number below QVL_MAX_VOCAB + QVL_N_ADDED_TOKEN and nothing else. */
@@ -173,8 +198,7 @@ static bool read_id(const char *text, size_t n, uint32_t *out)
     return id < QVL_MAX_VOCAB + QVL_N_ADDED_TOKEN;
 }
 
-static enum qvl_status add_token(struct qvl_tokenizer_file *file, const char *text, size_t n,
-                                 struct qvl_error *err)
+static enum qvl_status add_token(struct qvl_tokenizer_file *file, const char *text, size_t n, struct qvl_error *err)
 {
     if (file->token.n == QVL_MAX_VOCAB)
         return qvl_fail(err, QVL_ERR_MODEL, "%s: more than the %u tokens that qvl accepts", file->name,
@@ -191,21 +215,20 @@ static enum qvl_status add_token(struct qvl_tokenizer_file *file, const char *te
 }
 
 /* {"token": id, …}; the opening brace is the next event. */
-static enum qvl_status read_vocab(struct qvl_tokenizer_file *file, struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_vocab(struct qvl_tokenizer_file *file, struct qvl_json_reader *j, struct qvl_error *err)
 {
-    enum qvl_status status = qvl_json_next(j, err);
+    enum qvl_status status = qvl_json_reader_next(j, err);
     if (status)
         return status;
     if (j->event != QVL_JSON_OBJECT || file->token.n)
-        return unexpected(file, "the vocabulary", "one JSON object", err);
+        return unexpected(file, j, "the vocabulary", "one JSON object", err);
     for (;;) {
-        if ((status = qvl_json_next(j, err)) || j->event == QVL_JSON_OBJECT_END)
+        if ((status = qvl_json_reader_next(j, err)) || j->event == QVL_JSON_OBJECT_END)
             return status;
-        if ((status = add_token(file, j->string.data, j->string.n, err)) || (status = qvl_json_next(j, err)))
+        if ((status = add_token(file, j->string.data, j->string.n, err)) || (status = qvl_json_reader_next(j, err)))
             return status;
-        if (j->event != QVL_JSON_INTEGER
-            || !read_id(j->string.data, j->string.n, &file->id[file->token.n - 1]))
-            return unexpected(file, "an id of the vocabulary", "a number in range", err);
+        if (j->event != QVL_JSON_INTEGER || !read_id(j->string.data, j->string.n, &file->id[file->token.n - 1]))
+            return unexpected(file, j, "an id of the vocabulary", "a number in range", err);
     }
 }
 
@@ -219,8 +242,7 @@ static enum qvl_status add_merge_half(struct qvl_tokenizer_file *file, const cha
 }
 
 /* "left right": the alphabet has no space, so that the one there is divides them. */
-static enum qvl_status add_merge(struct qvl_tokenizer_file *file, const char *text, size_t n,
-                                 struct qvl_error *err)
+static enum qvl_status add_merge(struct qvl_tokenizer_file *file, const char *text, size_t n, struct qvl_error *err)
 {
     const char *space = n ? memchr(text, ' ', n) : NULL;
     if (!space)
@@ -232,15 +254,16 @@ static enum qvl_status add_merge(struct qvl_tokenizer_file *file, const char *te
 }
 
 /* ["left right", …] or [["left", "right"], …]; the opening bracket is the next event. */
-static enum qvl_status read_merges(struct qvl_tokenizer_file *file, struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_merges(struct qvl_tokenizer_file *file, struct qvl_json_reader *j,
+                                   struct qvl_error *err)
 {
-    enum qvl_status status = qvl_json_next(j, err);
+    enum qvl_status status = qvl_json_reader_next(j, err);
     if (status)
         return status;
     if (j->event != QVL_JSON_ARRAY || file->merge.n)
-        return unexpected(file, "model.merges", "one JSON array", err);
+        return unexpected(file, j, "model.merges", "one JSON array", err);
     for (;;) {
-        if ((status = qvl_json_next(j, err)) || j->event == QVL_JSON_ARRAY_END)
+        if ((status = qvl_json_reader_next(j, err)) || j->event == QVL_JSON_ARRAY_END)
             return status;
         if (j->event == QVL_JSON_STRING) {
             if ((status = add_merge(file, j->string.data, j->string.n, err)))
@@ -248,19 +271,19 @@ static enum qvl_status read_merges(struct qvl_tokenizer_file *file, struct qvl_j
             continue;
         }
         if (j->event != QVL_JSON_ARRAY)
-            return unexpected(file, "an entry of model.merges", "a string or a pair of strings", err);
+            return unexpected(file, j, "an entry of model.merges", "a string or a pair of strings", err);
         for (int half = 0; half < 2; half++) {
-            if ((status = qvl_json_next(j, err)))
+            if ((status = qvl_json_reader_next(j, err)))
                 return status;
             if (j->event != QVL_JSON_STRING)
-                return unexpected(file, "an entry of model.merges", "a string or a pair of strings", err);
+                return unexpected(file, j, "an entry of model.merges", "a string or a pair of strings", err);
             if ((status = add_merge_half(file, j->string.data, j->string.n, err)))
                 return status;
         }
-        if ((status = qvl_json_next(j, err)))
+        if ((status = qvl_json_reader_next(j, err)))
             return status;
         if (j->event != QVL_JSON_ARRAY_END)
-            return unexpected(file, "an entry of model.merges", "a string or a pair of strings", err);
+            return unexpected(file, j, "an entry of model.merges", "a string or a pair of strings", err);
     }
 }
 
@@ -276,7 +299,7 @@ struct added {
 static const char *const flag_names[] = {"special", "single_word", "lstrip", "rstrip", "normalized"};
 
 /* One "key": value of an added token; the key is the last event. */
-static enum qvl_status read_added_field(struct qvl_tokenizer_file *file, struct qvl_json *j, struct added *a,
+static enum qvl_status read_added_field(struct qvl_tokenizer_file *file, struct qvl_json_reader *j, struct added *a,
                                         struct qvl_error *err)
 {
     bool is_id = strcmp(j->string.data, "id") == 0, is_content = strcmp(j->string.data, "content") == 0;
@@ -284,7 +307,7 @@ static enum qvl_status read_added_field(struct qvl_tokenizer_file *file, struct 
     for (size_t i = 0; i < N_OF(flag_names); i++)
         if (strcmp(j->string.data, flag_names[i]) == 0)
             flag = 1u << i;
-    enum qvl_status status = qvl_json_next(j, err);
+    enum qvl_status status = qvl_json_reader_next(j, err);
     if (status)
         return status;
     if (is_id && j->event == QVL_JSON_INTEGER) {
@@ -293,8 +316,8 @@ static enum qvl_status read_added_field(struct qvl_tokenizer_file *file, struct 
     }
     if (is_content && j->event == QVL_JSON_STRING) {
         for (int i = 0; i < QVL_N_ADDED_TOKEN; i++)
-            if (strlen(qvl_added_token_text[i].text) == j->string.n
-                && memcmp(qvl_added_token_text[i].text, j->string.data, j->string.n) == 0)
+            if (strlen(qvl_added_token_text[i].text) == j->string.n &&
+                memcmp(qvl_added_token_text[i].text, j->string.data, j->string.n) == 0)
                 a->which = i;
         if (a->which >= 0)
             return QVL_OK;
@@ -306,18 +329,18 @@ static enum qvl_status read_added_field(struct qvl_tokenizer_file *file, struct 
         a->flags |= j->event == QVL_JSON_TRUE ? flag : 0;
         return QVL_OK;
     }
-    return unexpected(file, "a field of an added token", "one that qvl knows, of the expected type", err);
+    return unexpected(file, j, "a field of an added token", "one that qvl knows, of the expected type", err);
 }
 
 /* The fields of one added token; its opening brace is the last event. */
-static enum qvl_status read_added(struct qvl_tokenizer_file *file, struct qvl_json *j, struct added a,
+static enum qvl_status read_added(struct qvl_tokenizer_file *file, struct qvl_json_reader *j, struct added a,
                                   struct qvl_error *err)
 {
     enum qvl_status status;
     if (j->event != QVL_JSON_OBJECT)
-        return unexpected(file, "an added token", "a JSON object", err);
+        return unexpected(file, j, "an added token", "a JSON object", err);
     for (;;) {
-        if ((status = qvl_json_next(j, err)))
+        if ((status = qvl_json_reader_next(j, err)))
             return status;
         if (j->event == QVL_JSON_OBJECT_END)
             break;
@@ -341,15 +364,16 @@ static enum qvl_status read_added(struct qvl_tokenizer_file *file, struct qvl_js
 }
 
 /* tokenizer.json's list of objects with an "id" each. */
-static enum qvl_status read_added_list(struct qvl_tokenizer_file *file, struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_added_list(struct qvl_tokenizer_file *file, struct qvl_json_reader *j,
+                                       struct qvl_error *err)
 {
-    enum qvl_status status = qvl_json_next(j, err);
+    enum qvl_status status = qvl_json_reader_next(j, err);
     if (status)
         return status;
     if (j->event != QVL_JSON_ARRAY)
-        return unexpected(file, "added_tokens", "a JSON array", err);
+        return unexpected(file, j, "added_tokens", "a JSON array", err);
     for (;;) {
-        if ((status = qvl_json_next(j, err)) || j->event == QVL_JSON_ARRAY_END)
+        if ((status = qvl_json_reader_next(j, err)) || j->event == QVL_JSON_ARRAY_END)
             return status;
         if ((status = read_added(file, j, (struct added){.which = -1}, err)))
             return status;
@@ -357,19 +381,20 @@ static enum qvl_status read_added_list(struct qvl_tokenizer_file *file, struct q
 }
 
 /* tokenizer_config.json's object with the id as key. */
-static enum qvl_status read_added_map(struct qvl_tokenizer_file *file, struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_added_map(struct qvl_tokenizer_file *file, struct qvl_json_reader *j,
+                                      struct qvl_error *err)
 {
-    enum qvl_status status = qvl_json_next(j, err);
+    enum qvl_status status = qvl_json_reader_next(j, err);
     if (status)
         return status;
     if (j->event != QVL_JSON_OBJECT)
-        return unexpected(file, "added_tokens_decoder", "a JSON object", err);
+        return unexpected(file, j, "added_tokens_decoder", "a JSON object", err);
     for (;;) {
         struct added a = {.which = -1};
-        if ((status = qvl_json_next(j, err)) || j->event == QVL_JSON_OBJECT_END)
+        if ((status = qvl_json_reader_next(j, err)) || j->event == QVL_JSON_OBJECT_END)
             return status;
         a.has_id = read_id(j->string.data, j->string.n, &a.id);
-        if ((status = qvl_json_next(j, err)) || (status = read_added(file, j, a, err)))
+        if ((status = qvl_json_reader_next(j, err)) || (status = read_added(file, j, a, err)))
             return status;
     }
 }
@@ -395,7 +420,7 @@ struct place {
     uint32_t i_next[QVL_MAX_JSON_DEPTH];
 };
 
-static enum qvl_status check_setting(const struct qvl_tokenizer_file *file, const struct qvl_json *j,
+static enum qvl_status check_setting(const struct qvl_tokenizer_file *file, const struct qvl_json_reader *j,
                                      const char *path, uint32_t *settings_seen, struct qvl_error *err)
 {
     for (size_t i = 0; i < N_OF(free_settings); i++) {
@@ -409,8 +434,8 @@ static enum qvl_status check_setting(const struct qvl_tokenizer_file *file, cons
         if (strcmp(path, s->path) != 0)
             continue;
         expected = s;
-        if (j->event == s->event && (!s->text || (strcmp(j->string.data, s->text) == 0
-                                                  && strlen(s->text) == j->string.n))) {
+        if (j->event == s->event &&
+            (!s->text || (strcmp(j->string.data, s->text) == 0 && strlen(s->text) == j->string.n))) {
             *settings_seen |= 1u << i;
             return QVL_OK;
         }
@@ -418,8 +443,12 @@ static enum qvl_status check_setting(const struct qvl_tokenizer_file *file, cons
     if (!expected)
         return qvl_fail(err, QVL_ERR_MODEL, "%s: the setting %.80s is not one of this family's tokenizer",
                         file->name, path);
-    return qvl_fail(err, QVL_ERR_MODEL, "%s: %.80s has a value that is not this family's (%.160s)", file->name,
-                    path, expected->text ? expected->text : expected->event == QVL_JSON_NULL ? "null" : "false");
+    return qvl_fail(err, QVL_ERR_MODEL,
+                    "%s: %.80s has a value that is not this family's: found %.80s, expected %.160s", file->name,
+                    path, found(j),
+                    expected->text                     ? expected->text
+                    : expected->event == QVL_JSON_NULL ? "null"
+                                                       : "false");
 }
 
 /* Sets the path to that of a value in container d: the key just read, or with key NULL the next element. */
@@ -434,7 +463,7 @@ static enum qvl_status enter(struct place *p, uint32_t d, const struct qvl_bytes
 }
 
 /* The value behind a key, where the path is that of one of the three lists. */
-static enum qvl_status read_list(struct qvl_tokenizer_file *file, struct qvl_json *j, const char *path,
+static enum qvl_status read_list(struct qvl_tokenizer_file *file, struct qvl_json_reader *j, const char *path,
                                  struct qvl_error *err)
 {
     if (strcmp(path, "model.vocab") == 0)
@@ -447,20 +476,19 @@ static enum qvl_status read_list(struct qvl_tokenizer_file *file, struct qvl_jso
 }
 
 /* Events until the end of the file: lists to their readers, containers onto the path, leaves to the table. */
-static enum qvl_status read_settings(struct qvl_tokenizer_file *file, struct qvl_json *j, struct place *p,
+static enum qvl_status read_settings(struct qvl_tokenizer_file *file, struct qvl_json_reader *j, struct place *p,
                                      uint32_t *settings_seen, struct qvl_error *err)
 {
     enum qvl_status status;
     for (;;) {
         uint32_t depth = j->depth;
         bool is_element = depth > 0 && !(j->is_object >> (depth - 1) & 1);
-        if ((status = qvl_json_next(j, err)) || j->event == QVL_JSON_END)
+        if ((status = qvl_json_reader_next(j, err)) || j->event == QVL_JSON_END)
             return status;
         if (j->event == QVL_JSON_OBJECT_END || j->event == QVL_JSON_ARRAY_END)
             continue;
         if (j->event == QVL_JSON_KEY) {
-            if ((status = enter(p, depth - 1, &j->string, err))
-                || (status = read_list(file, j, p->path.data, err)))
+            if ((status = enter(p, depth - 1, &j->string, err)) || (status = read_list(file, j, p->path.data, err)))
                 return status;
             continue;
         }
@@ -478,18 +506,18 @@ static enum qvl_status read_settings(struct qvl_tokenizer_file *file, struct qvl
 enum qvl_status qvl_tokenizer_file_parse(const char *json, size_t n, struct qvl_tokenizer_file *file,
                                          struct qvl_error *err)
 {
-    struct qvl_json j = {.text = json, .n = n, .name = file->name, .status = QVL_ERR_MODEL};
+    struct qvl_json_reader j = {.text = json, .n = n, .name = file->name, .status = QVL_ERR_MODEL};
     struct place place = {0};
     uint32_t settings_seen = 0;
     enum qvl_status status = read_settings(file, &j, &place, &settings_seen, err);
     for (size_t i = 0; !status && i < N_OF(known_settings); i++)
         if (known_settings[i].is_required && !(settings_seen >> i & 1))
-            status = qvl_fail(err, QVL_ERR_MODEL, "%s: the setting %s is missing", file->name,
-                              known_settings[i].path);
+            status =
+                qvl_fail(err, QVL_ERR_MODEL, "%s: the setting %s is missing", file->name, known_settings[i].path);
     if (!status)
         status = check_complete(file, err);
     qvl_bytes_free(&place.path);
-    qvl_json_free(&j);
+    qvl_json_reader_free(&j);
     return status;
 }
 
@@ -498,11 +526,11 @@ enum qvl_status qvl_tokenizer_file_parse(const char *json, size_t n, struct qvl_
 static enum qvl_status read_vocab_json(struct qvl_tokenizer_file *file, const struct qvl_bytes *text,
                                        struct qvl_error *err)
 {
-    struct qvl_json j = {.text = text->data, .n = text->n, .name = file->name, .status = QVL_ERR_MODEL};
+    struct qvl_json_reader j = {.text = text->data, .n = text->n, .name = file->name, .status = QVL_ERR_MODEL};
     enum qvl_status status = read_vocab(file, &j, err);
     if (!status)
-        status = qvl_json_next(&j, err); /* the end */
-    qvl_json_free(&j);
+        status = qvl_json_reader_next(&j, err); /* the end */
+    qvl_json_reader_free(&j);
     return status;
 }
 
@@ -527,29 +555,29 @@ static enum qvl_status read_merges_txt(struct qvl_tokenizer_file *file, const st
 static enum qvl_status read_tokenizer_config(struct qvl_tokenizer_file *file, const struct qvl_bytes *text,
                                              struct qvl_error *err)
 {
-    struct qvl_json j = {.text = text->data, .n = text->n, .name = file->name, .status = QVL_ERR_MODEL};
-    enum qvl_status status = qvl_json_next(&j, err);
+    struct qvl_json_reader j = {.text = text->data, .n = text->n, .name = file->name, .status = QVL_ERR_MODEL};
+    enum qvl_status status = qvl_json_reader_next(&j, err);
     if (!status && j.event != QVL_JSON_OBJECT)
-        status = unexpected(file, "the file", "a JSON object", err);
-    while (!status && !(status = qvl_json_next(&j, err)) && j.event == QVL_JSON_KEY) {
+        status = unexpected(file, &j, "the file", "a JSON object", err);
+    while (!status && !(status = qvl_json_reader_next(&j, err)) && j.event == QVL_JSON_KEY) {
         bool is_class = strcmp(j.string.data, "tokenizer_class") == 0;
         bool is_off = strcmp(j.string.data, "add_prefix_space") == 0 || strcmp(j.string.data, "add_bos_token") == 0;
         if (strcmp(j.string.data, "added_tokens_decoder") == 0) {
             status = read_added_map(file, &j, err);
             continue;
         }
-        if ((status = qvl_json_next(&j, err)))
+        if ((status = qvl_json_reader_next(&j, err)))
             break;
         if (is_class && (j.event != QVL_JSON_STRING || strncmp(j.string.data, "Qwen2Tokenizer", 14) != 0))
-            status = unexpected(file, "tokenizer_class", "Qwen2Tokenizer", err);
+            status = unexpected(file, &j, "tokenizer_class", "Qwen2Tokenizer", err);
         else if (is_off && j.event == QVL_JSON_TRUE)
-            status = unexpected(file, "add_prefix_space or add_bos_token", "false", err);
+            status = unexpected(file, &j, "add_prefix_space or add_bos_token", "false", err);
         else
-            status = qvl_json_skip(&j, err);
+            status = qvl_json_reader_skip(&j, err);
     }
     if (!status)
-        status = qvl_json_next(&j, err); /* the end */
-    qvl_json_free(&j);
+        status = qvl_json_reader_next(&j, err); /* the end */
+    qvl_json_reader_free(&j);
     return status;
 }
 
@@ -570,8 +598,8 @@ enum qvl_status qvl_tokenizer_file_read_parts(const char *model_dir, struct qvl_
     enum qvl_status status = QVL_OK;
     for (size_t i = 0; i < N_OF(part); i++) {
         path.n = text.n = 0;
-        if ((status = qvl_bytes_add_format(&path, err, "%s/%s", model_dir, part[i].name))
-            || (status = qvl_os_read_file(path.data, part[i].max_bytes, &text, err)))
+        if ((status = qvl_bytes_add_format(&path, err, "%s/%s", model_dir, part[i].name)) ||
+            (status = qvl_os_read_file(path.data, part[i].max_bytes, &text, err)))
             goto fail;
         file->name = path.data;
         if ((status = part[i].read(file, &text, err)))

@@ -13,7 +13,7 @@ struct qvl_strings {
 const char *qvl_strings_get(const struct qvl_strings *s, size_t i, size_t *n);
 
 struct qvl_tokenizer_file {
-    const char *name; /* for sentences */
+    const char *name;         /* for sentences */
     struct qvl_strings token; /* [n_token] of the base vocabulary, as raw bytes, in the order of the file */
     uint32_t *id;             /* [token.n_alloc] */
     struct qvl_strings merge; /* [2 * n_merge]: left, right, by rank */

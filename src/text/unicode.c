@@ -23,9 +23,10 @@ enum qvl_unicode_class qvl_unicode_class(uint32_t cp)
 {
     if (cp < 0x80) {
         uint32_t lower = cp | 0x20;
-        return lower >= 'a' && lower <= 'z' ? QVL_UNICODE_LETTER
-             : cp >= '0' && cp <= '9'       ? QVL_UNICODE_NUMBER
-             : cp == ' ' || (cp >= 9 && cp <= 13) ? QVL_UNICODE_SPACE : QVL_UNICODE_OTHER;
+        return lower >= 'a' && lower <= 'z'         ? QVL_UNICODE_LETTER
+               : cp >= '0' && cp <= '9'             ? QVL_UNICODE_NUMBER
+               : cp == ' ' || (cp >= 9 && cp <= 13) ? QVL_UNICODE_SPACE
+                                                    : QVL_UNICODE_OTHER;
     }
     size_t lo = 0, hi = N_OF(unicode_class);
     while (lo < hi) {

@@ -9,8 +9,8 @@
 
 #define REPLACEMENT "\xEF\xBF\xBD"
 
-enum qvl_status qvl_utf8_stream_push(struct qvl_utf8_stream *s, const char *bytes, size_t n,
-                                     struct qvl_bytes *out, struct qvl_error *err)
+enum qvl_status qvl_utf8_stream_push(struct qvl_utf8_stream *s, const char *bytes, size_t n, struct qvl_bytes *out,
+                                     struct qvl_error *err)
 {
     for (size_t i = 0; i < n;) {
         enum qvl_status status = QVL_OK;

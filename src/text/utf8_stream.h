@@ -12,8 +12,8 @@ struct qvl_utf8_stream {
 
 /* Appends to *out what is whole; bytes that can never become a character turn into U+FFFD as Python's
  * errors="replace" does. */
-enum qvl_status qvl_utf8_stream_push(struct qvl_utf8_stream *s, const char *bytes, size_t n,
-                                     struct qvl_bytes *out, struct qvl_error *err);
+enum qvl_status qvl_utf8_stream_push(struct qvl_utf8_stream *s, const char *bytes, size_t n, struct qvl_bytes *out,
+                                     struct qvl_error *err);
 /* The end: what is held becomes U+FFFD. */
 enum qvl_status qvl_utf8_stream_flush(struct qvl_utf8_stream *s, struct qvl_bytes *out, struct qvl_error *err);
 

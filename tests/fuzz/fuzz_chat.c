@@ -8,7 +8,7 @@
 
 #include "base/utf8.h"
 #include "text/chat_template.h"
-#include "text/json.h"
+#include "text/json_reader.h"
 
 #define MAX_ITEMS 8
 
@@ -106,17 +106,17 @@ static void check_json(const char *text)
 {
     struct qvl_error err = {0};
     struct qvl_bytes once = {0}, twice = {0};
-    struct qvl_json j = {.text = text, .n = strlen(text), .name = "fuzz", .status = QVL_ERR_ARGUMENT};
-    struct qvl_json k = {.name = "fuzz", .status = QVL_ERR_ARGUMENT};
-    if (!qvl_json_next(&j, &err) && !qvl_json_dump(&j, &once, &err)) {
+    struct qvl_json_reader j = {.text = text, .n = strlen(text), .name = "fuzz", .status = QVL_ERR_ARGUMENT};
+    struct qvl_json_reader k = {.name = "fuzz", .status = QVL_ERR_ARGUMENT};
+    if (!qvl_json_reader_next(&j, &err) && !qvl_json_reader_dump(&j, &once, &err)) {
         k.text = once.data;
         k.n = once.n;
-        require(!qvl_json_next(&k, &err) && !qvl_json_dump(&k, &twice, &err));
-        require(!qvl_json_next(&k, &err) && k.event == QVL_JSON_END);
+        require(!qvl_json_reader_next(&k, &err) && !qvl_json_reader_dump(&k, &twice, &err));
+        require(!qvl_json_reader_next(&k, &err) && k.event == QVL_JSON_END);
         require(twice.n == once.n && memcmp(twice.data, once.data, once.n) == 0);
     }
-    qvl_json_free(&j);
-    qvl_json_free(&k);
+    qvl_json_reader_free(&j);
+    qvl_json_reader_free(&k);
     qvl_bytes_free(&once);
     qvl_bytes_free(&twice);
 }

@@ -11,7 +11,7 @@
 #include "folder.h"
 #include "load/config_read.h"
 
-/* The 2B as the hub has it (MODEL.md, "Checkpoint"). */
+/* The 2B as the hub has it (MODEL.md, "A model folder"). */
 static const char hub_2b[] =
     "{\"architectures\":[\"Qwen3VLForConditionalGeneration\"],\"model_type\":\"qwen3_vl\","
     "\"tie_word_embeddings\":true,\"image_token_id\":151655,\"video_token_id\":151656,"

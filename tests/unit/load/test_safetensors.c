@@ -125,6 +125,8 @@ static void refuses_lies(void **state)
         {TENSOR("BF16", "[1]", "[2,0]"), 2, "ends at byte 0 before it begins at 2"},
         {TENSOR("BF16", "[1]", "[0]"), 2, "data_offsets [0]"},
         {TENSOR("BF16", "[1]", "[0,2,4]"), 2, "data_offsets [0,2,4]"},
+        {TENSOR("BF16", "[1]", "[-2,0]"), 2, "negative"},
+        {TENSOR("BF16", "[1]", "[0,18446744073709551615]"), 2, "a number is too large"},
         {TENSOR("BF16", "[1]", "[9007199254740990,9007199254740992]"), 2, "a hole"},
         {TENSOR("BF16", "[1]", "[0,2]"), 1, "the file is cut short"},
         {TENSOR("BF16", "[1]", "[0,2]"), 0, "the file is cut short"},
@@ -228,7 +230,7 @@ static void refuses_depth_and_bulk(void **state)
 static void counts_tensors(void **state)
 {
     (void)state;
-    for (unsigned n = QVL_MAX_TENSORS; n <= QVL_MAX_TENSORS + 2; n += 2) {
+    for (unsigned n = QVL_MAX_TENSORS; n <= QVL_MAX_TENSORS + 1; n++) {
         struct qvl_arena arena = {0};
         struct qvl_safetensors file = {0};
         struct qvl_error err = {0};
@@ -259,6 +261,10 @@ static void refuses_special_files(void **state)
         assert_int_equal(qvl_safetensors_open(folder_path(dir, names[i]), &arena, &file, &err), QVL_ERR_FILE);
         assert_non_null(strstr(err.text, names[i]));
     }
+    static const char pickle[] = "\x80\x02}q\x01(X\x0e\x00\x00\x00lm_head.weight"; /* the beginning of a .bin */
+    folder_write(dir, "short", pickle, sizeof pickle);
+    assert_int_equal(qvl_safetensors_open(folder_path(dir, "short"), &arena, &file, &err), QVL_ERR_MODEL);
+    assert_non_null(strstr(err.text, "not a safetensors file"));
     for (size_t n = 0; n < 17; n++) { /* zip magic, "GGUF" and zeros */
         folder_write(dir, "short", "PK\x03\x04GGUF\0\0\0\0\0\0\0\0", n);
         assert_int_equal(qvl_safetensors_open(folder_path(dir, "short"), &arena, &file, &err), QVL_ERR_MODEL);

@@ -43,7 +43,7 @@ static void table_equals_the_reference(void **state)
     qvl_arena_free(&arena);
 }
 
-/* Tensors and parameters of the published sizes: MODEL.md, "Checkpoint". */
+/* Tensors and parameters of the published sizes: MODEL.md, "Sizes". */
 static void counts_equal_the_published_models(void **state)
 {
     static const struct {

@@ -241,7 +241,8 @@ static void test_long_runs(void **state)
 {
     (void)state;
     static const char *const unit[] = {"a", "_", " ", "\n", "7", "\xE4\xB8\xAD", "\xCC\x81", "\xCC\x81\xCC\x96",
-                                       " \n", "ab", "\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB"};
+                                       " \n", "ab", "\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB",
+                                       "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x9A\x80", "<|", "'s"};
     struct qvl_tokenizer *t = load_small();
     for (size_t k = 0; k < sizeof unit / sizeof unit[0]; k++) {
         size_t n_unit = strlen(unit[k]), n = (1u << 20) / n_unit * n_unit;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/limits.h"
+#include "base/utf8.h"
 #include "text/tokenizer.h"
 #include "vectors.h"
 
@@ -69,13 +70,13 @@ static void test_refused_settings(void **state)
     (void)state;
     static const char *const change[][3] = {
         {"{\"type\": \"NFC\"}", "null", "the setting normalizer is not one"},
-        {"{\"type\": \"NFC\"}", "{\"type\": \"NFKC\"}", "normalizer.type has a value"},
+        {"{\"type\": \"NFC\"}", "{\"type\": \"NFKC\"}", "found NFKC, expected NFC"},
         {"{\"type\": \"NFC\"}", "{}", "normalizer.type is missing"},
         {"{\"type\": \"NFC\"}", "{\"type\": \"NFC\\u0000\"}", "normalizer.type has a value"},
         {"{\"type\": \"NFC\"}", "{\"type\": \"NFC\", \"type\\u0000\": 1}", "is not one of this family's"},
         {"(?i:'s", "(a+)+$|(?i:'s", "pattern.Regex has a value"},
         {"\"Isolated\"", "\"Removed\"", "behavior has a value"},
-        {"\"invert\": false", "\"invert\": true", "invert has a value"},
+        {"\"invert\": false", "\"invert\": true", "found true, expected false"},
         {"\"add_prefix_space\": false", "\"add_prefix_space\": true", "add_prefix_space has a value"},
         {"\"use_regex\": false", "\"use_regex\": true", "use_regex has a value"},
         {SPLIT_HEAD, "{\"type\": \"Digits\"}, " SPLIT_HEAD, "pre_tokenizer.pretokenizers[0].type has a value"},
@@ -133,7 +134,7 @@ static void test_refused_vocabulary(void **state)
     static const char *const change[][3] = {
         {"\"!\": 0", "\"!\": 1", "stands twice"},
         {"\"!\": 0", "\"!\": 600", "leaves a gap below"},
-        {"\"!\": 0", "\"!\": -1", "an id of the vocabulary"},
+        {"\"!\": 0", "\"!\": -1", "an id of the vocabulary is not a number in range: found -1 at byte"},
         {"\"!\": 0", "\"!\": \"0\"", "an id of the vocabulary"},
         {"\"!\": 0", "\"!\": 99999999999999999999", "an id of the vocabulary"},
         {"\"!\": 0", "\"!\": 1048602", "an id of the vocabulary"},
@@ -235,6 +236,48 @@ static void test_limits(void **state)
     }
 }
 
+/* Steps of the table's hash, backwards. */
+static uint64_t unmix(uint64_t h)
+{
+    h = (h ^ h >> 33) * 0x9cb4b2f8129337dbu;
+    h = (h ^ h >> 33) * 0x4f74430c22a54005u;
+    return h ^ h >> 33;
+}
+
+/* Tokens of eight bytes that would all meet in one place of a table without a seed: reading them would take the
+ * square of their number. The test ends. */
+static void test_tokens_made_to_collide(void **state)
+{
+    (void)state;
+    static const char from[] = "\"!\": 0";
+    const uint64_t n_token = 100000, n_small = 582;
+    size_t n = 0;
+    char *json = read_whole(DATA_DIR "small_tokenizer.json", &n), *at = strstr(json, from), utf8[4];
+    struct qvl_bytes text = {0};
+    assert_non_null(at);
+    assert_int_equal(qvl_bytes_add(&text, json, (size_t)(at - json), &err), QVL_OK);
+    for (uint64_t i = 0; i < n_token; i++) {
+        uint64_t bytes = unmix(unmix(i << 32) - 1) ^ 8;
+        assert_int_equal(qvl_bytes_add_text(&text, "\"", &err), QVL_OK);
+        for (int k = 0; k < 8; k++) { /* in GPT-2's alphabet */
+            uint32_t byte = (uint32_t)(bytes >> 8 * k) & 0xFF;
+            uint32_t cp = byte <= 0x20                   ? 0x100 + byte
+                          : byte >= 0x7F && byte <= 0xA0 ? 0x121 + byte - 0x7F
+                          : byte == 0xAD                 ? 0x143
+                                                         : byte;
+            if (byte == '"' || byte == '\\')
+                assert_int_equal(qvl_bytes_add_text(&text, "\\", &err), QVL_OK);
+            assert_int_equal(qvl_bytes_add(&text, utf8, qvl_utf8_encode(cp, utf8), &err), QVL_OK);
+        }
+        assert_int_equal(qvl_bytes_add_format(&text, &err, "\": %d, ", (int)(n_small + i)), QVL_OK);
+    }
+    assert_int_equal(qvl_bytes_add(&text, at, n - (size_t)(at - json), &err), QVL_OK);
+    if (parse(text.data, text.n, (uint32_t)(n_small + n_token)))
+        fail_msg("%s", err.text);
+    qvl_bytes_free(&text);
+    free(json);
+}
+
 static void test_missing_folder(void **state)
 {
     (void)state;
@@ -251,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_refused_added_tokens), cmocka_unit_test(test_refused_vocabulary),
         cmocka_unit_test(test_more_tokens_than_rows), cmocka_unit_test(test_not_json),
         cmocka_unit_test(test_limits),               cmocka_unit_test(test_missing_folder),
+        cmocka_unit_test(test_tokens_made_to_collide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,8 @@
  *
  * A container is one bit (object or array) on a stack of QVL_MAX_JSON_DEPTH, so hostile nesting costs nothing.
  * Source of truth: RFC 8259 for what is accepted (plus: UTF-8 only, no lone surrogates), CPython's json and
- * float.__repr__ for what qvl_json_dump writes. */
-#include "text/json.h"
+ * float.__repr__ for what qvl_json_reader_dump writes. */
+#include "text/json_reader.h"
 
 #include <locale.h>
 #include <math.h>
@@ -15,23 +15,23 @@
 
 _Static_assert(QVL_MAX_JSON_DEPTH <= 64, "is_object has 64 bits");
 
-static enum qvl_status not_json(struct qvl_json *j, const char *what, struct qvl_error *err)
+static enum qvl_status not_json(struct qvl_json_reader *j, const char *what, struct qvl_error *err)
 {
     return qvl_fail(err, j->status, "%s: not valid JSON at byte %zu: %s", j->name, j->at, what);
 }
 
-static int peek(const struct qvl_json *j)
+static int peek(const struct qvl_json_reader *j)
 {
     return j->at < j->n ? (unsigned char)j->text[j->at] : -1;
 }
 
-static void skip_space(struct qvl_json *j)
+static void skip_space(struct qvl_json_reader *j)
 {
     for (int c = peek(j); c == ' ' || c == '\n' || c == '\r' || c == '\t'; c = peek(j))
         j->at++;
 }
 
-static bool take_digits(struct qvl_json *j)
+static bool take_digits(struct qvl_json_reader *j)
 {
     size_t begin = j->at;
     for (int c = peek(j); c >= '0' && c <= '9'; c = peek(j))
@@ -39,7 +39,7 @@ static bool take_digits(struct qvl_json *j)
     return j->at > begin;
 }
 
-static enum qvl_status read_number(struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_number(struct qvl_json_reader *j, struct qvl_error *err)
 {
     size_t begin = j->at;
     j->event = QVL_JSON_INTEGER;
@@ -67,13 +67,15 @@ static enum qvl_status read_number(struct qvl_json *j, struct qvl_error *err)
 }
 
 /* Four hexadecimal digits. */
-static bool take_hex(struct qvl_json *j, uint32_t *out)
+static bool take_hex(struct qvl_json_reader *j, uint32_t *out)
 {
     uint32_t value = 0;
     for (int i = 0; i < 4; i++, j->at++) {
         int c = peek(j);
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                  : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0)
             return false;
         value = value << 4 | (uint32_t)digit;
@@ -83,7 +85,7 @@ static bool take_hex(struct qvl_json *j, uint32_t *out)
 }
 
 /* After the backslash. */
-static enum qvl_status read_escape(struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_escape(struct qvl_json_reader *j, struct qvl_error *err)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
     int c = peek(j);
@@ -110,7 +112,7 @@ static enum qvl_status read_escape(struct qvl_json *j, struct qvl_error *err)
     return qvl_bytes_add(&j->string, utf8, qvl_utf8_encode(cp, utf8), err);
 }
 
-static enum qvl_status read_string(struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_string(struct qvl_json_reader *j, struct qvl_error *err)
 {
     if (peek(j) != '"')
         return not_json(j, "a string was expected", err);
@@ -137,7 +139,7 @@ static enum qvl_status read_string(struct qvl_json *j, struct qvl_error *err)
     }
 }
 
-static enum qvl_status read_word(struct qvl_json *j, const char *word, enum qvl_json_event event,
+static enum qvl_status read_word(struct qvl_json_reader *j, const char *word, enum qvl_json_event event,
                                  struct qvl_error *err)
 {
     size_t n = strlen(word);
@@ -148,7 +150,7 @@ static enum qvl_status read_word(struct qvl_json *j, const char *word, enum qvl_
     return QVL_OK;
 }
 
-static enum qvl_status open_container(struct qvl_json *j, bool is_object, struct qvl_error *err)
+static enum qvl_status open_container(struct qvl_json_reader *j, bool is_object, struct qvl_error *err)
 {
     if (j->depth == QVL_MAX_JSON_DEPTH)
         return qvl_fail(err, j->status, "%s: JSON nested deeper than the %u levels that qvl accepts", j->name,
@@ -162,30 +164,30 @@ static enum qvl_status open_container(struct qvl_json *j, bool is_object, struct
     return QVL_OK;
 }
 
-static enum qvl_status remember_key(struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status remember_key(struct qvl_json_reader *j, struct qvl_error *err)
 {
     if (j->n_key == j->n_key_alloc) {
         size_t n = j->n_key_alloc * 2 + 16;
-        struct qvl_json_key *key = realloc(j->key, n * sizeof *key); /* n < bytes of the text */
+        struct qvl_json_reader_key *key = realloc(j->key, n * sizeof *key); /* n < bytes of the text */
         if (!key)
             return qvl_fail_memory(err, n * sizeof *key, "the keys of a JSON object");
         j->key = key;
         j->n_key_alloc = n;
     }
-    j->key[j->n_key++] = (struct qvl_json_key){j->keys.n, j->string.n};
+    j->key[j->n_key++] = (struct qvl_json_reader_key){j->keys.n, j->string.n};
     return qvl_bytes_add(&j->keys, j->string.data, j->string.n, err);
 }
 
 static int compare_keys(const void *a, const void *b, void *keys)
 {
-    const struct qvl_json_key *x = a, *y = b;
+    const struct qvl_json_reader_key *x = a, *y = b;
     const char *bytes = ((const struct qvl_bytes *)keys)->data;
     if (x->n != y->n)
         return x->n < y->n ? -1 : 1;
     return x->n ? memcmp(bytes + x->begin, bytes + y->begin, x->n) : 0;
 }
 
-static enum qvl_status close_container(struct qvl_json *j, bool is_object, struct qvl_error *err)
+static enum qvl_status close_container(struct qvl_json_reader *j, bool is_object, struct qvl_error *err)
 {
     size_t first = j->first_key[--j->depth];
     j->at++;
@@ -204,7 +206,7 @@ static enum qvl_status close_container(struct qvl_json *j, bool is_object, struc
     return QVL_OK;
 }
 
-static enum qvl_status read_value(struct qvl_json *j, struct qvl_error *err)
+static enum qvl_status read_value(struct qvl_json_reader *j, struct qvl_error *err)
 {
     j->state = QVL_JSON_AFTER_VALUE;
     switch (peek(j)) {
@@ -218,7 +220,7 @@ static enum qvl_status read_value(struct qvl_json *j, struct qvl_error *err)
     }
 }
 
-enum qvl_status qvl_json_next(struct qvl_json *j, struct qvl_error *err)
+enum qvl_status qvl_json_reader_next(struct qvl_json_reader *j, struct qvl_error *err)
 {
     bool is_object = j->depth > 0 && (j->is_object >> (j->depth - 1) & 1);
     j->string.n = 0;
@@ -254,13 +256,13 @@ enum qvl_status qvl_json_next(struct qvl_json *j, struct qvl_error *err)
     return QVL_OK;
 }
 
-enum qvl_status qvl_json_skip(struct qvl_json *j, struct qvl_error *err)
+enum qvl_status qvl_json_reader_skip(struct qvl_json_reader *j, struct qvl_error *err)
 {
     if (j->event != QVL_JSON_OBJECT && j->event != QVL_JSON_ARRAY)
         return QVL_OK;
     uint32_t outside = j->depth - 1;
     while (j->depth > outside) {
-        enum qvl_status status = qvl_json_next(j, err);
+        enum qvl_status status = qvl_json_reader_next(j, err);
         if (status)
             return status;
     }
@@ -268,7 +270,7 @@ enum qvl_status qvl_json_skip(struct qvl_json *j, struct qvl_error *err)
 }
 
 /* float.__repr__: the fewest digits that read back equal; an exponent below 1e-4 and from 1e16 on. */
-static enum qvl_status dump_real(struct qvl_json *j, struct qvl_bytes *out, struct qvl_error *err)
+static enum qvl_status dump_real(struct qvl_json_reader *j, struct qvl_bytes *out, struct qvl_error *err)
 {
     char scientific[40], digits[24];
     double value = strtod(j->string.data, NULL);
@@ -300,7 +302,7 @@ static enum qvl_status dump_real(struct qvl_json *j, struct qvl_bytes *out, stru
                                 digits + exponent + 1);
 }
 
-static enum qvl_status dump_event(struct qvl_json *j, struct qvl_bytes *out, struct qvl_error *err)
+static enum qvl_status dump_event(struct qvl_json_reader *j, struct qvl_bytes *out, struct qvl_error *err)
 {
     enum qvl_status status = QVL_OK;
     switch (j->event) {
@@ -324,7 +326,7 @@ static enum qvl_status dump_event(struct qvl_json *j, struct qvl_bytes *out, str
     return status;
 }
 
-enum qvl_status qvl_json_dump(struct qvl_json *j, struct qvl_bytes *out, struct qvl_error *err)
+enum qvl_status qvl_json_reader_dump(struct qvl_json_reader *j, struct qvl_bytes *out, struct qvl_error *err)
 {
     locale_t c_locale = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0); /* the caller's may write "1,5" */
     if (!c_locale)
@@ -335,7 +337,7 @@ enum qvl_status qvl_json_dump(struct qvl_json *j, struct qvl_bytes *out, struct 
     enum qvl_status status = dump_event(j, out, err);
     while (!status && j->depth > outside) {
         bool is_first = j->event == QVL_JSON_OBJECT || j->event == QVL_JSON_ARRAY || j->event == QVL_JSON_KEY;
-        if ((status = qvl_json_next(j, err)))
+        if ((status = qvl_json_reader_next(j, err)))
             break;
         bool is_end = j->event == QVL_JSON_OBJECT_END || j->event == QVL_JSON_ARRAY_END;
         if (!is_first && !is_end && (status = qvl_bytes_add(out, ", ", 2, err)))
@@ -347,7 +349,7 @@ enum qvl_status qvl_json_dump(struct qvl_json *j, struct qvl_bytes *out, struct 
     return status;
 }
 
-void qvl_json_free(struct qvl_json *j)
+void qvl_json_reader_free(struct qvl_json_reader *j)
 {
     qvl_bytes_free(&j->string);
     qvl_bytes_free(&j->keys);
