@@ -168,7 +168,7 @@ struct qvl_engine_options {
     enum qvl_compute compute; /* (bf16) */
     uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
     uint32_t n_ctx;          /* positions a request may use (the model's maximum) */
-    uint32_t n_prefill_chunk; /* prompt tokens per model step (256) */
+    uint32_t n_prefill_chunk; /* most prompt tokens of a model step (288); a prompt is cut evenly */
     const char *isa;         /* cap of the kernel level: "scalar", "avx2", "avx512"… (all the CPU has) */
 };
 

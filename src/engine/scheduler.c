@@ -290,6 +290,14 @@ static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_req
     return QVL_OK;
 }
 
+/* Where the next chunk of the prompt ends. What is left is cut into as few chunks as the limit allows, of nearly
+ * equal size: a short last one would read all weights for a few rows. */
+static size_t next_chunk_end(const struct qvl_request *r, size_t n_max)
+{
+    size_t n_left = r->prompt.ids.n - r->n_prefilled, n_chunk = (n_left + n_max - 1) / n_max;
+    return r->n_prefilled + (n_left + n_chunk - 1) / n_chunk;
+}
+
 static void run_unit(struct qvl_scheduler *s, struct qvl_request *r)
 {
     struct qvl_error err = {0};
@@ -298,9 +306,7 @@ static void run_unit(struct qvl_scheduler *s, struct qvl_request *r)
         r->queue_ms = qvl_now_ms() - r->submitted_ms;
         pthread_mutex_unlock(&r->engine->lock);
     }
-    size_t end = r->n_prefilled + s->engine->n_prefill_chunk;
-    if (end > r->prompt.ids.n)
-        end = r->prompt.ids.n;
+    size_t end = next_chunk_end(r, s->engine->n_prefill_chunk);
     struct qvl_media_item *unseen = find_unseen(r, end);
     if (unseen ? run_vision_stage(r, unseen, &err) : run_prefill_chunk(s, r, end, &err))
         end_request(r, &err);

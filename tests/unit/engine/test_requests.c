@@ -412,3 +412,75 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, open_engine, close_engine);
 }
+struct chunks {
+    size_t n, n_row, smallest, largest;
+};
+
+static void measure_chunk(void *user, const char *name, enum qvl_trace_type type, const void *data,
+                          const size_t *dim, size_t n_dim)
+{
+    struct chunks *c = user;
+    (void)type, (void)data, (void)n_dim;
+    if (strcmp(name, "decoder.embed") != 0)
+        return;
+    c->smallest = c->n == 0 || dim[0] < c->smallest ? dim[0] : c->smallest;
+    c->largest = dim[0] > c->largest ? dim[0] : c->largest;
+    c->n_row += dim[0];
+    c->n++;
+}
+
+/* As few chunks as 16 rows allow, none of them short. Every length of the last chunk comes up. */
+static void a_prompt_is_cut_evenly(void **state)
+{
+    (void)state;
+    char text[64];
+    size_t n_most = 0;
+    for (size_t n = 1; n < sizeof text; n++) {
+        memset(text, 0, sizeof text);
+        for (size_t i = 0; i < n; i++)
+            text[i] = i % 2 ? '!' : '7'; /* a token each */
+        struct chunks c = {0};
+        struct qvl_request_options options = greedy(1);
+        options.trace = (struct qvl_trace){.user = &c, .tensor = measure_chunk};
+        struct qvl_request *request = open_request(engine, -1, text, &options);
+        struct result r = {0};
+        while (pull(request, &r))
+            continue;
+        qvl_request_close(request);
+        assert_int_equal(r.status, QVL_OK);
+        assert_int_equal(c.n, (c.n_row + 15) / 16);
+        assert_true(c.largest <= 16 && c.largest - c.smallest <= 1);
+        n_most = c.n > n_most ? c.n : n_most;
+    }
+    assert_true(n_most >= 4);
+}
+
+/* The last value of the file, which is bf16, becomes NaN. */
+static void one_weight_that_is_no_number_is_named(void **state)
+{
+    (void)state;
+    struct qvl_engine *broken = NULL;
+    struct qvl_engine_info info;
+    struct qvl_error err = {0};
+    char path[256];
+    assert_int_equal(qvl_engine_check_weights(engine, &err), QVL_OK); /* loaded and in use */
+    snprintf(path, sizeof path, "%s/model.safetensors", model_folder('b'));
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -2, SEEK_END), 0);
+    assert_int_equal(fwrite("\xc0\x7f", 1, 2, f), 2);
+    assert_int_equal(fclose(f), 0);
+    struct qvl_engine_options options = {.model_dir = model_folder('b'), .n_thread = 2};
+    assert_int_equal(qvl_engine_open(&options, &broken, &err), QVL_OK);
+    qvl_engine_get_info(broken, &info);
+    assert_int_equal(info.n_parameter, info.weight_bytes / 2);
+    assert_int_equal(qvl_engine_check_weights(broken, &err), QVL_ERR_MODEL);
+    assert_non_null(strstr(err.text, "is infinite or not a number"));
+    unsigned long long at = 0, n = 1;
+    assert_int_equal(sscanf(strstr(err.text, ": value "), ": value %llu of %llu", &at, &n), 2);
+    assert_int_equal(at, n);
+    qvl_engine_close(broken);
+}
+
+        cmocka_unit_test(one_weight_that_is_no_number_is_named),
+        cmocka_unit_test(a_prompt_is_cut_evenly),
