@@ -108,14 +108,17 @@ $(BUILD)/libqvl-media.a: $(call objects,$(filter-out %/main.c,$(HELPER_SRC)) $(A
 MEDIA_TEST_LIBS = -Wl,--as-needed $(MEDIA_LIBS) $(AV_LIBS) $(LIBS)
 
 # ---- tests ---------------------------------------------------------------------------------------
-# Each tests/*/test_x.c is a program of its own; helper files in the same folder (not test_*) are linked in.
+# Each tests/*/test_x.c is a program of its own; helper files in the same folder (not test_*) and tests/lib are
+# linked in.
+TEST_LIB := $(call objects,$(wildcard tests/lib/*.c))
 define TEST_RULE
-$(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))test_%,$(wildcard $(dir $(1))*.c))) $(BUILD)/libqvl.a
+$(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))test_%,$(wildcard $(dir $(1))*.c))) $(TEST_LIB) \
+		$(BUILD)/libqvl.a
 	$(Q)$(CC) $(LDFLAGS_ALL) $$^ -lcmocka $(LIBS) $$(EXTRA_LIBS) -o $$@
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
 MEDIA_TESTS := $(filter $(BUILD)/tests/unit/media/%,$(TESTS))
-$(MEDIA_TESTS): $(BUILD)/libqvl-media.a $(call objects,tests/golden/sha256.c) | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
+$(MEDIA_TESTS): $(BUILD)/libqvl-media.a | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
 $(MEDIA_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a $(MEDIA_TEST_LIBS)
 
 # The golden models in real checkpoint folders, for the demo and the end-to-end tests.

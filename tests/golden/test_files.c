@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "golden_run.h"
-#include "sha256.h"
+#include "../lib/sha256.h"
 
 static json_t *open_manifest(void)
 {
@@ -30,12 +30,12 @@ static void test_sha256(void **state)
 {
     (void)state;
     char hex[65], many[200];
-    golden_sha256("", 0, hex);
+    sha256_hex("", 0, hex);
     assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-    golden_sha256("abc", 3, hex);
+    sha256_hex("abc", 3, hex);
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     memset(many, 'a', sizeof many);
-    golden_sha256(many, 119, hex); /* the tail takes two blocks */
+    sha256_hex(many, 119, hex); /* the tail takes two blocks */
     assert_string_equal(hex, "31eba51c313a5c08226adf18d4a359cfdfd8d2e816b13f4af952f7ea6584dcfb");
 }
 
@@ -54,7 +54,7 @@ static void test_model_files(void **state)
             size_t n;
             snprintf(path, sizeof path, "%s/%s", folder, file);
             char *bytes = golden_read_file(path, &n);
-            golden_sha256(bytes, n, hex);
+            sha256_hex(bytes, n, hex);
             free(bytes);
             if (strcmp(hex, json_string_value(expected)) != 0)
                 fail_msg("model %c: %s differs from the one of the reference run", *letter, file);
@@ -79,7 +79,7 @@ static void test_pixel_values(void **state)
             struct golden_prompt prompt;
             char hex[65];
             golden_prompt_make(&g, test_case, NULL, 0, &prompt);
-            golden_sha256(prompt.patch_row, prompt.n_patch * qvl_patch_len(&g.config.vision) * sizeof(float), hex);
+            sha256_hex(prompt.patch_row, prompt.n_patch * qvl_patch_len(&g.config.vision) * sizeof(float), hex);
             const json_t *report = json_object_get(of_model(manifest, *letter, "cases"), test_case);
             assert_string_equal(hex, json_string_value(json_object_get(report, "pixel_values_sha256")));
             golden_prompt_free(&prompt);

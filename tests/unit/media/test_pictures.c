@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "../../golden/sha256.h"
+#include "../../lib/sha256.h"
 
 struct expected {
     char name[128], sha256[65], first[7], last[7];
@@ -25,7 +25,7 @@ static void check_pixels(const struct expected *e, const struct qvl_frame *frame
     if (frame->w != e->w || frame->h != e->h)
         fail_msg("%s: %u x %u instead of %u x %u", e->name, frame->w, frame->h, e->w, e->h);
     assert_int_equal(frame->stride_bytes, (size_t)e->w * 3);
-    golden_sha256(frame->rgb8, n, sha256);
+    sha256_hex(frame->rgb8, n, sha256);
     const uint8_t *a = frame->rgb8, *z = frame->rgb8 + n - 3;
     snprintf(first, sizeof first, "%02x%02x%02x", a[0], a[1], a[2]);
     snprintf(last, sizeof last, "%02x%02x%02x", z[0], z[1], z[2]);
@@ -158,7 +158,7 @@ static void *decode_many(void *arg)
         uint8_t *bytes = test_read_file(path, &n);
         const struct qvl_media_source source = test_source(e.name, bytes, n);
         if (qvl_media_decode_image(media, &source, &picture, NULL, &err) == QVL_OK)
-            golden_sha256(picture.map, picture.map_bytes, sha256);
+            sha256_hex(picture.map, picture.map_bytes, sha256);
         n_equal += strcmp(sha256, e.sha256) == 0;
         qvl_picture_free(&picture);
         free(bytes);

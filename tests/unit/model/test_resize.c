@@ -1,6 +1,7 @@
 /* Expected bytes: torchvision 0.28, Pillow 13.0 and Pillow 12.0 (resize_vectors.h); sizes and patch order:
  * MODEL.md, "Pictures". */
 #include "helper.h"
+#include "../../lib/sha256.h"
 
 #include "model/patchify.h"
 #include "model/resize.h"
@@ -37,7 +38,7 @@ static void check_resize(const struct resize_vector *v, enum qvl_resize_rule rul
     assert_non_null(dst);
     struct qvl_frame src = {.w = v->w, .h = v->h, .stride_bytes = 3 * v->w, .rgb8 = rgb};
     assert_int_equal(qvl_resize_bicubic(&src, v->out_w, v->out_h, rule, dst, pool, NULL, &err), QVL_OK);
-    test_sha256(dst, (size_t)v->out_w * v->out_h * 3, sha);
+    sha256_hex(dst, (size_t)v->out_w * v->out_h * 3, sha);
     if (strcmp(sha, v->sha[rule]) != 0)
         fail_msg("rule %d, picture %u: %u x %u to %u x %u differs", rule, v->seed, v->w, v->h, v->out_w, v->out_h);
     free(rgb);
@@ -135,7 +136,7 @@ static void test_pixel_values(void **state)
         struct qvl_frame src = {.w = v->w, .h = v->h, .stride_bytes = 3 * v->w, .rgb8 = rgb};
         assert_int_equal(qvl_resize_bicubic(&src, w, h, QVL_RESIZE_TORCHVISION, fit, NULL, NULL, &err), QVL_OK);
         qvl_patchify(&vision, &image, fit, fit, v->grid.h, v->grid.w, row);
-        test_sha256(row, n * sizeof *row, sha);
+        sha256_hex(row, n * sizeof *row, sha);
         assert_string_equal(sha, v->sha);
         free(rgb);
         free(fit);
