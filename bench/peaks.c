@@ -26,6 +26,8 @@
 #define WEIGHT_BYTES ((size_t)1 << 30)
 #define PEAK_STEPS 2000000 /* of 12 instructions: about 7 ms */
 #define STREAM_JOB_BYTES ((size_t)4 << 20)
+#define ROW_BLOCK ((size_t)64) /* weight rows of one job, as in model/linear.c */
+#define TOK_BLOCK ((size_t)288) /* tokens of one call */
 
 struct bench {
     struct qvl_pool *pool;
@@ -193,11 +195,11 @@ static void multiply_rows(void *arg, size_t i_job, size_t i_thread)
     (void)i_thread;
     const struct product *product = arg;
     const struct qvl_kernels *kernels = product->bench->kernels;
-    size_t row_block = kernels->gemm_row_block, first = i_job * row_block;
-    size_t i_row = first % product->n_row, n_row = qvl_min_size(row_block, product->n_row - i_row);
+    size_t first = i_job * ROW_BLOCK;
+    size_t i_row = first % product->n_row, n_row = qvl_min_size(ROW_BLOCK, product->n_row - i_row);
     const char *w = product->bench->weights + (product->bench->i_matrix * product->n_row + first) * product->k * 2;
-    for (size_t t = 0; t < product->n_tok; t += kernels->gemm_tok_block) {
-        size_t n_tok = qvl_min_size(kernels->gemm_tok_block, product->n_tok - t);
+    for (size_t t = 0; t < product->n_tok; t += TOK_BLOCK) {
+        size_t n_tok = qvl_min_size(TOK_BLOCK, product->n_tok - t);
         const char *x = (const char *)product->x + t * product->x_stride_bytes;
         float *c = product->c + t * product->n_row + i_row;
         if (product->x_type == QVL_BF16)
@@ -240,7 +242,7 @@ static void measure_product(struct bench *bench, enum qvl_dtype x_type, size_t n
     bench->i_matrix = 0;
 
     double n_mac = (double)(product.n_row * product.k * n_tok * product.n_matrix);
-    size_t n_job = (product.n_row + bench->kernels->gemm_row_block - 1) / bench->kernels->gemm_row_block;
+    size_t n_job = (product.n_row + ROW_BLOCK - 1) / ROW_BLOCK;
     struct rate rate = measure(bench, n_job * product.n_matrix, multiply_rows, &product, n_mac, next_matrix);
     bool is_bf16 = x_type == QVL_BF16 && bench->kernels->is_bf16_fast;
     char name[64];

@@ -2,11 +2,11 @@
  *
  *     step MODEL_DIR [N_THREAD] [ISA] [f32] [vision] [prefill] [decode]      (no stage named: all three)
  *
- * Prints for a picture of 1,024 patches (512 x 512) and of 8,160 patches (1,920 x 1,088), for 576 prompt tokens (two chunks),
- * and for decode at 0 and 2,048 positions of context: milliseconds, GMAC/s (products and attention, counted from
- * the config), and for decode the GB/s of weights and cache read. "cpu" is the processor time of all threads
- * together: on a busy machine, cpu / n_thread is nearer to what a quiet one would take. RssAnon: anonymous memory
- * at its largest in the stage, patches and features included. */
+ * Prints for a picture of 1,024 patches (512 x 512) and of 8,160 patches (1,920 x 1,088), for 576 prompt tokens
+ * (two chunks), and for decode at 0 and 2,048 positions of context: milliseconds, GMAC/s (products and attention,
+ * counted from the config), and for decode the GB/s of weights and cache read. "cpu" is the processor time of all
+ * threads together: on a busy machine, cpu / n_thread is nearer to what a quiet one would take. RssAnon: anonymous
+ * memory at its largest in the stage, patches and features included. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -46,8 +46,6 @@ static void f16_to_f32(float *y, const qvl_f16 *x, size_t n)
 
 void qvl_overlay_gemm_scalar(struct qvl_kernels *table)
 {
-    table->gemm_row_block = 64;
-    table->gemm_tok_block = 256;
     table->gemm_bf16_bf16 = gemm_bf16_bf16;
     table->gemm_bf16_f32 = gemm_bf16_f32;
     table->gemm_f16_f32 = gemm_f16_f32;

@@ -32,7 +32,6 @@ static const struct level {
                              {qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16}
 #endif
     },
-    [QVL_ISA_NEON] = {"neon", {NULL}},
 };
 
 static struct qvl_kernels tables[QVL_ISA_COUNT];
@@ -80,8 +79,8 @@ enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **o
         top = find_level(cap);
         if (top == QVL_ISA_COUNT)
             return qvl_fail(err, QVL_ERR_ARGUMENT,
-                            "\"%.40s\"%s is no instruction set level; the levels are scalar, avx2, avx512, "
-                            "avx512_bf16 and neon",
+                            "\"%.40s\"%s is no instruction set level; the levels are scalar, avx2, avx512 "
+                            "and avx512_bf16",
                             cap, is_from_env ? " (in QVL_ISA)" : "");
     }
     const struct qvl_kernels *best = qvl_kernels_of(QVL_ISA_SCALAR);
@@ -97,8 +96,8 @@ enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **o
 
 size_t qvl_attention_scratch_bytes(size_t head_dim)
 {
-    /* per row of a tile: query, scores, probabilities, output; 64 bytes for sum and statistics each */
-    size_t row_floats = head_dim + 2 * QVL_KV_BLOCK + qvl_head_dim_padded(head_dim) + 3 * 16;
+    /* per row of a tile: query, scores, probabilities, weighted values, exponentials lane by lane (at most 16) */
+    size_t row_floats = head_dim + 2 * QVL_KV_BLOCK + qvl_head_dim_padded(head_dim) + 16;
     size_t bytes = QVL_ATTENTION_MAX_TILE_ROWS * row_floats * sizeof(float);
-    return (bytes + 4 * 64 + 63) / 64 * 64; /* four areas, each rounded up to 64 bytes */
+    return (bytes + 5 * 64 + 63) / 64 * 64; /* five areas, each rounded up to 64 bytes */
 }

@@ -1,5 +1,5 @@
-/* kernel.h: the numeric kernels, numbers in, numbers out. One table of function pointers together with the
- * layout numbers that belong to them; kernel.def lists the rows, and the table and the list of tests in
+/* kernel.h: the numeric kernels, numbers in, numbers out. One table of function pointers, and the
+ * layouts that go with them; kernel.def lists the rows, and the table and the list of tests in
  * tests/kernel are generated from it, so that a row without a test does not build.
  *
  * Every kernel is a pure function of its arguments, runs on the calling thread, allocates nothing. The
@@ -17,7 +17,7 @@
 #include "base/dtype.h"
 #include "base/error.h"
 
-enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_NEON, QVL_ISA_COUNT };
+enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_COUNT };
 
 /* bfloat16 and IEEE half as their 16 bits. */
 typedef uint16_t qvl_bf16;
@@ -71,10 +71,6 @@ struct qvl_kernels {
      * arithmetic on this processor: decides the activation type of QVL_COMPUTE_BF16. Where it is false,
      * activations stay f32 and bf16 weights are widened in registers. */
     bool is_bf16_fast;
-    /* How to cut a matrix product into calls: weight rows of one job (their block of k stays in the second-level
-     * cache while all tokens pass), tokens of one call (theirs stays there while all rows pass). */
-    size_t gemm_row_block;
-    size_t gemm_tok_block;
 #define QVL_KERNEL(name, tolerance, result, ...) result (*name)(__VA_ARGS__);
 #include "kernel/kernel.def"
 #undef QVL_KERNEL
