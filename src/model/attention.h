@@ -5,8 +5,8 @@
 
 #include "model/linear.h"
 
-/* Query rows of a tile (tokens times heads that share keys): the kernels' register tiles of 4, 6, 8, 12 and 16
- * rows divide it, and with it a block of keys stays in the first two levels of cache. */
+/* Query rows of a tile (tokens times heads that share keys): the kernels' register tiles of 12 and of 4 rows
+ * divide it, and with it a block of keys stays in the first two levels of cache. */
 enum { QVL_TILE_ROWS = 96 };
 
 /* Scratch of one tile, in bytes. */

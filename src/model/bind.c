@@ -212,7 +212,7 @@ enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl
                                const struct qvl_kernels *kernels, struct qvl_pool *pool, enum qvl_compute compute,
                                struct qvl_model *out, struct qvl_error *err)
 {
-    struct qvl_model model = {.config = *config, .kernels = kernels, .pool = pool, .compute = compute};
+    struct qvl_model model = {.config = *config, .kernels = kernels, .pool = pool};
     struct binder binder = {.weights = weights, .model = &model, .is_all_bf16 = true};
     enum qvl_status status;
     if ((status = bind_vision(&binder, err)) || (status = bind_text(&binder, err)) ||

@@ -6,7 +6,7 @@
  * stream; RMSNorm → gate and up, joined as they leave the product; down, added. After the first n_tap layers the
  * visual rows get their deepstack features.
  *
- * The idea: a decode step is this same code with one row per sequence. Five runs of the pool per layer; nothing is
+ * The idea: a decode step is this same code with one row per sequence. Eight runs of the pool per layer; nothing is
  * allocated. Since no kernel's result depends on how many rows it is given, a row's bits are the same in a prompt
  * chunk of any size, alone, or beside other sequences.
  *

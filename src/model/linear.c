@@ -16,7 +16,7 @@
 
 enum {
     STRIP = 64,
-    BLOCK = 96, /* the kernels' tiles of 2, 3, 4, 6, 8, 12 and 16 tokens divide it */
+    BLOCK = 96, /* the kernels' tile of 3 tokens divides it */
     GROUP = 3 * BLOCK,
     NORM_ROWS = 8,      /* rows of one job */
     MIN_MACS = 1 << 16, /* of one job: some microseconds, many times what it costs to hand it out */
@@ -51,7 +51,6 @@ struct run {
     const struct qvl_rows *x;
     size_t n_tok;
     const struct qvl_product *product;
-    size_t n_product;
     size_t n_strip;       /* of all products */
     size_t n_unit;        /* strips * groups */
     size_t units_per_job; /* more than 1 where a unit is too small to be worth handing out */
@@ -128,8 +127,7 @@ static void run_job(void *arg, size_t i_job, size_t i_thread)
 bool qvl_linear_run(const struct qvl_model *model, const struct qvl_rows *x, size_t n_tok,
                     const struct qvl_product *product, size_t n_product, const atomic_bool *stop)
 {
-    struct run run = {
-        .kernels = model->kernels, .x = x, .n_tok = n_tok, .product = product, .n_product = n_product};
+    struct run run = {.kernels = model->kernels, .x = x, .n_tok = n_tok, .product = product};
     for (size_t i = 0; i < n_product; i++)
         run.n_strip += n_strip_of(&product[i]);
     run.n_unit = run.n_strip * ((n_tok + GROUP - 1) / GROUP);

@@ -43,7 +43,6 @@ struct qvl_model {
     struct qvl_config config;
     const struct qvl_kernels *kernels;
     struct qvl_pool *pool; /* the engine's */
-    enum qvl_compute compute;
     enum qvl_dtype act;     /* activations entering a product: bf16 where that is fast, else f32 */
     enum qvl_dtype kv;      /* KV cache: bf16, or f32 with QVL_COMPUTE_F32 */
     struct qvl_arena arena; /* model lifetime */
