@@ -1,6 +1,5 @@
-/* Blocks are chained newest first. A request larger than what is left of the top block opens a new one at
- * least as large as all before together, so the number of blocks stays logarithmic. Reset merges: it keeps
- * one block big enough for what the last round used, so a repeated step settles on a single block. */
+/* Blocks are chained newest first. A request larger than what is left of the top block opens a new one, as
+ * large as all before together (at least MIN_BLOCK, at most MAX_GROWTH) or as the request, if that is larger. */
 #include "base/arena.h"
 
 #include <stdint.h>
@@ -78,19 +77,6 @@ char *qvl_arena_copy_text(struct qvl_arena *arena, const char *s, size_t n, stru
         memcpy(copy, s, n);
     copy[n] = 0;
     return copy;
-}
-
-void qvl_arena_reset(struct qvl_arena *arena)
-{
-    struct qvl_arena_block *top = arena->top;
-    if (top && top->below) {
-        size_t want = arena->used_bytes + sizeof *top;
-        unmap_chain(top);
-        arena->top = map_block(qvl_round_up(want, 4096), NULL); /* NULL: the next alloc tries again */
-    } else if (top) {
-        top->used_bytes = sizeof *top;
-    }
-    arena->used_bytes = 0;
 }
 
 void qvl_arena_free(struct qvl_arena *arena)

@@ -30,6 +30,8 @@ static void test_error_is_one_line(void **state)
     assert_int_equal(qvl_fail(&err, QVL_ERR_FILE, "%s: %d\n\x1b", "a\tb", 7), QVL_ERR_FILE);
     assert_int_equal(err.status, QVL_ERR_FILE);
     assert_string_equal(err.text, "a?b: 7??");
+    qvl_fail(&err, QVL_ERR_FILE, "%s", "caf\xe9 \xc2\x9b \x7f \xe4\xbd\xa0 \xe4\xbd"); /* Latin-1, C1, DEL, whole, cut */
+    assert_string_equal(err.text, "caf? ?? ? \xe4\xbd\xa0 ??");
     char longer[2000];
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;
@@ -63,12 +65,14 @@ static void test_arena(void **state)
             p[i] = qvl_arena_alloc(&arena, i * 37, 3, "a test", &err);
             assert_non_null(p[i]);
             assert_int_equal((uintptr_t)p[i] % 64, 0);
+            for (size_t j = 0; j < i * 37 * 3; j++)
+                assert_int_equal(p[i][j], 0);
             memset(p[i], (int)i, i * 37 * 3);
         }
         for (size_t i = 0; i < 200; i++)
             for (size_t j = 0; j < i * 37 * 3; j++)
                 assert_int_equal(p[i][j], (unsigned char)i);
-        qvl_arena_reset(&arena);
+        qvl_arena_free(&arena);
         assert_int_equal(arena.used_bytes, 0);
     }
     assert_string_equal(qvl_arena_copy_text(&arena, "abcdef", 3, &err), "abc");
@@ -93,6 +97,12 @@ static void test_bytes_json(void **state)
     b.n = 0;
     assert_int_equal(qvl_bytes_add_json_string(&b, "\0x", 2, &err), QVL_OK);
     assert_string_equal(b.data, "\"\\u0000x\"");
+    b.n = 0; /* what is not UTF-8: a stray byte, a surrogate, an overlong form, a cut character */
+    in = "\xff" "a\xed\xa0\x80\xc0\xaf\xe4\xbd\xa0\xe4\xbd";
+    assert_int_equal(qvl_bytes_add_json_string(&b, in, strlen(in), &err), QVL_OK);
+#define BAD "\xef\xbf\xbd"
+    assert_string_equal(b.data, "\"" BAD "a" BAD BAD BAD BAD BAD "\xe4\xbd\xa0" BAD BAD "\"");
+#undef BAD
     b.n = 0;
     for (int i = 0; i < 1000; i++)
         assert_int_equal(qvl_bytes_add_format(&b, &err, "%03d,", i), QVL_OK);
