@@ -7,11 +7,16 @@ Expected pixels are Pillow's: exif_transpose, alpha_composite over white where t
 Where qvl deliberately differs (16 bits per sample are rounded to 8) they are computed here from the samples. PNG and
 TIFF files that Pillow cannot write are written here byte by byte.
 
-usage: picture_vectors.py            needs Pillow 13 and numpy
+usage: picture_vectors.py [--check]            needs Pillow 13 and numpy
+
+--check writes elsewhere and compares. Without the photographs photos.txt stays as it is.
 """
 import hashlib
 import os
+import shutil
 import struct
+import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -19,7 +24,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "tests/unit/media/data"
+COMMITTED = ROOT / "tests/unit/media/data"
+OUT = COMMITTED  # --check: a folder of its own
 PHOTOS = Path(os.environ.get("QVL_DATA", ROOT.parent / "shared/data")) / "photos"
 ORIENTATION = 0x0112
 lines = []
@@ -290,19 +296,48 @@ def webp_frame_inside_canvas():
         expect(name)
 
 
-def main():
-    OUT.mkdir(parents=True, exist_ok=True)
+def write_all():
     for old in OUT.iterdir():
-        old.unlink()
+        if old.name != "photos.txt":
+            old.unlink()
     all_jpegs()
     all_pngs()
     all_tiffs()
     all_others()
     (OUT / "expected.txt").write_text("".join(sorted(lines)))
-    photos = [line(p.name, pillow(p)) for p in sorted(PHOTOS.iterdir())] if PHOTOS.is_dir() else []
-    (OUT / "photos.txt").write_text("".join(photos))
+    if PHOTOS.is_dir():
+        (OUT / "photos.txt").write_text("".join(line(p.name, pillow(p)) for p in sorted(PHOTOS.iterdir())))
+    else:
+        print("SKIP: no photographs: photos.txt is not made again")
     print(len(lines), "pictures,", sum(p.stat().st_size for p in OUT.iterdir()), "bytes")
 
 
+def is_same(a, b):
+    """Equal bytes, or the same picture: another zlib packs the same pixels differently."""
+    if a.read_bytes() == b.read_bytes():
+        return True
+    if a.suffix == ".txt":
+        return False
+    x, y = Image.open(a), Image.open(b)
+    return (x.mode, x.size, dict(x.getexif()), x.tobytes()) == (y.mode, y.size, dict(y.getexif()), y.tobytes())
+
+
+def main():
+    global OUT
+    if "--check" not in sys.argv:
+        OUT.mkdir(parents=True, exist_ok=True)
+        write_all()
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        OUT = Path(folder)
+        shutil.copy(COMMITTED / "photos.txt", OUT)
+        write_all()
+        names = {p.name for p in OUT.iterdir()} | {p.name for p in COMMITTED.iterdir()}
+        differ = [n for n in sorted(names) if not ((OUT / n).exists() and (COMMITTED / n).exists()
+                                                   and is_same(OUT / n, COMMITTED / n))]
+    print(f"not ok {differ} differ" if differ else "ok pictures equal")
+    return 1 if differ else 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,18 +2,23 @@
 this file and the C test generate from an integer hash, as SHA-256 of the resized bytes; and SHA-256 of the image
 processor's pixel_values.
 
-    python resize_vectors.py --pillow12 DIR > ../tests/unit/model/resize_vectors.h
+    python resize_vectors.py [--pillow12 DIR] [--check]     (--check compares with the committed file and writes nothing)
 
 DIR: where Pillow 12.0 lies (pip install --target DIR pillow==12.0.0). One process holds one Pillow, so the
-Pillow 12 column is made by a child process.
+Pillow 12 column is made by a child process. Without DIR that column stays as it is committed.
 """
 import argparse
 import hashlib
 import json
+import os
+import pathlib
+import re
 import subprocess
 import sys
 
 import numpy as np
+
+PATH = pathlib.Path(__file__).resolve().parent.parent / "tests/unit/model/resize_vectors.h"
 
 # kind, seed, width, height -> width, height
 CASES = [
@@ -116,34 +121,53 @@ def processor_rows():
     return rows
 
 
+def pillow12_column(folder):
+    if not folder:
+        print("SKIP: Pillow 12 is not at hand (--pillow12): its column is not made again")
+        return re.findall(r'"([0-9a-f]{64})"}}', PATH.read_text())
+    child = subprocess.run([sys.executable, __file__, "--pillow-column"], check=True, capture_output=True,
+                           env={**os.environ, "PYTHONPATH": folder})
+    return json.loads(child.stdout)
+
+
+def make(pillow12):
+    import PIL
+    import torchvision as tv
+    import transformers
+    lines = [f"/* Made by reference/resize_vectors.py with torchvision {tv.__version__}, Pillow {PIL.__version__} and "
+             f"12.0.0,", f" * transformers {transformers.__version__}. Not edited by hand. */",
+             "static const struct resize_vector resize_vectors[] = {"]
+    columns = torchvision_column(), pillow_column(), pillow12_column(pillow12)
+    for (k, s, w, h, ow, oh), a, b, c in zip(CASES, *columns, strict=True):
+        lines += [f"    {{TEST_{k.upper()}, {s}, {w}, {h}, {ow}, {oh},",
+                  f"     {{\"{a}\",", f"      \"{b}\",", f"      \"{c}\"}}}},"]
+    lines += ["};", "", "static const struct processor_vector processor_vectors[] = {"]
+    for k, s, w, h, lo, hi, grid, digest in processor_rows():
+        lines += [f"    {{TEST_{k.upper()}, {s}, {w}, {h}, {lo}, {hi}, {{{grid[0]}, {grid[1]}, {grid[2]}}},",
+                  f"     \"{digest}\"}},"]
+    return "\n".join(lines + ["};", ""])
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--pillow12")
+    args.add_argument("--check", action="store_true")
     args.add_argument("--pillow-column", action="store_true", help="print one column as JSON (the child)")
     args = args.parse_args()
     if args.pillow_column:
         print(json.dumps(pillow_column()))
-        return
+        return 0
     library = torchvision_shim()
-    child = subprocess.run([sys.executable, __file__, "--pillow-column"], check=True, capture_output=True,
-                           env={"PYTHONPATH": args.pillow12 or ""})
-    pillow12, pillow13, torchvision = json.loads(child.stdout), pillow_column(), torchvision_column()
-    import PIL
-    import torchvision as tv
-    import transformers
-    print(f"/* Made by reference/resize_vectors.py with torchvision {tv.__version__}, Pillow {PIL.__version__} and "
-          f"12.0.0,\n * transformers {transformers.__version__}. Not edited by hand. */")
-    print("static const struct resize_vector resize_vectors[] = {")
-    for (k, s, w, h, ow, oh), a, b, c in zip(CASES, torchvision, pillow13, pillow12):
-        print(f"    {{TEST_{k.upper()}, {s}, {w}, {h}, {ow}, {oh},\n"
-              f"     {{\"{a}\",\n      \"{b}\",\n      \"{c}\"}}}},")
-    print("};\n\nstatic const struct processor_vector processor_vectors[] = {")
-    for k, s, w, h, lo, hi, grid, digest in processor_rows():
-        print(f"    {{TEST_{k.upper()}, {s}, {w}, {h}, {lo}, {hi}, {{{grid[0]}, {grid[1]}, {grid[2]}}},\n"
-              f"     \"{digest}\"}},")
-    print("};")
+    text = make(args.pillow12)
     del library
+    if not args.check:
+        PATH.write_text(text)
+        return 0
+    # The head names the versions, down to a build tag that changes no byte.
+    is_same = text.partition("*/")[2] == PATH.read_text().partition("*/")[2]
+    print("ok resize vectors equal" if is_same else "not ok resize vectors differ")
+    return 0 if is_same else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

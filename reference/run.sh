@@ -18,11 +18,20 @@ trap 'rm -rf "$work"' EXIT
 table=$work/table
 n_bad=0
 
-if [ ! -x "$venv/bin/python" ]; then
+# torchvision by itself: it asks for one build of torch, and the one for CPUs will do (reference/hf.py).
+make_venv() {
     echo "making $venv (set QVL_VENV to use another environment)"
-    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet -r reference/requirements.txt || exit 1
+    python3 -m venv "$venv" &&
+        grep -v '^torchvision==' reference/requirements.txt >"$work/requirements.txt" &&
+        timeout 1800 "$venv/bin/pip" install --quiet -r "$work/requirements.txt" &&
+        timeout 600 "$venv/bin/pip" install --quiet --no-deps "$(grep '^torchvision==' reference/requirements.txt)" &&
+        touch "$venv/complete"
+}
+if [ -z "${QVL_VENV:-}" ] && [ ! -e "$venv/complete" ]; then
+    make_venv || exit 1
 fi
-python=$venv/bin/python
+# No step may hang: half an hour is many times what the longest takes.
+py() { timeout 1800 "$venv/bin/python" "$@"; }
 
 note() { # ok | FAILED | skipped, what, seconds
     printf '%-8s %-58s %4s s\n' "$1" "$2" "$3" | tee -a "$table"
@@ -33,7 +42,7 @@ step() { # what, command…
     local what=$1 start=$SECONDS
     shift
     if "$@" >"$work/log" 2>&1; then
-        grep -E '^(ok|not ok) ' "$work/log" | sed 's/^/    /'
+        grep -E '^(ok|not ok|SKIP)[ :]' "$work/log" | sed 's/^/    /'
         note ok "$what" $((SECONDS - start))
     else
         tail -n 40 "$work/log" | sed 's/^/    /'
@@ -45,19 +54,19 @@ same_models() {
     local letter
     for letter in a b c d; do
         "$build/make_golden" "$work/c.$letter" "$letter" &&
-            "$python" reference/golden_model.py "$letter" "$work/py.$letter" &&
+            py reference/golden_model.py "$letter" "$work/py.$letter" &&
             diff -r "$work/c.$letter" "$work/py.$letter" || return 1
     done
 }
 
 # Floating point may differ by a rounding on another processor: reference/compare_vectors.py says what must be equal.
 same_vectors() {
-    "$python" reference/make_vectors.py "$work/vectors" &&
-        "$python" reference/compare_vectors.py tests/golden/vectors "$work/vectors"
+    py reference/make_vectors.py "$work/vectors" &&
+        py reference/compare_vectors.py tests/golden/vectors "$work/vectors"
 }
 
 same_tokenizer() {
-    "$python" reference/golden_tokenizer.py "$work/tokenizer.json" &&
+    py reference/golden_tokenizer.py "$work/tokenizer.json" &&
         cmp "$work/tokenizer.json" tests/golden/tokenizer.json
 }
 
@@ -65,17 +74,17 @@ make --no-print-directory -s BUILD="$build" all "$build/make_golden" || exit 1
 step "golden tokenizer: trained again, equal bytes" same_tokenizer
 step "golden models: equal bytes from C and Python" same_models
 step "golden vectors: regenerated, equal" same_vectors
-for script in unicode_classes tokenizer_vectors chat_vectors picture_vectors resize_vectors \
-    sampler_vectors; do
-    [ -e "reference/$script.py" ] || continue
-    if grep -q -e '--check' "reference/$script.py"; then
-        step "$script: regenerated, equal" "$python" "reference/$script.py" --check
-    else
-        note skipped "$script has no --check" 0
-    fi
+for script in unicode_classes tokenizer_vectors chat_vectors picture_vectors sampler_vectors; do
+    step "$script: regenerated, equal" py "reference/$script.py" --check
 done
+# Pillow 12 beside the environment's Pillow 13, for one column of the resize vectors.
+pillow12=$build/pillow12
+[ -d "$pillow12/PIL" ] || "$venv/bin/pip" install --quiet --no-deps --target "$pillow12" pillow==12.0.0 || true
+[ -d "$pillow12/PIL" ] || note skipped "resize_vectors: the column of Pillow 12 (cannot be installed)" 0
+[ -d "$pillow12/PIL" ] || pillow12=
+step "resize_vectors: regenerated, equal" py reference/resize_vectors.py --check ${pillow12:+--pillow12 "$pillow12"}
 if [ -d "$data/tokenizer" ] && [ -d "$data/photos" ]; then
-    step "program beside transformers, real vocabulary, photographs" "$python" reference/live.py "$build/qvl" "$data"
+    step "program beside transformers, real vocabulary, photographs" py reference/live.py "$build/qvl" "$data"
 else
     note skipped "program beside transformers: $data has no tokenizer/ and photos/" 0
 fi
