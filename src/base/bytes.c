@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/utf8.h"
 
 static enum qvl_status reserve(struct qvl_bytes *b, size_t n_more, struct qvl_error *err)
 {
@@ -60,6 +61,7 @@ enum qvl_status qvl_bytes_add_format(struct qvl_bytes *b, struct qvl_error *err,
     return status;
 }
 
+/* A byte that a JSON string cannot hold as it is; U+FFFD for one that is not part of UTF-8. */
 static enum qvl_status add_escaped(struct qvl_bytes *b, unsigned char c, struct qvl_error *err)
 {
     switch (c) {
@@ -70,24 +72,30 @@ static enum qvl_status add_escaped(struct qvl_bytes *b, unsigned char c, struct 
     case '\r': return qvl_bytes_add(b, "\\r", 2, err);
     case '\b': return qvl_bytes_add(b, "\\b", 2, err);
     case '\f': return qvl_bytes_add(b, "\\f", 2, err);
-    default: return qvl_bytes_add_format(b, err, "\\u%04x", c);
+    default: break;
     }
+    return c < 0x20 ? qvl_bytes_add_format(b, err, "\\u%04x", c) : qvl_bytes_add(b, "\xEF\xBF\xBD", 3, err);
 }
 
 enum qvl_status qvl_bytes_add_json_string(struct qvl_bytes *b, const char *utf8, size_t n,
                                           struct qvl_error *err)
 {
     enum qvl_status status = qvl_bytes_add(b, "\"", 1, err);
-    size_t i_plain = 0; /* start of the run that needs no escape */
-    for (size_t i = 0; !status && i <= n; i++) {
-        unsigned char c = i < n ? (unsigned char)utf8[i] : 0;
-        if (i < n && c >= 0x20 && c != '"' && c != '\\')
+    size_t i_plain = 0; /* start of the run that stays as it is */
+    for (size_t i = 0, len; i < n && !status; i += len) {
+        unsigned char c = (unsigned char)utf8[i];
+        uint32_t code_point;
+        len = qvl_utf8_decode(utf8 + i, n - i, &code_point);
+        if (len > 0 && c >= 0x20 && c != '"' && c != '\\')
             continue;
+        len = 1;
         status = qvl_bytes_add(b, utf8 + i_plain, i - i_plain, err);
-        if (!status && i < n)
+        if (!status)
             status = add_escaped(b, c, err);
         i_plain = i + 1;
     }
+    if (!status)
+        status = qvl_bytes_add(b, utf8 + i_plain, n - i_plain, err);
     return status ? status : qvl_bytes_add(b, "\"", 1, err);
 }
 

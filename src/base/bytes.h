@@ -16,7 +16,8 @@ enum qvl_status qvl_bytes_add_text(struct qvl_bytes *b, const char *text, struct
 enum qvl_status qvl_bytes_add_format(struct qvl_bytes *b, struct qvl_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* A JSON string with its quotes. Non-ASCII stays as it is; \" \\ \n \t \r \b \f, other controls \u00xx: what
- * Python's json.dumps(ensure_ascii=False) writes. */
+ * Python's json.dumps(ensure_ascii=False) writes. A byte that is not part of UTF-8 (file names may hold any)
+ * becomes U+FFFD. */
 enum qvl_status qvl_bytes_add_json_string(struct qvl_bytes *b, const char *utf8, size_t n,
                                           struct qvl_error *err);
 void qvl_bytes_free(struct qvl_bytes *b);
