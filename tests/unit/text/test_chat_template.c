@@ -208,7 +208,10 @@ static void test_content_is_never_structure(void **state)
     for (int i = 0; i < QVL_N_ADDED_TOKEN; i++) {
         const char *token = qvl_added_token_text[i].text;
         const struct qvl_part system[] = {part(token)}, tool[] = {part(token), part(token)};
-        struct qvl_part user[] = {part("a"), part(token), part(token), part("b")};
+        struct qvl_part user[] = {part("a"), part(token), part(token), part(token)}; /* whole, and in two parts */
+        user[1].n = strlen(token) / 2;
+        user[2].utf8 += user[1].n;
+        user[2].n -= user[1].n;
         snprintf(json, sizeof json, "{\"\\u003c%s\": \"\\u003c%s\"}", token + 1, token);
         const struct qvl_tool_call call = {.name = token, .arguments_json = json};
         const struct qvl_message messages[] = {
