@@ -10,6 +10,8 @@ gcc -std=c11 -Wall -Wextra -Werror docs/example.c $(pkg-config --cflags --libs q
 model=build/demo-model
 [ -e $model/config.json ] || { make --no-print-directory -s build/make_golden && build/make_golden $model a; }
 LD_LIBRARY_PATH=$root/usr/lib "$root/example" $model demo/shapes.png "What is this?" >"$root/answer"
-[ -s "$root/answer" ] && echo "ok the example ran against the installed library"
+[ -s "$root/answer" ] || { echo "not ok the example said nothing"; exit 1; }
+echo "ok the example ran against the installed library"
 "$root/usr/bin/qvl" run -m $model demo/shapes.png "What is this?" -n 4 -q >"$root/answer2"
-[ -s "$root/answer2" ] && echo "ok the installed qvl found its helper"
+[ -s "$root/answer2" ] || { echo "not ok the installed qvl said nothing"; exit 1; }
+echo "ok the installed qvl found its helper"
