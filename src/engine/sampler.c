@@ -14,6 +14,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define MIN_TEMPERATURE 1e-6f /* below it logits would become infinite; 0 is what was meant */
+
 /* ---- randomness ---------------------------------------------------------------------------------- */
 
 static uint64_t rotate_left(uint64_t x, int n)
@@ -55,7 +57,8 @@ static enum qvl_status check_range(const char *name, double value, double lo, do
 enum qvl_status qvl_sampling_check(const struct qvl_sampling *s, struct qvl_error *err)
 {
     enum qvl_status status;
-    if ((status = check_range("temperature", (double)s->temperature, 0, 100, err)) ||
+    double coldest = s->temperature > 0 ? (double)MIN_TEMPERATURE : 0;
+    if ((status = check_range("temperature", (double)s->temperature, coldest, 100, err)) ||
         (status = check_range("top_p", (double)s->top_p, 0, 1, err)) ||
         (status = check_range("min_p", (double)s->min_p, 0, 1, err)) ||
         (status = check_range("repetition_penalty", (double)s->repetition_penalty, 0.01, 100, err)) ||
@@ -134,16 +137,22 @@ static bool is_better(const float *logits, uint32_t a, uint32_t b)
     return x > y || (x == y && a < b);
 }
 
+/* Of the two places below place i of a heap the better one; >= n where there is none. */
+static size_t better_child(const struct qvl_candidate *c, size_t n, size_t i, const float *logits)
+{
+    size_t left = 2 * i + 1, right = left + 1;
+    return right < n && is_better(logits, c[right].id, c[left].id) ? right : left;
+}
+
 /* Restores the heap of ids in c[0..n) below c[i]. */
 static void sift_down(struct qvl_candidate *c, size_t n, size_t i, const float *logits)
 {
     uint32_t id = c[i].id;
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && is_better(logits, c[child + 1].id, c[child].id))
-            child++;
-        if (!is_better(logits, c[child].id, id))
-            break;
+    size_t child = better_child(c, n, i, logits);
+    while (child < n && is_better(logits, c[child].id, id)) {
         c[i].id = c[child].id;
+        i = child;
+        child = better_child(c, n, i, logits);
     }
     c[i].id = id;
 }

@@ -174,13 +174,16 @@ static void values_outside_their_range_are_refused(void **state)
     const struct qvl_sampling good = {.temperature = 0.7f, .top_p = 0.8f, .repetition_penalty = 1};
     struct qvl_error err = {0};
     assert_int_equal(qvl_sampling_check(&good, &err), QVL_OK);
-    struct qvl_sampling bad[] = {good, good, good, good, good, good};
+    struct qvl_sampling cold = good, bad[] = {good, good, good, good, good, good, good};
+    cold.temperature = 1e-6f;
+    assert_int_equal(qvl_sampling_check(&cold, &err), QVL_OK);
     bad[0].temperature = -0.1f;
     bad[1].temperature = NAN;
     bad[2].top_p = 1.01f;
     bad[3].min_p = -1;
     bad[4].repetition_penalty = 0;
     bad[5].presence_penalty = INFINITY;
+    bad[6].temperature = 0.9e-6f; /* logits divided by it may leave the range of a float */
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(qvl_sampling_check(&bad[i], &err), QVL_ERR_ARGUMENT);
 }
