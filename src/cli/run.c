@@ -246,7 +246,7 @@ static enum qvl_exit prepare(struct run *run)
     status = qvl_request_prepare(run->request, &run->err);
     if (!status && run->dump)
         status = qvl_dump_status(run->dump, &run->err);
-    return qvl_exit_of(status, run->dump && status == QVL_ERR_FILE ? QVL_EXIT_FAILURE : QVL_EXIT_MEDIA);
+    return qvl_exit_of(status, QVL_EXIT_FAILURE);
 }
 
 static enum qvl_exit load_and_answer(struct run *run)

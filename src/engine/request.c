@@ -87,28 +87,11 @@ static const char *name_of(const struct qvl_part *part)
     return part->source.name ? part->source.name : "a picture";
 }
 
-static enum qvl_status check_frame(const struct qvl_part *part, struct qvl_error *err)
-{
-    const struct qvl_frame *f = part->source.frames;
-    if (f->w >= 1 && f->h >= 1 && f->w <= QVL_MAX_MEDIA_SIDE_PX && f->h <= QVL_MAX_MEDIA_SIDE_PX &&
-        (uint64_t)f->w * f->h <= QVL_MAX_MEDIA_PIXELS && f->rgb8 && f->stride_bytes >= 3 * (size_t)f->w)
-        return QVL_OK;
-    return qvl_fail(err, QVL_ERR_MEDIA, "%s: a frame of %u x %u pixels with rows of %zu bytes cannot be used",
-                    name_of(part), f->w, f->h, f->stride_bytes);
-}
-
-/* Width and height before resizing. The first encoded picture opens the helper. */
+/* Width and height before resizing. The first picture opens the reader, which starts no process yet. */
 static enum qvl_status probe(struct qvl_request *r, const struct qvl_part *part, uint32_t *w, uint32_t *h,
                              struct qvl_error *err)
 {
     enum qvl_status status = QVL_OK;
-    if (part->source.from == QVL_FROM_FRAMES) {
-        if (!(status = check_frame(part, err))) {
-            *w = part->source.frames->w;
-            *h = part->source.frames->h;
-        }
-        return status;
-    }
     struct qvl_media_settings settings = {.helper_path = r->engine->media_helper};
     if (!r->media && (status = qvl_media_open(&settings, &r->media, err)))
         return status;
@@ -186,11 +169,8 @@ static enum qvl_status decode_item(struct qvl_request *r, struct qvl_media_item 
 {
     const struct qvl_media_info *info = &item->info;
     struct qvl_picture picture = {0};
-    enum qvl_status status = QVL_OK;
-    if (item->part->source.from == QVL_FROM_FRAMES)
-        picture.frame = item->part->source.frames[0];
-    else
-        status = qvl_media_decode_image(r->media, &item->part->source, &picture, &r->is_cancelled, err);
+    enum qvl_status status =
+        qvl_media_decode_image(r->media, &item->part->source, &picture, &r->is_cancelled, err);
     if (status)
         return status;
     if (picture.frame.w != info->original_w || picture.frame.h != info->original_h) {
@@ -211,8 +191,7 @@ static enum qvl_status decode_item(struct qvl_request *r, struct qvl_media_item 
     trace_pixels(r, item);
     r->n_decoded++;
 fail:
-    if (picture.map)
-        qvl_picture_free(&picture);
+    qvl_picture_free(&picture);
     return status;
 }
 
@@ -349,8 +328,8 @@ enum qvl_status qvl_request_next(struct qvl_request *r, struct qvl_event *event,
     if (r->state == QVL_REQUEST_OVER)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "the request is over and can only be closed");
     if (r->state < QVL_REQUEST_READY) {
-        status = step(r, err);
-        media_progress(r, event);
+        if (!(status = step(r, err)))
+            media_progress(r, event);
     } else {
         if (r->state == QVL_REQUEST_READY)
             status = submit(r, err);

@@ -1,7 +1,7 @@
 /* Asking qvl-media for pictures.
  *
- * In: a source (bytes, descriptor or finished frames). Out: tight RGB in sealed, read-only memory. The way of a
- * file: what is it (magic bytes) -> PROBE -> limits -> memory of exactly the right size that can neither shrink
+ * In: a source (bytes, descriptor or finished frames). Out: tight RGB in sealed, read-only memory; a finished frame
+ * is handed through as it is. The way of a file: what is it (magic bytes) -> PROBE -> limits -> memory of exactly the right size that can neither shrink
  * nor grow -> DECODE -> writing forbidden, which fails while the helper still holds it writable -> mapped.
  * The helper gets read-only descriptors: bytes go through sealed memory, a descriptor that could write is opened
  * again. All sentences about pictures are written here.
@@ -51,7 +51,7 @@ static void library_dir(char *out, size_t n_out)
     out[0] = 0;
     if (dladdr(&here, &info) == 0 || !info.dli_fname || strlen(info.dli_fname) >= n_out)
         return;
-    strncpy(out, info.dli_fname, n_out);
+    memcpy(out, info.dli_fname, strlen(info.dli_fname) + 1);
     char *slash = strrchr(out, '/');
     if (slash)
         *slash = 0;
@@ -59,8 +59,6 @@ static void library_dir(char *out, size_t n_out)
         out[0] = 0;
 }
 
-/* Beside the program (a build folder), or where `make install` puts it: seen from the program, or from the library
- * that some other program uses. */
 /* Beside the program (a build folder), or where `make install` puts it: seen from the program, or from the library
  * that some other program uses. "" when it is in none of these places. */
 static void find_helper(char *out, size_t n_out)
@@ -171,9 +169,9 @@ static enum qvl_status input_from_fd(const struct qvl_media_source *source, stru
     char path[64];
     int flags = fcntl(source->fd, F_GETFL);
     if (flags < 0 || fstat(source->fd, &st) != 0)
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot be read: %s", input->name, strerror(errno));
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be read: %s", input->name, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return qvl_fail(err, QVL_ERR_FILE, "%s: not a regular file", input->name);
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: not a regular file", input->name);
     input->n_bytes = (uint64_t)st.st_size;
     input->fd = source->fd;
     if ((flags & O_ACCMODE) == O_RDONLY)
@@ -181,7 +179,7 @@ static enum qvl_status input_from_fd(const struct qvl_media_source *source, stru
     snprintf(path, sizeof path, "/proc/self/fd/%d", source->fd); /* ours may write, the helper's must not */
     input->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (input->fd < 0)
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot be opened again for reading only: %s", input->name,
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be opened again for reading only: %s", input->name,
                         strerror(errno));
     input->is_own = true;
     return QVL_OK;
@@ -200,7 +198,7 @@ static enum qvl_status sniff_input(struct input *input, struct qvl_error *err)
         n = pread(input->fd, head, sizeof head, 0);
     while (n < 0 && errno == EINTR);
     if (n <= 0)
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot be read: %s", input->name,
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be read: %s", input->name,
                         n == 0 ? "it became shorter" : strerror(errno));
     input->format = qvl_sniff(head, (size_t)n);
     if (input->format == QVL_FORMAT_NONE || input->format > QVL_FORMAT_LAST)
@@ -222,20 +220,32 @@ static enum qvl_status open_input(const struct qvl_media_source *source, struct 
 
 /* ---- asking --------------------------------------------------------------------------------------- */
 
+/* Before its HELLO the helper has seen no picture: what goes wrong there is the installation's fault. */
+static enum qvl_status fail_start(const struct qvl_media *media, enum qvl_media_outcome outcome,
+                                  struct qvl_error *err)
+{
+    const char *why = outcome == QVL_OUTCOME_NO_START ? strerror(errno)
+                      : outcome == QVL_OUTCOME_DEAD   ? "it ended before it was ready"
+                      : outcome == QVL_OUTCOME_LATE   ? "it was not ready in time"
+                                                      : "it is not the qvl-media of this version";
+    if (outcome == QVL_OUTCOME_STOPPED)
+        return qvl_fail(err, QVL_ERR_CANCELLED, "decoding was cancelled");
+    return qvl_fail(err, QVL_ERR_FILE, "%s, which decodes pictures, cannot be started: %s", media->helper_path, why);
+}
+
 static enum qvl_status fail_outcome(const struct qvl_media *media, const char *name,
                                     enum qvl_media_outcome outcome, struct qvl_error *err)
 {
     int exit_status = media->process.exit_status;
     switch (outcome) {
-    case QVL_OUTCOME_ANSWER: break;
+    case QVL_OUTCOME_ANSWER:
+    case QVL_OUTCOME_NO_START: break;
     case QVL_OUTCOME_LATE:
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: decoding took longer than %" PRIu32 " ms and was stopped", name,
                         media->deadline_ms);
     case QVL_OUTCOME_STOPPED: return qvl_fail(err, QVL_ERR_CANCELLED, "%s: decoding was cancelled", name);
     case QVL_OUTCOME_NONSENSE:
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: qvl-media gave an answer that does not fit the question", name);
-    case QVL_OUTCOME_NO_START:
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot start %s: %s", name, media->helper_path, strerror(errno));
     case QVL_OUTCOME_DEAD:
         if (exit_status != -1 && WIFSIGNALED(exit_status))
             return qvl_fail(err, QVL_ERR_MEDIA, "%s: qvl-media died of signal %d (%s) while decoding it", name,
@@ -243,6 +253,16 @@ static enum qvl_status fail_outcome(const struct qvl_media *media, const char *n
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: qvl-media ended without an answer", name);
     }
     return qvl_fail(err, QVL_ERR_INTERNAL, "%s: no answer about it", name);
+}
+
+static enum qvl_status fail_fault(const struct input *input, enum qvl_fault fault, struct qvl_error *err)
+{
+    bool is_installation = fault == QVL_FAULT_NO_SANDBOX || fault == QVL_FAULT_NO_MODULE;
+    enum qvl_status status = is_installation                ? QVL_ERR_FILE
+                             : fault == QVL_FAULT_MEMORY ? QVL_ERR_MEMORY
+                                                         : QVL_ERR_MEDIA;
+    return qvl_fail(err, status, "%s: this %s picture %s", input->name, qvl_format_name(input->format),
+                    qvl_fault_text(fault));
 }
 
 /* A running helper that has said it is locked in, with the module if the format needs it. */
@@ -283,28 +303,25 @@ static enum qvl_status ask(struct qvl_media *media, const struct input *input, s
     size_t n_fd = output_fd < 0 ? 1 : 2;
     bool want_av = input->format >= QVL_FORMAT_GIF;
     enum qvl_media_outcome outcome = QVL_OUTCOME_ANSWER;
+    bool is_started = false;
     if (!media->helper_path[0])
         return qvl_fail(err, QVL_ERR_FILE,
-                        "%s: qvl-media, which decodes pictures, is neither beside this program nor in "
-                        "../libexec/qvl of its folder or of the library's",
-                        input->name);
+                        "qvl-media, which decodes pictures, is missing: it is neither beside this program nor in "
+                        "../libexec/qvl of its folder or of the library's");
     request.format = input->format;
     request.n_bytes = input->n_bytes;
     for (int attempt = 0; attempt < 2; attempt++) {
         *reply = (struct qvl_media_reply){0};
         outcome = ensure_process(media, want_av, wait, reply);
-        if (!outcome && !reply->fault)
+        is_started = !outcome;
+        if (is_started && !reply->fault)
             outcome = qvl_media_process_ask(&media->process, &request, fds, n_fd, wait, reply);
         if (!is_worth_repeating(outcome, media->process.exit_status))
             break;
     }
     if (outcome)
-        return fail_outcome(media, input->name, outcome, err);
-    if (reply->fault)
-        return qvl_fail(err, reply->fault == QVL_FAULT_MEMORY ? QVL_ERR_MEMORY : QVL_ERR_MEDIA,
-                        "%s: this %s picture %s", input->name, qvl_format_name(input->format),
-                        qvl_fault_text(reply->fault));
-    return QVL_OK;
+        return is_started ? fail_outcome(media, input->name, outcome, err) : fail_start(media, outcome, err);
+    return reply->fault ? fail_fault(input, reply->fault, err) : QVL_OK;
 }
 
 static enum qvl_status check_size(const char *name, uint32_t w, uint32_t h, struct qvl_error *err)
@@ -397,31 +414,12 @@ static enum qvl_status check_frame(const struct qvl_media_source *source, struct
     const char *name = name_of(source);
     if (source->n_frame != 1)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: %zu frames given; a picture is one", name, source->n_frame);
+    if (!frame->rgb8)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: a frame without pixels", name);
     if (frame->stride_bytes < (size_t)frame->w * 3)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: rows of %zu bytes, but %" PRIu32 " RGB pixels need %zu", name,
                         frame->stride_bytes, frame->w, (size_t)frame->w * 3);
     return check_size(name, frame->w, frame->h, err);
-}
-
-/* A finished frame, copied into memory of the same kind. */
-static enum qvl_status copy_frame(const struct qvl_media_source *source, struct qvl_picture *out,
-                                  struct qvl_error *err)
-{
-    const struct qvl_frame *frame = source->frames;
-    enum qvl_status status = check_frame(source, err);
-    if (status)
-        return status;
-    size_t row_bytes = (size_t)frame->w * 3, n = qvl_media_rgb_bytes(frame->w, frame->h);
-    uint8_t *map = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
-        return qvl_fail_memory(err, n, "the pixels of a picture");
-    for (size_t y = 0; y < frame->h; y++)
-        memcpy(map + y * row_bytes, frame->rgb8 + y * frame->stride_bytes, row_bytes);
-    *out = (struct qvl_picture){
-        .frame = {.w = frame->w, .h = frame->h, .stride_bytes = row_bytes, .rgb8 = map, .time_s = frame->time_s},
-        .map = map,
-        .map_bytes = n};
-    return QVL_OK;
 }
 
 /* ---- the door ------------------------------------------------------------------------------------- */
@@ -453,8 +451,11 @@ enum qvl_status qvl_media_decode_image(struct qvl_media *media, const struct qvl
 {
     struct input input;
     enum qvl_status status;
-    if (source->from == QVL_FROM_FRAMES)
-        return copy_frame(source, out, err);
+    if (source->from == QVL_FROM_FRAMES) {
+        if (!(status = check_frame(source, err)))
+            *out = (struct qvl_picture){.frame = *source->frames};
+        return status;
+    }
     if (!(status = open_input(source, &input, err)) && !(status = take_turn(media, input.name, stop, err))) {
         struct qvl_media_wait wait = {.deadline_ms = qvl_now_ms() + media->deadline_ms, .stop = stop};
         status = decode(media, &input, &wait, out, err);

@@ -5,8 +5,9 @@
  *
  * A struct qvl_media may be used by several threads, which then take turns. A helper that one picture has taken
  * over sees the next ones: give each user (each request) a struct of its own where that matters; starting one
- * costs about 2 ms. Errors: QVL_ERR_MEDIA (not a usable picture), QVL_ERR_FILE (cannot be read; no helper),
- * QVL_ERR_MEMORY, QVL_ERR_ARGUMENT, QVL_ERR_CANCELLED; the sentence starts with source->name. */
+ * costs about 2 ms. Errors: QVL_ERR_MEDIA (cannot be read, or is no usable picture), QVL_ERR_FILE (qvl-media or its
+ * module is missing, or does not start here: no picture's fault), QVL_ERR_MEMORY, QVL_ERR_ARGUMENT,
+ * QVL_ERR_CANCELLED; a sentence about a picture starts with source->name. */
 #ifndef QVL_MEDIA_MEDIA_H
 #define QVL_MEDIA_MEDIA_H
 
@@ -30,10 +31,10 @@ enum qvl_status qvl_media_probe_image(struct qvl_media *media, const struct qvl_
                                       uint32_t *out_w, uint32_t *out_h, const atomic_bool *stop,
                                       struct qvl_error *err);
 
-/* A decoded picture in memory shared with the helper (sealed before it is handed out). */
+/* A decoded picture in memory shared with the helper (sealed before it is handed out); or the caller's own frame. */
 struct qvl_picture {
     struct qvl_frame frame; /* EXIF-oriented, alpha over white, 8-bit RGB; valid until qvl_picture_free */
-    void *map;
+    void *map;              /* NULL: the caller's frame */
     size_t map_bytes;
 };
 /* `stop` (may be NULL) true ends the wait with QVL_ERR_CANCELLED. */

@@ -65,7 +65,8 @@ void test_refused(struct qvl_media *media, const struct qvl_media_source *source
     if (qvl_media_decode_image(media, source, &picture, NULL, &err) != status)
         fail_msg("%s: status %d instead of %d: %s", source->name, err.status, status, err.text);
     assert_null(picture.map);
-    assert_int_equal(strncmp(err.text, source->name, strlen(source->name)), 0);
+    if (status != QVL_ERR_FILE) /* that is about qvl-media, not about a picture */
+        assert_int_equal(strncmp(err.text, source->name, strlen(source->name)), 0);
     if (!strstr(err.text, part))
         fail_msg("\"%s\" does not say \"%s\"", err.text, part);
 }

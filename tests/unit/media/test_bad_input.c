@@ -255,12 +255,12 @@ static void test_sources_that_cannot_be_read(void **state)
     int fds[2];
     assert_int_equal(pipe(fds), 0);
     struct qvl_media_source source = {.from = QVL_FROM_FD, .name = "stdin", .fd = fds[0]};
-    test_refused(media, &source, QVL_ERR_FILE, "not a regular file");
+    test_refused(media, &source, QVL_ERR_MEDIA, "not a regular file");
     close(fds[0]);
     close(fds[1]);
-    test_refused(media, &source, QVL_ERR_FILE, "cannot be read");
+    test_refused(media, &source, QVL_ERR_MEDIA, "cannot be read");
     source.fd = open("/tmp", O_RDONLY | O_CLOEXEC);
-    test_refused(media, &source, QVL_ERR_FILE, "not a regular file");
+    test_refused(media, &source, QVL_ERR_MEDIA, "not a regular file");
     close(source.fd);
     source = test_source("large.jpg", (const uint8_t *)"", ((size_t)256 << 20) + 1);
     test_refused(media, &source, QVL_ERR_MEDIA, "268435457 bytes, more than the 268435456");
@@ -271,13 +271,13 @@ static void test_helper_that_is_not_there(void **state)
     (void)state;
     struct qvl_media *none = test_open("/nonexistent/qvl-media", 0);
     const struct qvl_media_source source = test_source("a.jpg", (const uint8_t *)"\xff\xd8\xff\xe0", 4);
-    test_refused(none, &source, QVL_ERR_FILE, "cannot start /nonexistent/qvl-media: No such file");
+    test_refused(none, &source, QVL_ERR_FILE, "/nonexistent/qvl-media, which decodes pictures, cannot be started: No such file");
     qvl_media_close(none);
     none = test_open("/bin/true", 0); /* not a helper */
-    test_refused(none, &source, QVL_ERR_MEDIA, "qvl-media ended without an answer");
+    test_refused(none, &source, QVL_ERR_FILE, "/bin/true, which decodes pictures, cannot be started: it ended before");
     qvl_media_close(none);
     none = test_open(NULL, 0); /* none beside this test, and that is an error only now */
-    test_refused(none, &source, QVL_ERR_FILE, "qvl-media, which decodes pictures, is neither beside this program");
+    test_refused(none, &source, QVL_ERR_FILE, "qvl-media, which decodes pictures, is missing: it is neither beside this program");
     qvl_media_close(none);
     char path[5000];
     struct qvl_error err = {0};
