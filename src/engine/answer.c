@@ -2,11 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/limits.h"
-
-_Static_assert(sizeof((struct qvl_answer *)0)->top / sizeof(struct qvl_token_logit) == QVL_MAX_TOP_LOGITS,
-               "room for the best logits");
-
 enum qvl_status qvl_answer_init(struct qvl_answer *answer, const struct qvl_answer_settings *settings,
                                 const uint32_t *prompt, size_t n_prompt, struct qvl_error *err)
 {

@@ -3,6 +3,7 @@
 #ifndef QVL_ENGINE_ANSWER_H
 #define QVL_ENGINE_ANSWER_H
 
+#include "base/limits.h"
 #include "engine/loop_guard.h"
 #include "engine/sampler.h"
 #include "engine/stop_match.h"
@@ -32,7 +33,7 @@ struct qvl_answer {
     size_t n;
     /* of the last step */
     struct qvl_bytes text;    /* may be shown now; at the end all that was held back, too */
-    struct qvl_token_logit top[64];
+    struct qvl_token_logit top[QVL_MAX_TOP_LOGITS];
     size_t n_top;
     bool is_done;
     enum qvl_finish finish;

@@ -34,14 +34,14 @@ struct qvl_scheduler {
     struct qvl_request *request[QVL_MAX_REQUESTS];
     size_t n_request;
     /* the thread's own */
-    size_t i_turn;                                  /* where the next search in the list begins */
+    size_t i_turn[2];                               /* of each kind: where its next search in the list begins */
     bool was_decode;
     struct qvl_decoder *decoder;
     struct qvl_batch_row *row;                      /* [n_row_max] */
     size_t n_row_max;
 };
 
-enum step_kind { STEP_NONE, STEP_DECODE, STEP_UNIT };
+enum step_kind { STEP_DECODE, STEP_UNIT };
 
 struct step {
     enum step_kind kind;
@@ -78,10 +78,10 @@ static bool is_eligible(const struct qvl_request *r, enum step_kind kind)
  * intermediates hold its own rows only. */
 static void gather(struct qvl_scheduler *s, enum step_kind kind, struct step *step)
 {
-    size_t n_max = kind == STEP_UNIT ? 1 : MAX_BATCH, i_first = s->i_turn;
+    size_t n_max = kind == STEP_UNIT ? 1 : MAX_BATCH, i_first = 0;
     *step = (struct step){.kind = kind};
     for (size_t k = 0; k < s->n_request && step->n < n_max; k++) {
-        size_t i = (s->i_turn + k) % s->n_request;
+        size_t i = (s->i_turn[kind] + k) % s->n_request;
         struct qvl_request *r = s->request[i];
         if (!is_eligible(r, kind) || (step->n > 0 && has_trace(r)))
             continue;
@@ -92,7 +92,7 @@ static void gather(struct qvl_scheduler *s, enum step_kind kind, struct step *st
             break;
     }
     if (step->n > 0)
-        s->i_turn = i_first + 1;
+        s->i_turn[kind] = i_first + 1;
 }
 
 static bool is_wanted(const struct qvl_scheduler *s, enum step_kind kind)
@@ -472,10 +472,9 @@ enum qvl_status qvl_scheduler_submit(struct qvl_scheduler *s, struct qvl_request
 /* Takes the request's next event if there is one (lock held). */
 static bool take_event(struct qvl_scheduler *s, struct qvl_request *r, struct qvl_event *event)
 {
-    *event = (struct qvl_event){0};
     if (r->has_progress) {
         r->has_progress = false;
-        event->kind = QVL_EVENT_PROGRESS;
+        *event = (struct qvl_event){.kind = QVL_EVENT_PROGRESS};
         event->progress.stage = r->stage;
         event->progress.done = r->progress_done;
         event->progress.total = r->progress_total;
@@ -485,7 +484,7 @@ static bool take_event(struct qvl_scheduler *s, struct qvl_request *r, struct qv
     }
     const struct qvl_text_event *text = qvl_event_queue_pop(&r->queue);
     if (text) {
-        event->kind = QVL_EVENT_TEXT;
+        *event = (struct qvl_event){.kind = QVL_EVENT_TEXT};
         event->text.utf8 = text->text.data;
         event->text.n = text->text.n;
         event->text.id = text->id;
@@ -495,7 +494,7 @@ static bool take_event(struct qvl_scheduler *s, struct qvl_request *r, struct qv
         return true;
     }
     if (r->is_ended && !r->error.status) {
-        event->kind = QVL_EVENT_DONE;
+        *event = (struct qvl_event){.kind = QVL_EVENT_DONE};
         event->done.finish = r->answer.finish;
         event->done.stop = r->answer.met_stop;
         return true;
