@@ -16,6 +16,7 @@
 #define QVL_MAX_VOCAB (1u << 20)
 #define QVL_MAX_MERGES (1u << 21)
 #define QVL_MAX_TOKEN_BYTES 1024u
+#define QVL_MAX_HEAD_DIM 256u                        /* of both towers; kernels keep such rows on the stack */
 
 /* pictures and clips */
 #define QVL_MAX_MEDIA_SIDE_PX 32768u

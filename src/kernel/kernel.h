@@ -16,6 +16,7 @@
 
 #include "base/dtype.h"
 #include "base/error.h"
+#include "base/limits.h"
 
 enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_COUNT };
 
@@ -31,7 +32,6 @@ typedef uint16_t qvl_f16;
  *   f32:   K [QVL_KV_BLOCK/16][head_dim][16 keys]               V [QVL_KV_BLOCK][d_pad]
  * Positions never written must be zero (finite): they are computed and masked. */
 #define QVL_KV_BLOCK 128
-#define QVL_MAX_HEAD_DIM 256
 
 static inline size_t qvl_head_dim_padded(size_t head_dim)
 {

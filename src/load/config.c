@@ -221,6 +221,11 @@ static enum qvl_status check_vision(struct qvl_config *c, const char *file, stru
                         "of 4",
                         file, v->hidden, v->n_head);
     v->head_dim = v->hidden / v->n_head;
+    if (v->head_dim > QVL_MAX_HEAD_DIM)
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: vision_config.hidden_size %u over num_heads %u gives a head size of %u, expected at "
+                        "most %u",
+                        file, v->hidden, v->n_head, v->head_dim, QVL_MAX_HEAD_DIM);
     while (v->position_side * v->position_side < v->n_position) /* at most 256 rounds */
         v->position_side++;
     if (v->position_side * v->position_side != v->n_position)

@@ -62,7 +62,7 @@ static const struct number numbers[] = {
     {QVL_SECTION_TEXT, "num_hidden_layers", U32, AT(text.n_layer), 1, 200, REQUIRED},
     {QVL_SECTION_TEXT, "num_attention_heads", U32, AT(text.n_head), 1, 256, REQUIRED},
     {QVL_SECTION_TEXT, "num_key_value_heads", U32, AT(text.n_kv_head), 1, 256, REQUIRED},
-    {QVL_SECTION_TEXT, "head_dim", U32, AT(text.head_dim), 8, 512, OPTIONAL},
+    {QVL_SECTION_TEXT, "head_dim", U32, AT(text.head_dim), 8, QVL_MAX_HEAD_DIM, OPTIONAL},
     {QVL_SECTION_TEXT, "intermediate_size", U32, AT(text.intermediate), 16, 131072, REQUIRED},
     {QVL_SECTION_TEXT, "vocab_size", U32, AT(text.vocab), 1, QVL_MAX_VOCAB, REQUIRED},
     {QVL_SECTION_TEXT, "max_position_embeddings", U32, AT(text.max_position), 1, 16777216, REQUIRED},

@@ -233,6 +233,7 @@ static void refuses_each_value_out_of_range(void **state)
          "16 is not a multiple of num_key_value_heads 32"},
         {"\"head_dim\":128", "\"head_dim\":0", "head_dim is 0"},
         {"\"head_dim\":128", "\"head_dim\":127", "head_dim is 127, expected an even"},
+        {"\"head_dim\":128", "\"head_dim\":258", "head_dim is 258, expected an integer from 8 to 256"},
         {"\"head_dim\":128", "\"head_dim\":64", "is 64 pairs, expected half of head_dim, 32"},
         {"\"intermediate_size\":6144", "\"intermediate_size\":1e4", "intermediate_size is 10000.0"},
         {"\"vocab_size\":151936", "\"vocab_size\":1048577", "vocab_size is 1048577"},
@@ -274,6 +275,7 @@ static void refuses_each_value_out_of_range(void **state)
         {"\"depth\":24", "\"depth\":101", "vision_config.depth is 101"},
         {"\"hidden_size\":1024", "\"hidden_size\":1000", "1000 over num_heads 16"},
         {"\"hidden_size\":1024", "\"hidden_size\":1056", "1056 over num_heads 16"},
+        {"\"num_heads\":16", "\"num_heads\":2", "a head size of 512, expected at most 256"},
         {"\"num_heads\":16", "\"num_heads\":0", "vision_config.num_heads is 0"},
         {"\"in_channels\":3", "\"in_channels\":4", "in_channels is 4"},
         {"\"patch_size\":16", "\"patch_size\":0", "patch_size is 0"},
@@ -330,6 +332,7 @@ static void accepts_the_edges(void **state)
         {"[5,11,17]", "[0,1,2,3,4,5,6,23]"},
         {"[5,11,17]", "[]"},
         {"[24,20,20]", "[22,21,21]"},
+        {"\"num_heads\":16", "\"num_heads\":4"}, /* a head size of 256 */
         {"\"num_position_embeddings\":2304", "\"num_position_embeddings\":1"},
         {"\"num_position_embeddings\":2304", "\"num_position_embeddings\":65536"},
     };
