@@ -2,13 +2,16 @@
  *
  * An engine holds one model. A request is one conversation put to it: text, pictures and clips in,
  * text out. Several requests may be open on one engine; each belongs to one caller's thread at a time
- * (only qvl_request_cancel may come from any thread).
+ * (only qvl_request_cancel may come from any thread). Requests may be opened, and qvl_tokenize and
+ * qvl_engine_get_info called, from several threads at once; opening, loading, checking and closing an engine
+ * is one thread's affair.
  *
  *     struct qvl_engine *engine = NULL;
  *     struct qvl_request *request = NULL;
  *     struct qvl_error err = {0};
  *     struct qvl_event event;
  *     if (qvl_engine_open(&(struct qvl_engine_options){.model_dir = dir}, &engine, &err)) ...
+ *     if (qvl_engine_load(engine, &err)) ...
  *     if (qvl_request_open(engine, &chat, &options, &request, &err)) ...
  *     do {
  *         if (qvl_request_next(request, &event, &err)) ...           // one unit of work, or a wait
@@ -18,7 +21,8 @@
  *     qvl_engine_close(engine);
  *
  * Errors: whatever can fail returns enum qvl_status and writes one finished sentence into *err (never
- * NULL). On failure out-pointers are left untouched. Closing NULL is a no-op.
+ * NULL). On failure out-pointers are left untouched. Closing NULL is a no-op. Besides the errors named with a
+ * function, each may return QVL_ERR_MEMORY.
  * Lifetimes: "engine" = until qvl_engine_close, "request" = until qvl_request_close, "event" = until the
  * next call of qvl_request_next on the same request. What the caller passes in need only live during the
  * call, unless a field says otherwise. */
@@ -46,9 +50,9 @@ extern "C" {
 enum qvl_status {
     QVL_OK = 0,
     QVL_ERR_ARGUMENT,  /* the caller's values: out of range, contradictory, unknown */
-    QVL_ERR_FILE,      /* a file cannot be opened, read or written */
+    QVL_ERR_FILE,      /* a file cannot be opened, read or written; also qvl-media missing, or not starting */
     QVL_ERR_MODEL,     /* the model folder is not one that qvl can run */
-    QVL_ERR_MEDIA,     /* a picture or clip cannot be used */
+    QVL_ERR_MEDIA,     /* a picture or clip cannot be read or used */
     QVL_ERR_LIMIT,     /* the request does not fit: context length or another named limit */
     QVL_ERR_MEMORY,    /* memory ran out */
     QVL_ERR_CANCELLED, /* qvl_request_cancel was called */
@@ -68,15 +72,15 @@ struct qvl_frame {
     uint32_t w, h;        /* pixels */
     size_t stride_bytes;  /* from row to row, >= 3*w */
     const uint8_t *rgb8;  /* [h][w][3] */
-    double time_s;        /* of a clip's frame; 0 for a picture */
+    double time_s;        /* of a clip's frame, seconds from its start; 0 for a picture */
 };
 
 enum qvl_media_from { QVL_FROM_BYTES, QVL_FROM_FD, QVL_FROM_FRAMES };
 
-/* Where a picture or clip comes from. `name` is used in error sentences only. */
+/* Where a picture or clip comes from. */
 struct qvl_media_source {
     enum qvl_media_from from;
-    const char *name;
+    const char *name;     /* for error sentences and qvl_media_info; may be NULL */
     const uint8_t *bytes; /* QVL_FROM_BYTES: an encoded file */
     size_t n_bytes;
     int fd;               /* QVL_FROM_FD: open for reading, seekable; stays the caller's */
@@ -87,9 +91,10 @@ struct qvl_media_source {
 /* How the reference's two processors and their versions scale a picture (MODEL.md, "Resize"). */
 enum qvl_resize_rule { QVL_RESIZE_TORCHVISION, QVL_RESIZE_PILLOW, QVL_RESIZE_PILLOW12 };
 
-/* Zero fields take the model's own values. */
+/* Zero fields take the model's own values. One given bound moves the model's other one out of its way; two that
+ * contradict each other are QVL_ERR_ARGUMENT. */
 struct qvl_media_options {
-    uint64_t min_pixels, max_pixels; /* of a picture after resizing */
+    uint64_t min_pixels, max_pixels; /* width * height of a picture after resizing */
     enum qvl_resize_rule resize;
 };
 
@@ -132,15 +137,17 @@ struct qvl_chat {
 
 /* ---- sampling ----------------------------------------------------------------------------------- */
 
+/* In the order in which they act: penalties, temperature, top_k, top_p, min_p. A zeroed struct is not neutral
+ * (repetition_penalty must be > 0): start from qvl_engine_info.sampling. */
 struct qvl_sampling {
-    float temperature; /* 0 = greedy */
-    uint32_t top_k;    /* 0 = all */
-    float top_p;       /* 1 = all */
-    float min_p;       /* 0 = off */
-    float repetition_penalty; /* 1 = off; acts on prompt and output */
-    float presence_penalty;   /* 0 = off; output only */
-    float frequency_penalty;  /* 0 = off; output only */
-    uint64_t seed;
+    float temperature; /* 0 = greedy; else 1e-6 to 100 */
+    uint32_t top_k;    /* only the k best tokens; 0 = all */
+    float top_p;       /* 0 to 1: only the best tokens that together have this probability; 1 = all */
+    float min_p;       /* 0 to 1: only tokens with this share of the best one's probability; 0 = off */
+    float repetition_penalty; /* 0.01 to 100; 1 = off; acts on prompt and output */
+    float presence_penalty;   /* -100 to 100; 0 = off; output only */
+    float frequency_penalty;  /* -100 to 100; 0 = off; output only */
+    uint64_t seed;     /* same seed, same request: same text */
 };
 
 /* ---- intermediates ------------------------------------------------------------------------------ */
@@ -148,7 +155,8 @@ struct qvl_sampling {
 enum qvl_trace_type { QVL_TRACE_F32, QVL_TRACE_U8, QVL_TRACE_I32 };
 
 /* Called with each named intermediate ("vision.blocks.3", "decoder.layers.0", "logits"; the list is in
- * MODEL.md), shape outer to inner; data valid during the call. May come from the engine's own thread. */
+ * MODEL.md), shape outer to inner; data valid during the call. Comes from the caller's thread (inside
+ * qvl_request_next and _prepare) and from the engine's own. */
 struct qvl_trace {
     void *user;
     void (*tensor)(void *user, const char *name, enum qvl_trace_type type, const void *data,
@@ -172,11 +180,17 @@ struct qvl_engine_options {
     const char *isa;         /* cap of the kernel level: "scalar", "avx2", "avx512"… (all the CPU has) */
 };
 
-/* Reads config and tokenizer, checks every tensor of the weight files against the config; reads no weights. */
+/* Reads config and tokenizer, checks every tensor of the weight files against the config; reads no weights.
+ * QVL_ERR_FILE, QVL_ERR_MODEL: the folder. QVL_ERR_ARGUMENT, QVL_ERR_LIMIT: the options. *out is the caller's to
+ * close. */
 QVL_API enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct qvl_engine **out,
                                         struct qvl_error *err);
-/* Maps the weights and starts the engine's threads. Requests can be opened and prepared before. */
+/* Maps the weights and starts the engine's threads. Requests can be opened and prepared before. QVL_ERR_FILE,
+ * QVL_ERR_MODEL: the weight files. Again: nothing happens. */
 QVL_API enum qvl_status qvl_engine_load(struct qvl_engine *engine, struct qvl_error *err);
+/* Reads every weight once, on n_thread threads: QVL_ERR_MODEL names the first that is infinite or not a number.
+ * Before qvl_engine_load or after it. */
+QVL_API enum qvl_status qvl_engine_check_weights(struct qvl_engine *engine, struct qvl_error *err);
 /* All requests must be closed. */
 QVL_API void qvl_engine_close(struct qvl_engine *engine);
 
@@ -187,19 +201,22 @@ struct qvl_engine_info {
     uint32_t n_thread;
     uint32_t n_ctx;
     uint32_t n_ctx_model;      /* max_position_embeddings */
+    uint64_t n_parameter;      /* numbers in the weights */
     uint64_t weight_bytes;
-    double load_ms;            /* 0 before qvl_engine_load */
+    double load_ms;            /* what qvl_engine_load took; 0 before */
     bool is_thinking;
     bool is_demo;              /* a golden or demo model, not a published one */
     struct qvl_sampling sampling; /* generation_config.json, else the family's published values */
 };
 QVL_API void qvl_engine_get_info(const struct qvl_engine *engine, struct qvl_engine_info *out);
 
-/* Token ids of a text. *out_ids is the caller's to free with qvl_free. */
+/* Token ids of n bytes of UTF-8 (anything else: QVL_ERR_ARGUMENT). want_special: "<|im_end|>" and the like become
+ * their one token; else they are text. *out_ids [*out_n] is the caller's to free with qvl_free; may be NULL where
+ * there are none. */
 QVL_API enum qvl_status qvl_tokenize(const struct qvl_engine *engine, const char *utf8, size_t n,
                                      bool want_special, uint32_t **out_ids, size_t *out_n,
                                      struct qvl_error *err);
-QVL_API void qvl_free(void *p);
+QVL_API void qvl_free(void *p); /* NULL is fine */
 
 /* ---- request ------------------------------------------------------------------------------------ */
 
@@ -207,16 +224,18 @@ struct qvl_request;
 
 struct qvl_request_options {
     struct qvl_sampling sampling; /* taken as it is: start from qvl_engine_info.sampling */
-    uint32_t max_tokens;          /* (4096) */
+    uint32_t max_tokens;          /* of the answer; 0 = 4096, or what the context leaves */
     const char *const *stop;      /* stop strings, not part of the answer */
-    size_t n_stop;
-    bool ignore_eos;
+    size_t n_stop;                /* at most 16, each of 1 to 1024 bytes of UTF-8 */
+    bool ignore_eos;              /* go on after the model's end token */
     bool no_loop_guard;           /* go on when the output repeats itself without end */
     uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
     struct qvl_trace trace;       /* trace.tensor NULL = off */
 };
 
-/* Copies chat and options (not the media, see qvl_part.source). Does no other work. */
+/* Copies chat and options (not the media, see qvl_part.source). Does no other work. QVL_ERR_ARGUMENT,
+ * QVL_ERR_LIMIT, QVL_ERR_MEDIA (a clip, or a picture without content): what was passed in. *out is the caller's to
+ * close. */
 QVL_API enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_chat *chat,
                                          const struct qvl_request_options *options,
                                          struct qvl_request **out, struct qvl_error *err);
@@ -259,27 +278,30 @@ struct qvl_event {
 };
 
 /* One unit of the request's own work (decode a picture, render the prompt), or a wait for the engine.
- * After QVL_EVENT_DONE or an error the request can only be closed. */
+ * After QVL_EVENT_DONE or an error the request can only be closed (and asked for its info). Any status: the first
+ * failure of what the request does, at whatever stage. */
 QVL_API enum qvl_status qvl_request_next(struct qvl_request *request, struct qvl_event *event,
                                          struct qvl_error *err);
 /* Runs the caller's side to its end: media decoded, prompt made, everything checked to fit. Optional:
- * qvl_request_next does the same in pieces. Needs no weights. */
+ * qvl_request_next does the same in pieces. Needs no weights. QVL_ERR_MEDIA and QVL_ERR_FILE: a picture, or
+ * qvl-media; QVL_ERR_LIMIT: it does not fit the context; QVL_ERR_ARGUMENT: the conversation; QVL_ERR_CANCELLED. */
 QVL_API enum qvl_status qvl_request_prepare(struct qvl_request *request, struct qvl_error *err);
 /* From any thread, any number of times: the request ends with QVL_ERR_CANCELLED within a second. */
 QVL_API void qvl_request_cancel(struct qvl_request *request);
+/* Waits for the step that the request may be in. */
 QVL_API void qvl_request_close(struct qvl_request *request);
 
 struct qvl_media_info {
     enum qvl_media_kind kind;
     const char *name;               /* request lifetime */
-    uint32_t original_h, original_w; /* after EXIF orientation */
-    uint32_t resized_h, resized_w;
+    uint32_t original_h, original_w; /* pixels, after EXIF orientation */
+    uint32_t resized_h, resized_w;   /* pixels */
     uint32_t grid_t, grid_h, grid_w; /* patches */
-    uint32_t n_tok;
+    uint32_t n_tok;                  /* in the prompt */
 };
 
 struct qvl_request_info {
-    const struct qvl_media_info *media; /* request lifetime */
+    const struct qvl_media_info *media; /* [n_media] those that the model sees; request lifetime */
     size_t n_media;
     const char *prompt;          /* rendered, pictures as one placeholder each; request lifetime */
     const uint32_t *prompt_ids;  /* expanded; request lifetime */
@@ -287,9 +309,12 @@ struct qvl_request_info {
     const uint32_t *output_ids;  /* event lifetime */
     size_t n_output_tok;
     size_t n_image_tok, n_video_tok;
+    /* Milliseconds spent so far: pictures decoded and resized; prompt rendered and encoded; waiting for the first
+     * step; vision tower; prefill; from the first token on; and from the start of the request's own work to its
+     * first token. */
     double media_ms, prompt_ms, queue_ms, vision_ms, prefill_ms, generate_ms, first_token_ms;
 };
-/* Media and prompt fields are filled once the request is prepared. */
+/* A snapshot, at any time. Media and prompt fields are filled once the request is prepared. */
 QVL_API void qvl_request_get_info(const struct qvl_request *request, struct qvl_request_info *out);
 
 #ifdef __cplusplus

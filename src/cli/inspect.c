@@ -1,4 +1,5 @@
 /* qvl inspect: what a model folder holds. */
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,23 +48,35 @@ static enum qvl_status describe(const json_t *root, struct qvl_bytes *out, struc
     return status;
 }
 
-static enum qvl_status print_info(const struct qvl_engine *engine, bool want_json, struct qvl_error *err)
+/* The library's object; --check adds its result as a last key. */
+static enum qvl_status add_json(const struct qvl_engine_info *info, bool is_checked, struct qvl_bytes *out,
+                                struct qvl_error *err)
+{
+    enum qvl_status status = qvl_bytes_add(out, info->inspect_json, strlen(info->inspect_json) - 1, err);
+    return status ? status : qvl_bytes_add_text(out, is_checked ? ",\"all_finite\":true}\n" : "}\n", err);
+}
+
+static enum qvl_status add_text(const struct qvl_engine_info *info, bool is_checked, struct qvl_bytes *out,
+                                struct qvl_error *err)
+{
+    json_t *root = json_loads(info->inspect_json, 0, NULL);
+    enum qvl_status status =
+        root ? describe(root, out, err) : qvl_fail(err, QVL_ERR_INTERNAL, "the description is no JSON");
+    json_decref(root);
+    if (!status && is_checked)
+        status = qvl_bytes_add_format(out, err, "all %" PRIu64 " weights are finite numbers\n", info->n_parameter);
+    return status;
+}
+
+static enum qvl_status print_info(const struct qvl_engine *engine, const struct qvl_options *options,
+                                  struct qvl_error *err)
 {
     struct qvl_engine_info info;
     struct qvl_bytes out = {0};
-    enum qvl_status status = QVL_OK;
     qvl_engine_get_info(engine, &info);
-    if (want_json) {
-        if (!(status = qvl_bytes_add_format(&out, err, "%s\n", info.inspect_json)))
-            status = qvl_write_stdout(out.data, out.n, err);
-        qvl_bytes_free(&out);
-        return status;
-    }
-    json_t *root = json_loads(info.inspect_json, 0, NULL);
-    status = root ? describe(root, &out, err) : qvl_fail(err, QVL_ERR_INTERNAL, "the description is no JSON");
+    enum qvl_status status = (options->want_json ? add_json : add_text)(&info, options->want_check, &out, err);
     if (!status)
         status = qvl_write_stdout(out.data, out.n, err);
-    json_decref(root);
     qvl_bytes_free(&out);
     return status;
 }
@@ -82,9 +95,12 @@ enum qvl_exit qvl_inspect_model(const struct qvl_options *options)
     struct qvl_engine *engine = qvl_open_engine(&with_model, &code);
     if (!engine)
         return code;
-    enum qvl_status status = print_info(engine, options->want_json, &err);
+    enum qvl_status status = options->want_check ? qvl_engine_check_weights(engine, &err) : QVL_OK;
+    code = qvl_exit_of(status, QVL_EXIT_MODEL);
+    if (!status)
+        code = qvl_exit_of(status = print_info(engine, options, &err), QVL_EXIT_FAILURE);
     if (status)
         qvl_say_error(&err);
     qvl_engine_close(engine);
-    return qvl_exit_of(status, QVL_EXIT_FAILURE);
+    return code;
 }

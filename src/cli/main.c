@@ -14,7 +14,7 @@ void qvl_say_error(const struct qvl_error *err)
 
 enum qvl_status qvl_write_stdout(const void *data, size_t n, struct qvl_error *err)
 {
-    if ((n == 0 || fwrite(data, 1, n, stdout) == n) && fflush(stdout) == 0)
+    if ((n == 0 || fwrite(data, 1, n, stdout) == n) && fflush(stdout) == 0 && !ferror(stdout))
         return QVL_OK;
     return qvl_fail(err, QVL_ERR_FILE, "stdout: cannot write: %s", strerror(errno));
 }
@@ -74,10 +74,25 @@ static bool is_lone_word(int argc, char **argv)
     return argc == 2 && strspn(argv[1], "abcdefghijklmnopqrstuvwxyz-") == strlen(argv[1]) && argv[1][0] != '-';
 }
 
+static enum qvl_exit flush_stdout(void)
+{
+    struct qvl_error err = {0};
+    enum qvl_status status = qvl_write_stdout("", 0, &err);
+    if (status)
+        qvl_say_error(&err);
+    return qvl_exit_of(status, QVL_EXIT_FAILURE);
+}
+
 static enum qvl_exit show_help(bool want_all)
 {
     qvl_options_help(stdout, want_all);
-    return fflush(stdout) == 0 ? QVL_EXIT_OK : QVL_EXIT_FAILURE;
+    return flush_stdout();
+}
+
+static enum qvl_exit show_version(void)
+{
+    printf("qvl %s\n", QVL_VERSION);
+    return flush_stdout();
 }
 
 static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
@@ -92,7 +107,7 @@ static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
     if (options.want_help)
         code = show_help(options.n_item == 1 && strcmp(options.item[0].value, "all") == 0);
     else if (options.want_version)
-        code = printf("qvl %s\n", QVL_VERSION) > 0 && fflush(stdout) == 0 ? QVL_EXIT_OK : QVL_EXIT_FAILURE;
+        code = show_version();
     else
         code = verb->run(&options);
     qvl_options_free(&options);

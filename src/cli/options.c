@@ -85,7 +85,8 @@ static const struct option table[] = {
      "how progress is shown on stderr (auto)", "stderr 上进度的显示方式(auto)"},
     {"ctx-size", 'c', "ctx", R, false, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
      "上下文长度(默认取模型设置)"},
-    {"threads", 't', NULL, R, false, NUMBER, TO(n_thread), "N", 1, 256, "(what affinity and cgroup allow)",
+    {"threads", 't', NULL, R, false, NUMBER, TO(n_thread), "N", 1, 256,
+     "number of threads (what affinity and cgroup allow)",
      "线程数(默认按亲和性与 cgroup)"},
     {"dtype", 0, NULL, R, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
      "激活与 KV 缓存的类型(bf16)"},
@@ -95,6 +96,9 @@ static const struct option table[] = {
      "每步最多处理的提示 token 数(288)"},
     {"media-helper", 0, NULL, R, true, TEXT, TO(media_helper), "FILE", 0, 0, "path of qvl-media",
      "qvl-media 的路径"},
+    {"check", 0, NULL, I, true, FLAG, TO(want_check), NULL, 0, 0,
+     "inspect: read every weight once; each must be a finite number",
+     "inspect:读一遍全部权重,检查每个都是有限的数"},
     {"jsonl", 0, NULL, T, true, FLAG, TO(want_jsonl), NULL, 0, 0,
      "tokenize: a JSON string a line on stdin, a JSON array a line on stdout",
      "tokenize:标准输入每行一个 JSON 字符串,输出每行一个数组"},
@@ -102,7 +106,7 @@ static const struct option table[] = {
      "tokenize:识别特殊 token"},
     {"help", 'h', NULL, R | I | T, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
      "本帮助;`--help all` 列出全部选项"},
-    {"version", 0, NULL, R | I | T, false, FLAG, TO(want_version), NULL, 0, 0, "", "版本"},
+    {"version", 0, NULL, R | I | T, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
 };
 
 enum { N_OPTION = sizeof table / sizeof table[0] };
@@ -353,7 +357,7 @@ static bool is_chinese(void)
 
 static const char usage_en[] =
     "usage: qvl [run] [-m MODEL] [PICTURE…] [OPTIONS] \"PROMPT\"   pictures and text in any order\n"
-    "       qvl inspect MODEL [--json]                          architecture and sizes\n"
+    "       qvl inspect MODEL [--json] [--check]                architecture and sizes; --check: weights\n"
     "       qvl tokenize -m MODEL TEXT…                         token ids\n"
     "\n"
     "The answer goes to stdout, everything else to stderr. PICTURE or PROMPT may be - (stdin).\n"
@@ -361,7 +365,7 @@ static const char usage_en[] =
 
 static const char usage_zh[] =
     "用法:qvl [run] [-m 模型] [图片…] [选项] \"提示\"   图片和文字顺序任意\n"
-    "      qvl inspect 模型 [--json]                 结构与大小\n"
+    "      qvl inspect 模型 [--json] [--check]       结构与大小;--check 检查权重\n"
     "      qvl tokenize -m 模型 文字…                token 编号\n"
     "\n"
     "回答写到标准输出,其余写到 stderr。图片或提示可以是 -(标准输入)。\n"

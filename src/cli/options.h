@@ -36,7 +36,8 @@ struct qvl_options {
     enum qvl_resize_rule resize;
     enum qvl_compute dtype;
     enum qvl_progress_mode progress;
-    bool is_quiet, want_json, want_ids, is_dry_run, ignore_eos, want_jsonl, want_special, want_help, want_version;
+    bool is_quiet, want_json, want_ids, is_dry_run, ignore_eos, want_jsonl, want_special, want_check, want_help,
+        want_version;
     bool is_given[QVL_MAX_OPTIONS]; /* by place in the table: ask qvl_options_has */
     void *memory;                   /* of item and stop */
 };

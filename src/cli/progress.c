@@ -76,8 +76,8 @@ static void draw_bar(struct qvl_progress *p, const char *name, uint64_t done, ui
     for (uint64_t i = 0; i < BAR_CELLS; i++)
         cells[i] = i < n_full ? '#' : '.';
     cells[BAR_CELLS] = 0;
-    fprintf(stderr, "\r\033[K%-12s [%s] %3.0f%%  %.1f s", name, cells, total ? 100.0 * (double)done / (double)total : 0,
-            seconds);
+    double percent = total ? 100.0 * (double)done / (double)total : 0;
+    fprintf(stderr, "\r\033[K%-12s [%s] %3.0f%%  %.1f s", name, cells, percent, seconds);
     fflush(stderr);
     p->is_bar_shown = true;
 }

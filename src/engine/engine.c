@@ -86,6 +86,18 @@ enum qvl_status qvl_engine_load(struct qvl_engine *e, struct qvl_error *err)
     return QVL_OK;
 }
 
+/* With a pool of its own: the engine's belongs to the scheduler's thread. */
+enum qvl_status qvl_engine_check_weights(struct qvl_engine *e, struct qvl_error *err)
+{
+    struct qvl_pool *pool = NULL;
+    enum qvl_status status;
+    if ((status = qvl_weights_map(e->weights, err)) || (status = qvl_pool_open(e->n_thread, &pool, err)))
+        return status;
+    status = qvl_weights_check_finite(e->weights, pool, NULL, err);
+    qvl_pool_close(pool);
+    return status;
+}
+
 void qvl_engine_close(struct qvl_engine *e)
 {
     if (!e)
@@ -105,6 +117,9 @@ void qvl_engine_close(struct qvl_engine *e)
 
 void qvl_engine_get_info(const struct qvl_engine *e, struct qvl_engine_info *out)
 {
+    size_t n_tensor = 0;
+    uint64_t n_parameter = 0;
+    qvl_weights_count(&e->config, &n_tensor, &n_parameter);
     *out = (struct qvl_engine_info){
         .architecture = "Qwen3VLForConditionalGeneration",
         .inspect_json = e->inspect_json.data,
@@ -112,6 +127,7 @@ void qvl_engine_get_info(const struct qvl_engine *e, struct qvl_engine_info *out
         .n_thread = e->n_thread,
         .n_ctx = e->n_ctx,
         .n_ctx_model = e->config.text.max_position,
+        .n_parameter = n_parameter,
         .weight_bytes = qvl_weights_bytes(e->weights),
         .load_ms = e->load_ms,
         .is_thinking = e->config.is_thinking,

@@ -1,9 +1,9 @@
 /* Asking qvl-media for pictures.
  *
  * In: a source (bytes, descriptor or finished frames). Out: tight RGB in sealed, read-only memory; a finished frame
- * is handed through as it is. The way of a file: what is it (magic bytes) -> PROBE -> limits -> memory of exactly the right size that can neither shrink
- * nor grow -> DECODE -> writing forbidden, which fails while the helper still holds it writable -> mapped.
- * The helper gets read-only descriptors: bytes go through sealed memory, a descriptor that could write is opened
+ * is handed through as it is. The way of a file: what is it (magic bytes) -> PROBE -> limits -> memory of exactly
+ * the right size that can neither shrink nor grow -> DECODE -> writing forbidden, which fails while the helper still
+ * holds it writable -> mapped. The helper gets read-only descriptors: bytes go through sealed memory, a descriptor that could write is opened
  * again. All sentences about pictures are written here.
  *
  * One helper serves one call at a time; other threads wait for their turn and keep looking at their own flag.

@@ -52,7 +52,12 @@ refuse "missing clip" 4 'nowhere.mp4' run nowhere.mp4 "x"
 touch "$work/clip.mp4"
 refuse "clip that exists" 4 'pictures only' run "$work/clip.mp4" "x"
 check "1 x 1 picture works" run "$work/1x1.bmp" "x"
-if [ "$(id -u)" -ne 0 ]; then
+ln -s loop.png "$work/loop.png"
+refuse "unreadable path" 4 'loop.png: cannot open: Too many levels' run "$work/loop.png" "x"
+refuse "path through a file" 4 'text.jpg/a.png: cannot open: Not a directory' run "$work/text.jpg/a.png" "x"
+if [ "$(id -u)" -eq 0 ]; then
+    echo "SKIP: root may read every file: a picture without read permission is not tested"
+else
     cp "$picture" "$work/locked.png" && chmod 0 "$work/locked.png"
     refuse "unreadable picture" 4 'locked.png' run "$work/locked.png" "x"
 fi
@@ -73,6 +78,10 @@ broken && sed -i 's/"model_type": *"qwen3_vl"/"model_type": "qwen3_vl_moe"/' "$w
     bad_model "mixture of experts" '[Mm]ixture'
 broken && sed -i 's/"hidden_size": *256/"hidden_size": 260/' "$work/model/config.json" &&
     bad_model "config that disagrees with the weights" 'config.json|model.safetensors'
+broken && sed -i 's/"image_token_id": *568/"image_token_id": 570/' "$work/model/config.json" &&
+    bad_model "config of another tokenizer" 'image_token_id is 570, but 568 in the tokenizer'
+broken && sed -i 's/"rope_type": *"default"/"rope_type": "longrope"/' "$work/model/config.json" &&
+    bad_model "unknown rope_type" 'rope_type is "longrope"'
 broken && echo '{}' >"$work/model/tokenizer.json" && bad_model "tokenizer.json that is none" 'tokenizer.json'
 broken && head -c 100 "$model/tokenizer.json" >"$work/model/tokenizer.json" && bad_model "tokenizer.json cut" 'tokenizer.json'
 broken && rm "$work/model/model.safetensors" && bad_model "no weights" 'model.safetensors'
@@ -90,6 +99,19 @@ broken "$shards" && sed -i 's#"model-00001#"../model-00001#' "$work/model/model.
     bad_model "index that points outside" 'index.json'
 broken "$shards" && rm "$work/model/"model-00002* && bad_model "shard missing" 'model-00002'
 
+refuse "unreadable model folder" 3 'loop.png' "$qvl" run -m "$work/loop.png" --dry-run "x"
+broken && printf '\xc0\x7f' | dd of="$work/model/model.safetensors" bs=1 conv=notrunc status=none \
+    seek=$(($(wc -c <"$work/model/model.safetensors") - 2)) &&
+    refuse "inspect --check: one weight is NaN" 3 'bias: value [0-9]+ of [0-9]+ is infinite or not a number' "$qvl" inspect "$work/model" --check
+refuse "inspect --check --json: one weight is NaN" 3 'infinite or not a number' "$qvl" inspect "$work/model" --check --json
+
+# ---- qvl-media (1): not the picture's fault
+refuse "no such qvl-media" 1 '/nonexistent/qvl-media.*cannot be started: No such file' run --media-helper /nonexistent/qvl-media "$picture" "x"
+refuse "a program that is not qvl-media" 1 'false.*cannot be started: it ended' run --media-helper /bin/false "$picture" "x"
+mkdir "$work/alone" && cp "$qvl" "$work/alone/"
+refuse "qvl without qvl-media" 1 'qvl-media.*is missing' "$work/alone/qvl" run -m "$model" --dry-run "$picture" "x"
+check "qvl without qvl-media: text needs none" "$work/alone/qvl" run -m "$model" --dry-run "x"
+
 # ---- does not fit (5)
 refuse "context overflow by the prompt" 5 'context' run "$picture" "x" -c 100
 refuse "context overflow by -n" 5 'context.*600|600' run "x" -c 600 -n 600
@@ -104,6 +126,14 @@ sentence() { grep -q '^qvl: .*cannot' "$work/err"; }
 [ $? -eq 1 ] && sentence && ok "JSON on a full disk" || bad "JSON on a full disk"
 "$qvl" inspect "$model" >/dev/full 2>"$work/err"
 [ $? -eq 1 ] && sentence && ok "inspect on a full disk" || bad "inspect on a full disk"
+"$qvl" tokenize -m "$model" "x" >/dev/full 2>"$work/err"
+[ $? -eq 1 ] && sentence && ok "tokenize on a full disk" || bad "tokenize on a full disk"
+"$qvl" --help all >/dev/full 2>"$work/err"
+[ $? -eq 1 ] && sentence && ok "help on a full disk" || bad "help on a full disk"
+"$qvl" --version >/dev/full 2>"$work/err"
+[ $? -eq 1 ] && sentence && ok "version on a full disk" || bad "version on a full disk"
+mkdir "$work/full" && ln -s /dev/full "$work/full/decoder.embed.npy"
+refuse "dump on a full disk" 1 'decoder.embed.npy: cannot write: No space left' "$qvl" run -m "$model" "x" --dump "$work/full" -n 2 -q
 refuse "dump folder that cannot be made" 1 'cannot make' "$qvl" run -m "$model" "x" --dump "$work/no/such/folder" -n 2
 mkdir "$work/dump" && mkdir "$work/dump/prompt.pixels.0.npy"
 refuse "dump file that cannot be written" 1 'prompt.pixels.0.npy.*cannot write' "$qvl" run -m "$model" "$picture" "x" --dump "$work/dump" -n 2

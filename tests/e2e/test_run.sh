@@ -73,6 +73,15 @@ has "--temp 0 takes no penalty of the model" '"temperature": 0, .*"presence_pena
 run "x" --temp 0 --presence-penalty 1 -n 2 --json >"$work/b"
 has "--temp 0 takes a penalty that is given" '"presence_penalty": 1,' "$work/b"
 
+cp "$picture" "$work/caf"$'\xe9'.png
+run "$work/caf"$'\xe9'.png "x" --dry-run --json >"$work/b"
+has "a name that is not UTF-8 in the JSON" $'"name": "[^"]*caf\xef\xbf\xbd\\.png"' "$work/b"
+check "which stays UTF-8" iconv -f UTF-8 -t UTF-8 "$work/b"
+cp -r "$model" "$work/mod"$'\xe9'
+"$qvl" inspect "$work/mod"$'\xe9' --json >"$work/b" 2>"$work/err"
+check "inspect of a folder whose name is not UTF-8" iconv -f UTF-8 -t UTF-8 "$work/b"
+check "and as text" "$qvl" inspect "$work/mod"$'\xe9'
+
 # ---- dry run and dump
 run "$picture" "What is this?" --dry-run --json --ids --max-pixels 65536 >"$work/b"
 has "dry run resizes" '"resized_hw": \[192, 288\]' "$work/b"
@@ -98,6 +107,10 @@ has "--loop-guard off goes on" '"finish_reason": "length"' "$work/b"
 has "inspect shows the layers" 'layers +3' "$work/b"
 "$qvl" inspect "$model" --json >"$work/b" 2>"$work/err"
 has "inspect as JSON" '^\{"model":.*"tensors":134,' "$work/b"
+"$qvl" inspect "$model" --check >"$work/b" 2>"$work/err"
+has "inspect --check" '^all [0-9]{6,} weights are finite numbers$' "$work/b"
+"$qvl" inspect "$model" --check --json >"$work/b" 2>"$work/err"
+has "inspect --check as JSON" '^\{"model":.*"all_finite":true\}$' "$work/b"
 "$qvl" tokenize -m "$model" "a b" "<|im_end|>" >"$work/b" 2>"$work/err"
 [ "$(wc -l <"$work/b")" -eq 2 ] && ok "tokenize: a line for each text" || bad "tokenize: a line for each text"
 printf '%s\n' '"a b"' '"<|im_end|>"' | "$qvl" tokenize -m "$model" --jsonl >"$work/c" 2>"$work/err"
