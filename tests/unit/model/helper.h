@@ -20,7 +20,8 @@ uint8_t *test_picture(enum test_picture_kind kind, uint32_t seed, uint32_t w, ui
 uint32_t test_hash(uint32_t v);
 
 /* A model of the real architecture with hashed weights and every width odd in its own way: two taps, head_dim *
- * n_head != hidden, two query heads per key head. Its file is written and removed under TMPDIR. */
+ * n_head != hidden, two query heads per key head. Its file is written and removed under TMPDIR; it holds the
+ * same numbers in each type of weights. */
 struct test_model {
     struct qvl_pool *pool;
     struct qvl_weights *weights;

@@ -28,7 +28,7 @@ static size_t list_settings(struct setting *out)
             continue;
         out[n++] = (struct setting){(enum qvl_isa)isa, QVL_BF16, QVL_COMPUTE_BF16};
         out[n++] = (struct setting){(enum qvl_isa)isa, QVL_BF16, QVL_COMPUTE_F32};
-        out[n++] = (struct setting){(enum qvl_isa)isa, QVL_F32, QVL_COMPUTE_BF16};
+        out[n++] = (struct setting){(enum qvl_isa)isa, isa % 2 ? QVL_F16 : QVL_F32, QVL_COMPUTE_BF16};
     }
     return n;
 }
@@ -316,6 +316,40 @@ static void test_decoder_cancel(void **state)
     test_model_close(&t);
 }
 
+/* ---- types of weights ---------------------------------------------------------------------------- */
+
+/* Widening is exact and the order of a sum does not know the type: the same numbers stored as bf16, f16 and f32 give
+ * the same bits in f32. */
+static void test_weight_types_same_bits(void **state)
+{
+    static const enum qvl_dtype types[] = {QVL_BF16, QVL_F16, QVL_F32};
+    float *row = make_patches(), first[16 * VOCAB], logits[16 * VOCAB];
+    (void)state;
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
+        for (size_t i = 0; i < 3 && qvl_kernels_of((enum qvl_isa)isa); i++) {
+            struct test_model t;
+            struct qvl_error err = {0};
+            struct qvl_decoder *decoder = NULL;
+            struct qvl_batch_row rows[N_PROMPT];
+            struct qvl_kv kv;
+            test_model_open((enum qvl_isa)isa, types[i], QVL_COMPUTE_F32, 2, &t);
+            assert_int_equal(t.model.head.dtype, types[i]);
+            struct qvl_features features = run_vision(&t.model, grids, 1, row);
+            make_rows(0, &features, rows);
+            open_cache(&kv, &t.model);
+            assert_int_equal(qvl_decoder_open(&t.model, N_PROMPT, &decoder, &err), QVL_OK);
+            prefill(decoder, &kv, rows, N_PROMPT, N_PROMPT, i == 0 ? first : logits);
+            if (i > 0)
+                assert_memory_equal(logits, first, sizeof first);
+            qvl_decoder_close(decoder);
+            qvl_kv_free(&kv);
+            qvl_features_free(&features);
+            test_model_close(&t);
+        }
+    }
+    free(row);
+}
+
 /* ---- cache --------------------------------------------------------------------------------------- */
 
 static void test_cache_grows(void **state)
@@ -386,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_vision_same_bits),  cmocka_unit_test(test_vision_cancel),
         cmocka_unit_test(test_decoder_same_bits), cmocka_unit_test(test_decoder_cancel),
         cmocka_unit_test(test_cache_grows),       cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_weight_types_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,23 @@ struct writer {
     uint32_t n_tensor;
 };
 
+/* One number in the checkpoint's type. Whatever that is, the file holds the same numbers: 8 bits of mantissa, which
+ * each type has, and nothing below the smallest normal half. */
+static void add_value(struct writer *w, float value)
+{
+    uint32_t bits, magnitude;
+    memcpy(&bits, &value, sizeof bits);
+    magnitude = bits & 0x7fff0000;
+    if (magnitude < 0x38800000) /* 2^-14 */
+        magnitude = 0;
+    bits = (bits & 0x80000000) | magnitude;
+    uint16_t half = (uint16_t)(bits >> 16);
+    if (w->dtype == QVL_F16)
+        half = (uint16_t)(bits >> 16 & 0x8000) | (uint16_t)(magnitude ? (magnitude - 0x38000000) >> 13 : 0);
+    const void *from = w->dtype == QVL_F32 ? (const void *)&bits : (const void *)&half;
+    assert_int_equal(qvl_bytes_add(&w->data, from, qvl_dtype_bytes(w->dtype), &w->err), QVL_OK);
+}
+
 /* A matrix [rows, columns] with values of the size that keeps activations near one; a vector where columns is 0:
  * `mean` plus a little. */
 static void add_tensor(struct writer *w, const char *name, uint32_t rows, uint32_t columns, float mean)
@@ -47,13 +64,9 @@ static void add_tensor(struct writer *w, const char *name, uint32_t rows, uint32
     float scale = columns ? 2.5f / (float)(columns > 100 ? 40 : 12) : 0.2f;
     for (size_t i = 0; i < n; i++) {
         float unit = (float)(test_hash((uint32_t)i + 7919u * w->n_tensor) >> 8) / 16777216.0f - 0.5f;
-        float value = mean + scale * unit;
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        qvl_bf16 half = (qvl_bf16)(bits >> 16);
-        const void *from = w->dtype == QVL_F32 ? (const void *)&value : (const void *)&half;
-        assert_int_equal(qvl_bytes_add(&w->data, from, qvl_dtype_bytes(w->dtype), &w->err), QVL_OK);
+        add_value(w, mean + scale * unit);
     }
+    static const char *const type_name[] = {[QVL_F32] = "F32", [QVL_BF16] = "BF16", [QVL_F16] = "F16"};
     char shape[64];
     if (strstr(name, "patch_embed.proj.weight"))
         snprintf(shape, sizeof shape, "%u,3,2,16,16", rows);
@@ -63,8 +76,8 @@ static void add_tensor(struct writer *w, const char *name, uint32_t rows, uint32
         snprintf(shape, sizeof shape, "%u", rows);
     assert_int_equal(qvl_bytes_add_format(&w->header, &w->err,
                                           "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                                          w->n_tensor++ ? "," : "{", name, w->dtype == QVL_F32 ? "F32" : "BF16",
-                                          shape, begin, w->data.n),
+                                          w->n_tensor++ ? "," : "{", name, type_name[w->dtype], shape,
+                                          begin, w->data.n),
                      QVL_OK);
 }
 
