@@ -44,6 +44,27 @@ static enum qvl_status choose_context(struct qvl_engine *e, uint32_t n_ctx, stru
     return QVL_OK;
 }
 
+/* Prompts are built from the tokenizer's ids; a config that means others belongs to another tokenizer. */
+static enum qvl_status check_tokens(const struct qvl_engine *e, struct qvl_error *err)
+{
+    const struct qvl_config *c = &e->config;
+    const struct {
+        const char *key;
+        uint32_t id;
+        enum qvl_added_token token;
+    } row[] = {{"image_token_id", c->image_token, QVL_TOK_IMAGE_PAD},
+               {"video_token_id", c->video_token, QVL_TOK_VIDEO_PAD},
+               {"vision_start_token_id", c->vision_start_token, QVL_TOK_VISION_START},
+               {"vision_end_token_id", c->vision_end_token, QVL_TOK_VISION_END}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        uint32_t id = qvl_tokenizer_added(e->tokenizer, row[i].token);
+        if (row[i].id != id)
+            return qvl_fail(err, QVL_ERR_MODEL, "%s/config.json: %s is %u, but %u in the tokenizer", e->model_dir,
+                            row[i].key, row[i].id, id);
+    }
+    return QVL_OK;
+}
+
 enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct qvl_engine **out,
                                 struct qvl_error *err)
 {
@@ -56,6 +77,7 @@ enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct
         (status = qvl_config_load(e->model_dir, &e->config, err)) ||
         (status = choose_context(e, options->n_ctx, err)) ||
         (status = qvl_tokenizer_load(e->model_dir, e->config.text.vocab, &e->tokenizer, err)) ||
+        (status = check_tokens(e, err)) ||
         (status = qvl_weights_open(e->model_dir, &e->config, &e->weights, err)) ||
         (status = qvl_inspect(e, &e->inspect_json, err))) {
         qvl_engine_close(e);
