@@ -24,6 +24,8 @@
 #define QVL_MAX_ASPECT_RATIO 200u                    /* the reference's own */
 #define QVL_MAX_IMAGE_FILE_BYTES (256ull << 20)
 #define QVL_MAX_MEDIA_PER_REQUEST 1024u
+#define QVL_MAX_CLIP_FRAMES 16384u                   /* the published settings take 768 from a file */
+#define QVL_MAX_CLIP_SECONDS 1000000u                /* eleven days */
 #define QVL_MAX_JPEG_SCANS 100u                      /* a progressive file has about 10 */
 #define QVL_MAX_PNG_CHUNK_BYTES (8u << 20)           /* of one chunk other than IDAT */
 #define QVL_MAX_MEDIA_MS 30000u                      /* for one picture, unless the caller says otherwise */

@@ -26,21 +26,25 @@ static enum qvl_status copy_text(struct copier *c, const char *s, const char **o
 static enum qvl_status check_media(struct copier *c, const struct qvl_part *part)
 {
     const struct qvl_media_source *s = &part->source;
-    if (part->kind == QVL_PART_VIDEO)
+    bool is_clip = part->kind == QVL_PART_VIDEO;
+    if (is_clip && s->from != QVL_FROM_FRAMES)
         return qvl_fail(c->err, QVL_ERR_MEDIA, "%s: this version reads pictures only, no clips",
                         s->name ? s->name : "a clip");
-    if (part->kind != QVL_PART_IMAGE)
+    if (!is_clip && part->kind != QVL_PART_IMAGE)
         return qvl_fail(c->err, QVL_ERR_ARGUMENT, "a message part has the unknown kind %d", (int)part->kind);
     if (++c->n_media > QVL_MAX_MEDIA_PER_REQUEST)
-        return qvl_fail(c->err, QVL_ERR_LIMIT, "the conversation holds more than %u pictures",
+        return qvl_fail(c->err, QVL_ERR_LIMIT, "the conversation holds more than %u pictures and clips",
                         QVL_MAX_MEDIA_PER_REQUEST);
     bool is_there = s->from == QVL_FROM_BYTES    ? s->bytes && s->n_bytes
                     : s->from == QVL_FROM_FD     ? s->fd >= 0
-                    : s->from == QVL_FROM_FRAMES ? s->frames && s->n_frame == 1
+                    : s->from == QVL_FROM_FRAMES ? s->frames && (is_clip ? s->n_frame > 0 : s->n_frame == 1)
                                                  : false;
     if (!is_there)
-        return qvl_fail(c->err, QVL_ERR_MEDIA, "picture %zu (%s) has no content", c->n_media,
+        return qvl_fail(c->err, QVL_ERR_MEDIA, "%s %zu (%s) has no content", is_clip ? "clip" : "picture", c->n_media,
                         s->name ? s->name : "no name");
+    if (is_clip && s->n_frame > QVL_MAX_CLIP_FRAMES)
+        return qvl_fail(c->err, QVL_ERR_LIMIT, "%s has %zu frames: at most %u are allowed",
+                        s->name ? s->name : "a clip", s->n_frame, QVL_MAX_CLIP_FRAMES);
     if (part->media.max_pixels && part->media.min_pixels > part->media.max_pixels)
         return qvl_fail(c->err, QVL_ERR_ARGUMENT, "min_pixels %llu is more than max_pixels %llu",
                         (unsigned long long)part->media.min_pixels, (unsigned long long)part->media.max_pixels);

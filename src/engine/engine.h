@@ -35,21 +35,31 @@ struct qvl_engine {
     struct qvl_scheduler *scheduler;
 };
 
-/* A picture of the conversation, from its bytes to its features. */
+/* A picture or clip of the conversation, from its bytes to its features. A picture is a clip of one temporal patch
+ * whose one frame stands for all that the patch holds. */
 struct qvl_media_item {
     const struct qvl_part *part;    /* the request's copy */
     bool is_shown;                  /* the template lets the model see it */
     struct qvl_media_info info;
     struct qvl_grid grid;
+    size_t n_frame;
+    double *frame_s;                /* [n_frame] seconds; in the request's arena */
     struct qvl_arena pixels;        /* owns rgb8 */
-    uint8_t *rgb8;                  /* [resized_h, resized_w, 3]; until its patches are cut */
-    struct qvl_features features;   /* scheduler: until prefill has passed its span */
-    bool has_features;
+    uint8_t *rgb8;                  /* [n_frame, resized_h, resized_w, 3]; until the last patches are cut */
+    /* The tower takes n_group_patch temporal patches at a time; only the last group may have fewer. */
+    uint32_t n_group, n_group_patch;
+    struct qvl_features *group;     /* scheduler: [n_group] in the request's arena; each until prefill has passed it */
 };
+
+/* Of one resized frame. */
+static inline size_t qvl_frame_bytes(const struct qvl_media_item *item)
+{
+    return (size_t)item->info.resized_h * item->info.resized_w * 3;
+}
 
 enum qvl_request_state {
     QVL_REQUEST_NEW,       /* next: render, measure the pictures, make the prompt, admit */
-    QVL_REQUEST_PICTURES,  /* next: decode and resize one picture */
+    QVL_REQUEST_PICTURES,  /* next: decode and resize one picture or clip */
     QVL_REQUEST_READY,     /* next: submit */
     QVL_REQUEST_SUBMITTED, /* the scheduler has it */
     QVL_REQUEST_OVER
@@ -76,7 +86,7 @@ struct qvl_request {
     /* scheduler */
     struct qvl_kv kv;
     size_t n_prefilled;             /* prompt tokens in the KV cache */
-    struct qvl_vision *vision;      /* the picture on its way, or NULL */
+    struct qvl_vision *vision;      /* the group of temporal patches on its way, or NULL */
     struct qvl_arena patches;       /* its patches, until they are embedded */
     struct qvl_answer answer;
 

@@ -1,14 +1,18 @@
 /* Text between two control tokens or pictures is joined and encoded together, because the splitter looks
- * across the seams of the template (MODEL.md, "Prompt"); added tokens are never recognised in it. A clip will
- * add its time stamps to that same text before it is cut. */
+ * across the seams of the template (MODEL.md, "Prompt"); added tokens are never recognised in it. A clip adds
+ * its time stamps to that same text before it is cut. */
 #include "engine/prompt.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
 
 struct builder {
     const struct qvl_tokenizer *tokenizer;
+    const struct qvl_prompt_settings *settings;
+    const struct qvl_prompt_media *media; /* [n_media] */
+    size_t n_media;
     struct qvl_prompt *prompt;
     struct qvl_bytes pending; /* text not encoded yet */
 };
@@ -59,65 +63,112 @@ static enum qvl_status add_token(struct builder *b, enum qvl_added_token token, 
     return status ? status : extend_text_span(p, begin, err);
 }
 
-static enum qvl_status add_image(struct builder *b, size_t i_media, struct qvl_grid grid, uint32_t merge,
-                                 struct qvl_error *err)
+/* One picture, or temporal patch number i_patch of a clip: its pads and their span. */
+static enum qvl_status add_pads(struct builder *b, size_t i_media, uint32_t i_patch, enum qvl_added_token pad,
+                                size_t *n_tok, struct qvl_error *err)
 {
     struct qvl_prompt *p = b->prompt;
+    struct qvl_grid grid = b->media[i_media].grid;
+    uint32_t merge = b->settings->merge;
     struct qvl_span span = {.begin = p->ids.n, .is_visual = true, .rows = grid.h / merge,
                             .columns = grid.w / merge, .i_media = (uint32_t)i_media};
-    if (grid.t != 1 || !qvl_mul_size(span.rows, span.columns, &span.n_tok) || span.n_tok == 0)
-        return qvl_fail(err, QVL_ERR_INTERNAL, "picture %zu has a grid of %u x %u x %u patches", i_media + 1,
-                        grid.t, grid.h, grid.w);
-    uint32_t pad = qvl_tokenizer_added(b->tokenizer, QVL_TOK_IMAGE_PAD);
-    enum qvl_status status = qvl_ids_add(&p->ids, pad, span.n_tok, err);
+    if (i_patch >= grid.t || !qvl_mul_size(span.rows, span.columns, &span.n_tok) || span.n_tok == 0 ||
+        span.n_tok > UINT32_MAX / grid.t)
+        return qvl_fail(err, QVL_ERR_INTERNAL, "picture or clip %zu has a grid of %u x %u x %u patches",
+                        i_media + 1, grid.t, grid.h, grid.w);
+    span.i_feature = i_patch * (uint32_t)span.n_tok;
+    enum qvl_status status = qvl_ids_add(&p->ids, qvl_tokenizer_added(b->tokenizer, pad), span.n_tok, err);
     if (status)
         return status;
-    p->n_image_tok += span.n_tok;
+    *n_tok += span.n_tok;
     return add_span(p, &span, err);
 }
 
-static enum qvl_status add_part(struct builder *b, const struct qvl_prompt_parts *parts,
-                                const struct qvl_prompt_part *part, const struct qvl_grid *grid, size_t n_grid,
-                                uint32_t merge, struct qvl_error *err)
+/* The time of a temporal patch: the mean of its first and its last frame's. */
+static double patch_time_s(const struct builder *b, const struct qvl_prompt_media *media, uint32_t i_patch)
 {
-    if (part->kind == QVL_PROMPT_TEXT)
-        return qvl_bytes_add(&b->pending, parts->text.data + part->text_begin, part->text_n, err);
-    enum qvl_status status = encode_pending(b, err);
-    if (status)
-        return status;
-    if (part->kind == QVL_PROMPT_TOKEN)
-        return add_token(b, part->token, err);
-    if (part->kind != QVL_PROMPT_IMAGE || part->i_media >= n_grid)
-        return qvl_fail(err, QVL_ERR_INTERNAL, "the prompt shows media %zu of %zu as part kind %d",
-                        part->i_media + 1, n_grid, (int)part->kind);
-    return add_image(b, part->i_media, grid[part->i_media], merge, err);
+    size_t first = (size_t)i_patch * b->settings->temporal_patch, last = first + b->settings->temporal_patch - 1;
+    size_t end = media->n_frame - 1;
+    return (media->time_s[qvl_min_size(first, end)] + media->time_s[qvl_min_size(last, end)]) / 2;
 }
 
-/* Pads may come from pictures only: as many in the ids as the grids ask for. */
-static enum qvl_status check_pads(const struct builder *b, struct qvl_error *err)
+/* "<1.5 seconds>", whatever decimal point the program around this library has chosen. */
+static enum qvl_status add_time(struct builder *b, double time_s, struct qvl_error *err)
+{
+    char digits[32];
+    int n = snprintf(digits, sizeof digits, "%.1f", time_s), n_whole = 0;
+    while (n_whole < n && digits[n_whole] >= '0' && digits[n_whole] <= '9')
+        n_whole++;
+    if (n >= (int)sizeof digits || n_whole == 0 || n_whole == n)
+        return qvl_fail(err, QVL_ERR_INTERNAL, "a clip's time of %g seconds cannot be written", time_s);
+    return qvl_bytes_add_format(&b->pending, err, "<%.*s.%c seconds>", n_whole, digits, digits[n - 1]);
+}
+
+/* Time, vision_start, pads, vision_end for each temporal patch. Without the wrapper the first time joins the text
+ * before the clip. */
+static enum qvl_status add_video(struct builder *b, size_t i_media, struct qvl_error *err)
+{
+    const struct qvl_prompt_media *media = &b->media[i_media];
+    bool want_wrapper = b->settings->want_video_wrapper;
+    enum qvl_status status = QVL_OK;
+    if (media->n_frame == 0 || media->grid.t == 0)
+        return qvl_fail(err, QVL_ERR_INTERNAL, "clip %zu has no frames", i_media + 1);
+    if (want_wrapper && ((status = encode_pending(b, err)) || (status = add_token(b, QVL_TOK_VISION_START, err))))
+        return status;
+    for (uint32_t i = 0; i < media->grid.t && !status; i++)
+        if (!(status = add_time(b, patch_time_s(b, media, i), err)) && !(status = encode_pending(b, err)) &&
+            !(status = add_token(b, QVL_TOK_VISION_START, err)) &&
+            !(status = add_pads(b, i_media, i, QVL_TOK_VIDEO_PAD, &b->prompt->n_video_tok, err)))
+            status = add_token(b, QVL_TOK_VISION_END, err);
+    return status || !want_wrapper ? status : add_token(b, QVL_TOK_VISION_END, err);
+}
+
+static enum qvl_status add_part(struct builder *b, const struct qvl_prompt_parts *parts,
+                                const struct qvl_prompt_part *part, struct qvl_error *err)
+{
+    enum qvl_status status;
+    if (part->kind == QVL_PROMPT_TEXT)
+        return qvl_bytes_add(&b->pending, parts->text.data + part->text_begin, part->text_n, err);
+    if (part->kind == QVL_PROMPT_TOKEN)
+        return (status = encode_pending(b, err)) ? status : add_token(b, part->token, err);
+    if (part->i_media >= b->n_media)
+        return qvl_fail(err, QVL_ERR_INTERNAL, "the prompt shows media %zu of %zu", part->i_media + 1, b->n_media);
+    if (part->kind == QVL_PROMPT_VIDEO)
+        return add_video(b, part->i_media, err);
+    if ((status = encode_pending(b, err)))
+        return status;
+    return add_pads(b, part->i_media, 0, QVL_TOK_IMAGE_PAD, &b->prompt->n_image_tok, err);
+}
+
+/* Pads may come from pictures and clips only: as many in the ids as the grids ask for. */
+static enum qvl_status check_pads(const struct builder *b, enum qvl_added_token pad, size_t n_expected,
+                                  struct qvl_error *err)
 {
     const struct qvl_ids *ids = &b->prompt->ids;
-    uint32_t image_pad = qvl_tokenizer_added(b->tokenizer, QVL_TOK_IMAGE_PAD);
-    uint32_t video_pad = qvl_tokenizer_added(b->tokenizer, QVL_TOK_VIDEO_PAD);
+    uint32_t id = qvl_tokenizer_added(b->tokenizer, pad);
     size_t n_pad = 0;
     for (size_t i = 0; i < ids->n; i++)
-        n_pad += ids->id[i] == image_pad || ids->id[i] == video_pad;
-    if (n_pad == b->prompt->n_image_tok)
+        n_pad += ids->id[i] == id;
+    if (n_pad == n_expected)
         return QVL_OK;
-    return qvl_fail(err, QVL_ERR_INTERNAL, "the prompt has %zu picture tokens where the grids ask for %zu", n_pad,
-                    b->prompt->n_image_tok);
+    return qvl_fail(err, QVL_ERR_INTERNAL, "the prompt has %zu %s tokens where the grids ask for %zu", n_pad,
+                    pad == QVL_TOK_IMAGE_PAD ? "picture" : "clip", n_expected);
 }
 
 enum qvl_status qvl_prompt_build(const struct qvl_tokenizer *tokenizer, const struct qvl_prompt_parts *parts,
-                                 const struct qvl_grid *grid, size_t n_grid, uint32_t merge,
-                                 struct qvl_prompt *out, struct qvl_error *err)
+                                 const struct qvl_prompt_media *media, size_t n_media,
+                                 const struct qvl_prompt_settings *settings, struct qvl_prompt *out,
+                                 struct qvl_error *err)
 {
     struct qvl_prompt prompt = {0};
-    struct builder b = {.tokenizer = tokenizer, .prompt = &prompt};
+    struct builder b = {.tokenizer = tokenizer, .settings = settings, .media = media, .n_media = n_media,
+                        .prompt = &prompt};
     enum qvl_status status = qvl_prompt_parts_to_text(parts, &prompt.text, err);
     for (size_t i = 0; i < parts->n && !status; i++)
-        status = add_part(&b, parts, &parts->part[i], grid, n_grid, merge, err);
-    if (status || (status = encode_pending(&b, err)) || (status = check_pads(&b, err)))
+        status = add_part(&b, parts, &parts->part[i], err);
+    if (status || (status = encode_pending(&b, err)) ||
+        (status = check_pads(&b, QVL_TOK_IMAGE_PAD, prompt.n_image_tok, err)) ||
+        (status = check_pads(&b, QVL_TOK_VIDEO_PAD, prompt.n_video_tok, err)))
         goto fail;
     prompt.pos = calloc(prompt.ids.n + 1, sizeof *prompt.pos);
     if (!prompt.pos) {

@@ -1,5 +1,5 @@
-/* prompt.h: the one place where sight and text meet: a rendered conversation and the grids of its pictures
- * become token ids, the spans that features go to, and three-axis positions. */
+/* prompt.h: the one place where sight and text meet: a rendered conversation and the grids of its pictures and
+ * clips become token ids, the spans that features go to, and three-axis positions. */
 #ifndef QVL_ENGINE_PROMPT_H
 #define QVL_ENGINE_PROMPT_H
 
@@ -9,17 +9,31 @@
 struct qvl_prompt {
     struct qvl_ids ids;       /* n tokens */
     struct qvl_position *pos; /* [ids.n] */
-    struct qvl_span *span;    /* [n_span], without gaps from 0 to ids.n */
+    struct qvl_span *span;    /* [n_span], without gaps from 0 to ids.n; a clip has one for each temporal patch */
     size_t n_span, n_span_alloc;
     int32_t next_pos;         /* of the first generated token, on all axes */
-    size_t n_image_tok;
-    struct qvl_bytes text;    /* as the template writes it: one placeholder for each picture */
+    size_t n_image_tok, n_video_tok;
+    struct qvl_bytes text;    /* as the template writes it: one placeholder for each picture and clip */
 };
 
-/* grid[i_media] is read for the pictures that `parts` shows; `merge` patches on a side make one token. */
+struct qvl_prompt_media {
+    struct qvl_grid grid;
+    const double *time_s; /* [n_frame] of a clip, seconds; fewer than its temporal patches hold: the last one is
+                             repeated */
+    size_t n_frame;
+};
+
+struct qvl_prompt_settings {
+    uint32_t merge;          /* patches on a side of one token */
+    uint32_t temporal_patch; /* frames in one temporal patch */
+    bool want_video_wrapper; /* a clip's sequence stands inside one more vision_start and vision_end */
+};
+
+/* media[i_media] is read for the pictures and clips that `parts` shows. */
 enum qvl_status qvl_prompt_build(const struct qvl_tokenizer *tokenizer, const struct qvl_prompt_parts *parts,
-                                 const struct qvl_grid *grid, size_t n_grid, uint32_t merge,
-                                 struct qvl_prompt *out, struct qvl_error *err);
+                                 const struct qvl_prompt_media *media, size_t n_media,
+                                 const struct qvl_prompt_settings *settings, struct qvl_prompt *out,
+                                 struct qvl_error *err);
 void qvl_prompt_free(struct qvl_prompt *prompt);
 
 #endif

@@ -1,8 +1,9 @@
 /* DESIGN. One thread runs one step at a time, each on the whole thread pool. A step is one of
  *   - decode: one token for each of up to MAX_BATCH generating requests, together;
  *   - a unit of one request that has not answered yet: one stage of the vision tower for the next picture, or one
- *     chunk of its prompt. A picture is encoded when the prefill comes to it and its features are freed when the
- *     prefill has passed it, so memory does not grow with the number of pictures.
+ *     chunk of its prompt. A picture (of a clip: a group of temporal patches) is encoded when the prefill comes to
+ *     it and its features are freed when the prefill has passed it, so memory does not grow with the number of
+ *     pictures or the length of a clip.
  * When both kinds are wanted they alternate; inside a kind, requests take turns (round robin). So a stream waits
  * for at most one unit between two of its tokens, and a new request starts within one turn of the others.
  *
@@ -21,6 +22,7 @@
 
 #include <stdlib.h>
 
+#include "base/checked.h"
 #include "base/clock.h"
 #include "base/limits.h"
 
@@ -127,7 +129,8 @@ static void free_work(struct qvl_request *r)
     qvl_kv_free(&r->kv);
     for (size_t i = 0; i < r->n_item; i++) {
         qvl_arena_free(&r->item[i].pixels);
-        qvl_features_free(&r->item[i].features);
+        for (uint32_t k = 0; k < r->item[i].n_group; k++)
+            qvl_features_free(&r->item[i].group[k]);
     }
 }
 
@@ -184,38 +187,83 @@ static struct qvl_batch make_batch(const struct qvl_scheduler *s, const struct q
                               .trace = has_trace(first) ? &first->options.trace : NULL};
 }
 
-/* The first picture that the prompt tokens before `end` need and that has no features yet; or NULL. */
-static struct qvl_media_item *find_unseen(struct qvl_request *r, size_t end)
+/* The temporal patch of a visual span, counted in its clip. */
+static uint32_t patch_of(const struct qvl_span *span)
+{
+    return span->i_feature / (uint32_t)span->n_tok;
+}
+
+static struct qvl_features *features_of(const struct qvl_request *r, const struct qvl_span *span)
+{
+    const struct qvl_media_item *item = &r->item[span->i_media];
+    return &item->group[patch_of(span) / item->n_group_patch];
+}
+
+/* The first picture or temporal patch that the prompt tokens before `end` need and that has no features yet; or
+ * NULL. */
+static const struct qvl_span *find_unseen(const struct qvl_request *r, size_t end)
 {
     for (size_t i = 0; i < r->prompt.n_span; i++) {
         const struct qvl_span *span = &r->prompt.span[i];
         if (span->is_visual && span->begin < end && span->begin + span->n_tok > r->n_prefilled &&
-            !r->item[span->i_media].has_features)
-            return &r->item[span->i_media];
+            !features_of(r, span)->row)
+            return span;
     }
     return NULL;
 }
 
-/* Cuts the picture into patches, after which its pixels are not needed, and opens the tower. */
-static enum qvl_status begin_vision(struct qvl_request *r, struct qvl_media_item *item, struct qvl_error *err)
+/* Temporal patches of group i_group, as a grid. */
+static struct qvl_grid group_grid(const struct qvl_media_item *item, uint32_t i_group)
 {
-    struct qvl_engine *e = r->engine;
-    size_t n_patch = qvl_grid_n_patch(item->grid), len = qvl_patch_len(&e->config.vision);
-    float *row = qvl_arena_alloc(&r->patches, n_patch, len * sizeof *row, "the patches of a picture", err);
-    if (!row)
-        return QVL_ERR_MEMORY;
-    qvl_patchify(&e->config.vision, &e->config.image, item->rgb8, item->rgb8, item->grid.h, item->grid.w, row);
-    qvl_arena_free(&item->pixels);
-    item->rgb8 = NULL;
-    return qvl_vision_open(&e->model, &item->grid, 1, row, has_trace(r) ? &r->options.trace : NULL, &r->vision,
-                           err);
+    uint32_t n_left = item->grid.t - i_group * item->n_group_patch;
+    return (struct qvl_grid){n_left < item->n_group_patch ? n_left : item->n_group_patch, item->grid.h,
+                             item->grid.w};
 }
 
-static enum qvl_status run_vision_stage(struct qvl_request *r, struct qvl_media_item *item, struct qvl_error *err)
+/* Cuts a group of temporal patches out of the frames, which are not needed after the last one, and opens the tower.
+ * Where frames are missing in a patch (a picture has only one) the last one stands for them. */
+static enum qvl_status begin_vision(struct qvl_request *r, struct qvl_media_item *item, uint32_t i_group,
+                                    struct qvl_error *err)
 {
+    struct qvl_engine *e = r->engine;
+    const struct qvl_vision_config *vision = &e->config.vision;
+    struct qvl_grid grid = group_grid(item, i_group);
+    size_t n_patch = (size_t)grid.h * grid.w, len = qvl_patch_len(vision), end = item->n_frame - 1;
+    float *row = qvl_arena_alloc(&r->patches, grid.t * n_patch, len * sizeof *row, "the patches of a picture", err);
+    if (!row)
+        return QVL_ERR_MEMORY;
+    for (uint32_t t = 0; t < grid.t; t++) {
+        size_t i = ((size_t)i_group * item->n_group_patch + t) * vision->temporal_patch;
+        const uint8_t *frame0 = item->rgb8 + qvl_min_size(i, end) * qvl_frame_bytes(item);
+        const uint8_t *frame1 = item->rgb8 + qvl_min_size(i + 1, end) * qvl_frame_bytes(item);
+        qvl_patchify(vision, &e->config.image, frame0, frame1, grid.h, grid.w, row + t * n_patch * len);
+    }
+    if (i_group + 1 == item->n_group) {
+        qvl_arena_free(&item->pixels);
+        item->rgb8 = NULL;
+    }
+    return qvl_vision_open(&e->model, &grid, 1, row, has_trace(r) ? &r->options.trace : NULL, &r->vision, err);
+}
+
+/* Progress counts patches of the whole picture or clip: the stages of a group as equal shares of its patches. */
+static void report_vision(struct qvl_request *r, const struct qvl_media_item *item, uint32_t i_group, uint32_t done,
+                          uint32_t total)
+{
+    uint64_t n_patch = qvl_grid_n_patch(group_grid(item, i_group));
+    uint64_t n_before = (uint64_t)i_group * item->n_group_patch * item->grid.h * item->grid.w;
+    uint32_t i_shown = 0;
+    for (const struct qvl_media_item *i = r->item; i < item; i++)
+        i_shown += i->is_shown;
+    report_progress(r, QVL_STAGE_VISION, n_before + n_patch * done / total, qvl_grid_n_patch(item->grid), i_shown);
+}
+
+static enum qvl_status run_vision_stage(struct qvl_request *r, const struct qvl_span *span, struct qvl_error *err)
+{
+    struct qvl_media_item *item = &r->item[span->i_media];
+    uint32_t i_group = patch_of(span) / item->n_group_patch;
     double start_ms = qvl_now_ms();
     uint32_t done = 0, total = 0;
-    enum qvl_status status = r->vision ? QVL_OK : begin_vision(r, item, err);
+    enum qvl_status status = r->vision ? QVL_OK : begin_vision(r, item, i_group, err);
     if (!status)
         status = qvl_vision_step(r->vision, &r->is_cancelled, &done, &total, err);
     if (status)
@@ -223,18 +271,14 @@ static enum qvl_status run_vision_stage(struct qvl_request *r, struct qvl_media_
     if (!qvl_vision_needs_patches(r->vision))
         qvl_arena_free(&r->patches);
     if (done == total) {
-        qvl_vision_take(r->vision, &item->features);
+        qvl_vision_take(r->vision, &item->group[i_group]);
         qvl_vision_close(r->vision);
         r->vision = NULL;
-        item->has_features = true;
     }
     pthread_mutex_lock(&r->engine->lock);
     r->vision_ms += qvl_now_ms() - start_ms;
     pthread_mutex_unlock(&r->engine->lock);
-    uint32_t i_shown = 0;
-    for (const struct qvl_media_item *i = r->item; i < item; i++)
-        i_shown += i->is_shown;
-    report_progress(r, QVL_STAGE_VISION, done, total, i_shown);
+    report_vision(r, item, i_group, done, total);
     return QVL_OK;
 }
 
@@ -249,18 +293,24 @@ static void fill_prompt_rows(struct qvl_scheduler *s, const struct qvl_request *
         struct qvl_batch_row *row = &s->row[i - r->n_prefilled];
         *row = (struct qvl_batch_row){.id = p->ids.id[i], .pos = p->pos[i], .want_logits = i + 1 == p->ids.n};
         if (span->is_visual) {
-            row->features = &r->item[span->i_media].features;
-            row->i_feature = span->i_feature + (uint32_t)(i - span->begin);
+            uint32_t i_patch = patch_of(span) % r->item[span->i_media].n_group_patch;
+            row->features = features_of(r, span);
+            row->i_feature = i_patch * (uint32_t)span->n_tok + (uint32_t)(i - span->begin);
         }
     }
 }
 
+/* A group goes when its last temporal patch has been passed. */
 static void free_passed_features(struct qvl_request *r)
 {
     for (size_t i = 0; i < r->prompt.n_span; i++) {
         const struct qvl_span *span = &r->prompt.span[i];
-        if (span->is_visual && span->begin + span->n_tok <= r->n_prefilled)
-            qvl_features_free(&r->item[span->i_media].features);
+        if (!span->is_visual || span->begin + span->n_tok > r->n_prefilled)
+            continue;
+        const struct qvl_media_item *item = &r->item[span->i_media];
+        uint32_t n_patch = patch_of(span) + 1;
+        if (n_patch % item->n_group_patch == 0 || n_patch == item->grid.t)
+            qvl_features_free(features_of(r, span));
     }
 }
 
@@ -307,7 +357,7 @@ static void run_unit(struct qvl_scheduler *s, struct qvl_request *r)
         pthread_mutex_unlock(&r->engine->lock);
     }
     size_t end = next_chunk_end(r, s->engine->n_prefill_chunk);
-    struct qvl_media_item *unseen = find_unseen(r, end);
+    const struct qvl_span *unseen = find_unseen(r, end);
     if (unseen ? run_vision_stage(r, unseen, &err) : run_prefill_chunk(s, r, end, &err))
         end_request(r, &err);
 }

@@ -28,8 +28,11 @@ enum {
 
 /* ---- the size ------------------------------------------------------------------------------------ */
 
-enum qvl_status qvl_smart_resize(uint32_t h, uint32_t w, uint32_t factor, uint64_t min_pixels, uint64_t max_pixels,
-                                 uint32_t *out_h, uint32_t *out_w, struct qvl_error *err)
+/* Rounded area: n_whole frames of the rounded size; exact area: n_frame of the given one. They differ for a clip of
+ * an odd number of frames only. */
+static enum qvl_status fit(uint32_t h, uint32_t w, double n_frame, double n_whole, uint32_t factor,
+                           uint64_t min_pixels, uint64_t max_pixels, uint32_t *out_h, uint32_t *out_w,
+                           struct qvl_error *err)
 {
     double short_side = h < w ? h : w, long_side = h < w ? w : h;
     if (h < 1 || w < 1 || factor < 1 || max_pixels < 1)
@@ -38,13 +41,13 @@ enum qvl_status qvl_smart_resize(uint32_t h, uint32_t w, uint32_t factor, uint64
         return qvl_fail(err, QVL_ERR_MEDIA,
                         "a picture of %u x %u pixels is too long: its sides may differ by a factor of %u", w, h,
                         QVL_MAX_ASPECT_RATIO);
-    double f = factor, area = (double)h * w;
+    double f = factor, area = n_frame * h * w;
     double fit_h = rint(h / f) * f, fit_w = rint(w / f) * f; /* rint: halves to even */
-    if (fit_h * fit_w > (double)max_pixels) {
+    if (n_whole * fit_h * fit_w > (double)max_pixels) {
         double shrink = sqrt(area / (double)max_pixels);
         fit_h = fmax(f, floor(h / shrink / f) * f);
         fit_w = fmax(f, floor(w / shrink / f) * f);
-    } else if (fit_h * fit_w < (double)min_pixels) {
+    } else if (n_whole * fit_h * fit_w < (double)min_pixels) {
         double grow = sqrt((double)min_pixels / area);
         fit_h = ceil(h * grow / f) * f;
         fit_w = ceil(w * grow / f) * f;
@@ -56,6 +59,30 @@ enum qvl_status qvl_smart_resize(uint32_t h, uint32_t w, uint32_t factor, uint64
     *out_h = (uint32_t)fit_h;
     *out_w = (uint32_t)fit_w;
     return QVL_OK;
+}
+
+enum qvl_status qvl_smart_resize(uint32_t h, uint32_t w, uint32_t factor, uint64_t min_pixels, uint64_t max_pixels,
+                                 uint32_t *out_h, uint32_t *out_w, struct qvl_error *err)
+{
+    return fit(h, w, 1, 1, factor, min_pixels, max_pixels, out_h, out_w, err);
+}
+
+enum qvl_status qvl_smart_resize_clip(uint32_t n_frame, uint32_t temporal_patch, uint32_t h, uint32_t w,
+                                      uint32_t factor, uint64_t min_pixels, uint64_t max_pixels, uint32_t *out_h,
+                                      uint32_t *out_w, struct qvl_error *err)
+{
+    if (n_frame < temporal_patch)
+        n_frame = temporal_patch;
+    if (h > 0 && w > 0 && (h < factor || w < factor)) {
+        double scale = fmax((double)factor / h, (double)factor / w);
+        double wide = w * scale, high = h * scale;
+        if (wide <= QVL_MAX_MEDIA_SIDE_PX && high <= QVL_MAX_MEDIA_SIDE_PX) {
+            h = (uint32_t)high;
+            w = (uint32_t)wide;
+        }
+    }
+    double n_whole = temporal_patch ? rint((double)n_frame / temporal_patch) * temporal_patch : 0;
+    return fit(h, w, n_frame, n_whole, factor, min_pixels, max_pixels, out_h, out_w, err);
 }
 
 /* ---- weights of one axis ------------------------------------------------------------------------- */

@@ -31,8 +31,10 @@ static struct qvl_part text_part(const char *text)
     return (struct qvl_part){.kind = QVL_PART_TEXT, .utf8 = text, .n = strlen(text)};
 }
 
-static struct qvl_prompt build(const struct qvl_part *part, size_t n_part, const struct qvl_grid *grid,
-                               size_t n_grid)
+static const struct qvl_prompt_settings settings = {.merge = 2, .temporal_patch = 2};
+
+static struct qvl_prompt build(const struct qvl_part *part, size_t n_part, const struct qvl_prompt_media *media,
+                               size_t n_media)
 {
     struct qvl_message message = {.role = QVL_ROLE_USER, .parts = part, .n_part = n_part};
     struct qvl_chat chat = {.messages = &message, .n_message = 1};
@@ -40,7 +42,7 @@ static struct qvl_prompt build(const struct qvl_part *part, size_t n_part, const
     struct qvl_prompt prompt = {0};
     struct qvl_error err = {0};
     assert_int_equal(qvl_chat_render(&chat, false, &parts, &err), QVL_OK);
-    assert_int_equal(qvl_prompt_build(tokenizer, &parts, grid, n_grid, 2, &prompt, &err), QVL_OK);
+    assert_int_equal(qvl_prompt_build(tokenizer, &parts, media, n_media, &settings, &prompt, &err), QVL_OK);
     qvl_prompt_parts_free(&parts);
     return prompt;
 }
@@ -62,8 +64,8 @@ static void a_picture_becomes_its_pads_and_positions(void **state)
 {
     (void)state;
     struct qvl_part part[] = {{.kind = QVL_PART_IMAGE}, text_part("What?")};
-    struct qvl_grid grid = {1, 4, 6};
-    struct qvl_prompt p = build(part, 2, &grid, 1);
+    struct qvl_prompt_media media = {.grid = {1, 4, 6}};
+    struct qvl_prompt p = build(part, 2, &media, 1);
     size_t start = find(&p, added(QVL_TOK_VISION_START), 0), begin = start + 1;
     int32_t cur = (int32_t)begin; /* text before it counts one position each */
     for (size_t i = 0; i < 6; i++) {
@@ -89,14 +91,14 @@ static void several_pictures_keep_their_places(void **state)
     (void)state;
     struct qvl_part part[] = {{.kind = QVL_PART_IMAGE}, text_part("and"), {.kind = QVL_PART_IMAGE},
                               {.kind = QVL_PART_IMAGE}};
-    struct qvl_grid grid[] = {{1, 2, 2}, {1, 4, 4}, {1, 2, 6}};
-    struct qvl_prompt p = build(part, 4, grid, 3);
+    struct qvl_prompt_media media[] = {{.grid = {1, 2, 2}}, {.grid = {1, 4, 4}}, {.grid = {1, 2, 6}}};
+    struct qvl_prompt p = build(part, 4, media, 3);
     size_t i_media = 0;
     for (size_t i = 0; i < p.n_span; i++)
         if (p.span[i].is_visual) {
             assert_int_equal(p.span[i].i_media, i_media);
-            assert_int_equal(p.span[i].rows, grid[i_media].h / 2);
-            assert_int_equal(p.span[i].columns, grid[i_media].w / 2);
+            assert_int_equal(p.span[i].rows, media[i_media].grid.h / 2);
+            assert_int_equal(p.span[i].columns, media[i_media].grid.w / 2);
             i_media++;
         }
     assert_int_equal(i_media, 3);
@@ -141,10 +143,15 @@ static void a_grid_without_tokens_is_an_internal_error(void **state)
     struct qvl_prompt_parts parts = {0};
     struct qvl_prompt prompt = {0};
     struct qvl_error err = {0};
-    struct qvl_grid grid = {1, 0, 4};
+    struct qvl_prompt_media media = {.grid = {1, 0, 4}};
     assert_int_equal(qvl_chat_render(&chat, false, &parts, &err), QVL_OK);
-    assert_int_equal(qvl_prompt_build(tokenizer, &parts, &grid, 1, 2, &prompt, &err), QVL_ERR_INTERNAL);
-    assert_int_equal(qvl_prompt_build(tokenizer, &parts, NULL, 0, 2, &prompt, &err), QVL_ERR_INTERNAL);
+    assert_int_equal(qvl_prompt_build(tokenizer, &parts, &media, 1, &settings, &prompt, &err), QVL_ERR_INTERNAL);
+    assert_int_equal(qvl_prompt_build(tokenizer, &parts, NULL, 0, &settings, &prompt, &err), QVL_ERR_INTERNAL);
+    part[0].kind = QVL_PART_VIDEO; /* no frames */
+    media.grid.h = 4;
+    qvl_prompt_parts_free(&parts);
+    assert_int_equal(qvl_chat_render(&chat, false, &parts, &err), QVL_OK);
+    assert_int_equal(qvl_prompt_build(tokenizer, &parts, &media, 1, &settings, &prompt, &err), QVL_ERR_INTERNAL);
     qvl_prompt_parts_free(&parts);
 }
 

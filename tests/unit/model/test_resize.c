@@ -116,6 +116,35 @@ static void test_sizes(void **state)
     assert_int_equal(w, 77);
 }
 
+/* What transformers' smart_resize for clips gives (published limits of 4096 and 25165824 pixels, or those given). */
+static void test_clip_sizes(void **state)
+{
+    static const uint32_t table[][7] = { /* frames, h, w, h and w expected, limits (0: published) */
+        {20, 720, 1280, 704, 1280, 0, 0},  {20, 1080, 1920, 832, 1472, 0, 0},  {5, 240, 320, 256, 320, 0, 0},
+        {120, 1080, 1920, 320, 608, 0, 0}, {768, 1080, 1920, 128, 224, 0, 0},  {3, 480, 640, 480, 640, 0, 0},
+        {2, 20, 100, 32, 160, 0, 0},       {4, 7, 33, 32, 160, 0, 0},          {2, 31, 31, 64, 64, 0, 0},
+        {5, 2160, 3840, 1664, 2976, 0, 0}, {3, 1999, 3999, 2016, 4096, 0, 0},  {7, 31, 6200, 32, 6400, 0, 0},
+        {768, 17, 17, 32, 32, 0, 0},       {4, 49, 23, 64, 32, 0, 0},          {16384, 100, 90, 32, 32, 0, 0},
+        {9, 4096, 4096, 1664, 1664, 0, 0}, {5, 320, 320, 352, 352, 524288, 1572864},
+        {3, 64, 64, 192, 192, 100000, 200000}, {7, 300, 200, 128, 96, 4096, 100000},
+        {2, 32, 32, 32, 32, 1, 2048},      {5, 64, 64, 64, 64, 16384, 16384},
+        {1, 480, 640, 480, 640, 0, 0}, /* a single frame is taken twice: as 2 */
+    };
+    struct qvl_error err = {0};
+    uint32_t h = 0, w = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const uint32_t *t = table[i];
+        assert_int_equal(qvl_smart_resize_clip(t[0], 2, t[1], t[2], 32, t[5] ? t[5] : 4096, t[6] ? t[6] : 25165824,
+                                               &h, &w, &err), QVL_OK);
+        assert_int_equal(h, t[3]);
+        assert_int_equal(w, t[4]);
+    }
+    assert_int_equal(qvl_smart_resize_clip(2, 2, 10, 2010, 32, 4096, 25165824, &h, &w, &err), QVL_ERR_MEDIA);
+    assert_int_equal(qvl_smart_resize_clip(2, 2, UINT32_MAX, 1, 32, 4096, 25165824, &h, &w, &err), QVL_ERR_MEDIA);
+    assert_int_equal(qvl_smart_resize_clip(2, 2, 0, 5, 32, 4096, 25165824, &h, &w, &err), QVL_ERR_MEDIA);
+}
+
 /* pixel_values of the whole path, to the last bit. */
 static void test_pixel_values(void **state)
 {
@@ -174,7 +203,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_byte), cmocka_unit_test(test_padded_rows),  cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_pixel_values), cmocka_unit_test(test_patch_order),
+        cmocka_unit_test(test_sizes), cmocka_unit_test(test_clip_sizes),      cmocka_unit_test(test_pixel_values), cmocka_unit_test(test_patch_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
