@@ -83,6 +83,7 @@ pillow12=$build/pillow12
 [ -d "$pillow12/PIL" ] || note skipped "resize_vectors: the column of Pillow 12 (cannot be installed)" 0
 [ -d "$pillow12/PIL" ] || pillow12=
 step "resize_vectors: regenerated, equal" py reference/resize_vectors.py --check ${pillow12:+--pillow12 "$pillow12"}
+step "golden models saved again by transformers: equal logits" py reference/resave.py "$build/qvl"
 if [ -d "$data/tokenizer" ] && [ -d "$data/photos" ]; then
     step "program beside transformers, real vocabulary, photographs" py reference/live.py "$build/qvl" "$data"
 else
