@@ -57,6 +57,9 @@ static void test_accepted_forms(void **state)
         {"\"truncation\": null", "\"truncation\": {\"max_length\": 512, \"strategy\": \"LongestFirst\"}"},
         {"\"padding\": null", "\"padding\": {\"strategy\": {\"Fixed\": 8}, \"pad_id\": 0}"},
         {"\"trim_offsets\": false", "\"trim_offsets\": true"},
+        /* as transformers 5 writes it */
+        {"\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": false}",
+         "\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true}"},
         {"\"dropout\": null,", ""},
         {"\"continuing_subword_prefix\": \"\"", "\"continuing_subword_prefix\": null"},
     };
