@@ -39,12 +39,12 @@ static double cgroup_cpus(void)
 uint32_t qvl_os_n_cpu(void)
 {
     cpu_set_t set;
-    int n = 1;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (sched_getaffinity(0, sizeof set, &set) == 0) /* fails where there are more than 1024 processors */
         n = CPU_COUNT(&set);
     double quota = cgroup_cpus();
-    if (quota > 0 && quota < n)
-        n = quota < 1 ? 1 : (int)quota;
+    if (quota > 0 && quota < (double)n)
+        n = (long)quota;
     if (n < 1)
         n = 1;
     return (uint32_t)n < QVL_MAX_THREADS ? (uint32_t)n : QVL_MAX_THREADS;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -188,6 +189,35 @@ static void test_pool(void **state)
     qvl_pool_close(NULL);
 }
 
+static void add_job(void *arg, size_t i_job, size_t i_thread)
+{
+    size_t *sum = arg; /* [8], one for each job: plain memory, which the pool itself must order */
+    (void)i_thread;
+    sum[i_job] += i_job + 1;
+}
+
+/* Many short runs, some after a pause in which the workers fell asleep: a lost wake-up would hang, and what a job
+ * wrote must be seen by the next run, on whatever thread that is. */
+static void test_pool_sleeps_and_wakes(void **state)
+{
+    (void)state;
+    struct qvl_pool *pool = NULL;
+    size_t sum[8] = {0}, n_expected = 0;
+    assert_int_equal(qvl_pool_open(4, &pool, &err), QVL_OK);
+    for (size_t round = 0; round < 4000; round++) {
+        size_t n_job = 1 + round % 8;
+        assert_true(qvl_pool_run(pool, n_job, add_job, sum, NULL));
+        n_expected += n_job * (n_job + 1) / 2;
+        if (round % 32 == 0)
+            nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+    }
+    qvl_pool_close(pool);
+    size_t n = 0;
+    for (size_t i = 0; i < 8; i++)
+        n += sum[i];
+    assert_int_equal(n, n_expected);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -236,7 +266,8 @@ int main(void)
         cmocka_unit_test(test_error_is_one_line),     cmocka_unit_test(test_checked),
         cmocka_unit_test(test_arena),                 cmocka_unit_test(test_bytes_json),
         cmocka_unit_test(test_utf8_every_code_point), cmocka_unit_test(test_utf8_refused),
-        cmocka_unit_test(test_pool),                  cmocka_unit_test(test_files),
+        cmocka_unit_test(test_pool),                  cmocka_unit_test(test_pool_sleeps_and_wakes),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
