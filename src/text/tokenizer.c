@@ -287,7 +287,7 @@ enum qvl_status qvl_tokenizer_load(const char *model_dir, uint32_t n_vocab_rows,
         (status = qvl_bytes_add_format(&old_path, err, "%s/vocab.json", model_dir)))
         goto fail;
     if (access(path.data, F_OK) != 0 && access(old_path.data, F_OK) == 0) {
-        file.name = model_dir;
+        file.name = old_path.data;
         if (!(status = qvl_tokenizer_file_read_parts(model_dir, &file, err)))
             status = build(&file, n_vocab_rows, out, err);
     } else if (!(status = qvl_os_read_file(path.data, QVL_MAX_TOKENIZER_BYTES, &json, err))) {

@@ -164,6 +164,101 @@ static void test_older_files(void **state)
     rmdir(dir);
 }
 
+/* ---- the small tokenizer as three files ------------------------------------------------------------ */
+
+static char parts_dir[] = "/tmp/qvl-parts-XXXXXX";
+
+static void write_part(const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", parts_dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+static void write_json_part(const char *name, const json_t *value)
+{
+    char *text = json_dumps(value, JSON_COMPACT);
+    assert_non_null(text);
+    write_part(name, text);
+    free(text);
+}
+
+static void write_parts(const json_t *root)
+{
+    const json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens"), *value;
+    struct qvl_bytes merges = {0};
+    json_t *by_id = json_object(), *config = NULL;
+    size_t i;
+    assert_int_equal(qvl_bytes_add_text(&merges, "#version: 0.2\n", &err), QVL_OK);
+    json_array_foreach(json_object_get(model, "merges"), i, value)
+        assert_int_equal(qvl_bytes_add_format(&merges, &err, "%s %s\n", json_string_value(json_array_get(value, 0)),
+                                              json_string_value(json_array_get(value, 1))), QVL_OK);
+    json_array_foreach(added, i, value) {
+        char id[16];
+        json_t *token = json_copy((json_t *)value);
+        snprintf(id, sizeof id, "%d", (int)json_integer_value(json_object_get(token, "id")));
+        json_object_del(token, "id");
+        json_object_set_new(by_id, id, token);
+    }
+    config = json_pack("{s:o, s:s, s:b, s:[s]}", "added_tokens_decoder", by_id, "tokenizer_class", "Qwen2Tokenizer",
+                       "add_prefix_space", 0, "additional_special_tokens", "<|im_end|>");
+    write_json_part("vocab.json", json_object_get(model, "vocab"));
+    write_part("merges.txt", merges.data);
+    write_json_part("tokenizer_config.json", config);
+    json_decref(config);
+    qvl_bytes_free(&merges);
+}
+
+/* As test_older_files, where the published data is absent; then each of the three files broken. */
+static void test_small_older_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *text, *sentence;
+    } bad[] = {
+        {"vocab.json", "[]", "the vocabulary is not one JSON object: found an array"},
+        {"vocab.json", "{\"a\": 0}", "vocab.json: the token id 556 leaves a gap below"},
+        {"vocab.json", "", "vocab.json: not valid JSON"},
+        {"merges.txt", "ab\n", "the merge \"ab\" is not two tokens with a space between"},
+        {"merges.txt", "a b\r\n", "not in the byte-level alphabet"},
+        {"merges.txt", "a b c\n", "not in the byte-level alphabet"},
+        {"tokenizer_config.json", "{}", "0 added tokens, and <|endoftext|> is not among them"},
+        {"tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\"}",
+         "tokenizer_class is not Qwen2Tokenizer: found LlamaTokenizer"},
+        {"tokenizer_config.json", "{\"add_prefix_space\": true}", "add_prefix_space or add_bos_token is not false"},
+        {"tokenizer_config.json", "{\"added_tokens_decoder\": {\"x\": {}}}", "an added token lacks its id"},
+        {"tokenizer_config.json", "7", "the file is not a JSON object: found 7"},
+    };
+    struct qvl_tokenizer *t = NULL;
+    json_t *root = json_load_file(DATA_DIR "small_tokenizer.json", 0, NULL);
+    assert_non_null(root);
+    assert_non_null(mkdtemp(parts_dir));
+    write_parts(root);
+    if (qvl_tokenizer_load(parts_dir, 1000, &t, &err))
+        fail_msg("%s", err.text);
+    assert_in_range(for_each_line("small_ids.jsonl", check_line, t), 500, SIZE_MAX);
+    qvl_tokenizer_free(t);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        t = NULL;
+        write_parts(root);
+        write_part(bad[i].name, bad[i].text);
+        assert_int_equal(qvl_tokenizer_load(parts_dir, 1000, &t, &err), QVL_ERR_MODEL);
+        assert_null(t);
+        if (!strstr(err.text, bad[i].sentence) || !strstr(err.text, parts_dir))
+            fail_msg("\"%s\" does not say \"%s\"", err.text, bad[i].sentence);
+    }
+    json_decref(root);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const part[] = {"vocab.json", "merges.txt", "tokenizer_config.json"};
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", parts_dir, part[i]);
+        unlink(path);
+    }
+    rmdir(parts_dir);
+}
+
 static void test_tokens(void **state)
 {
     (void)state;
@@ -282,7 +377,7 @@ int main(void)
         cmocka_unit_test(test_published_check), cmocka_unit_test(test_older_files),
         cmocka_unit_test(test_tokens),          cmocka_unit_test(test_text_never_makes_added_ids),
         cmocka_unit_test(test_bad_text),        cmocka_unit_test(test_long_runs),
-        cmocka_unit_test(test_ids_list),
+        cmocka_unit_test(test_small_older_files), cmocka_unit_test(test_ids_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
