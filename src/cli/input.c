@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -81,10 +80,9 @@ static bool has_picture_content(const char *path)
     return n > 0 && is_picture_content(head, (size_t)n);
 }
 
-static bool is_regular_file(const char *path)
+static bool is_missing(const char *path)
 {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    return access(path, F_OK) != 0 && errno == ENOENT;
 }
 
 /* ---- parts --------------------------------------------------------------------------------------- */
@@ -172,12 +170,13 @@ static enum qvl_status add_word(struct qvl_input *in, const char *word, struct q
         return add_stdin(in, false, err);
     if (strchr(word, '\n') || strlen(word) > 4096)
         return add_text(in, word, strlen(word), err);
-    if (is_media_name || has_picture_content(word))
-        return add_file(in, word, err);
-    if (is_path_name(word))
-        return qvl_fail(err, QVL_ERR_MEDIA, "%s: %s (use --prompt to send it as text)", word,
-                        is_regular_file(word) ? "not a picture" : "no such file");
-    return add_text(in, word, strlen(word), err);
+    if (!is_media_name && !is_path_name(word) && !has_picture_content(word))
+        return add_text(in, word, strlen(word), err);
+    if (is_missing(word))
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: no such file (use --prompt to send it as text)", word);
+    if (!is_media_name && !has_picture_content(word))
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: not a picture (use --prompt to send it as text)", word);
+    return add_file(in, word, err);
 }
 
 static void move_single_text_last(struct qvl_input *in)

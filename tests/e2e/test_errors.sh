@@ -27,7 +27,7 @@ refuse "empty stdin" 2 'stdin is empty' run -
 
 # ---- pictures (4)
 head -c 2000 "$picture" >"$work/cut.png"
-echo "this is text" >"$work/text.jpg"
+echo "this is text" | tee "$work/text.jpg" >"$work/text.doc"
 : >"$work/empty.png"
 mkdir "$work/folder.png"
 bmp() { # width height bytes-of-pixels: an uncompressed 24-bit BMP
@@ -39,9 +39,11 @@ bmp() { # width height bytes-of-pixels: an uncompressed 24-bit BMP
 bmp 1 1 4 >"$work/1x1.bmp"
 bmp 1 5000 20000 >"$work/1x5000.bmp"
 bmp 30000 30000 1000 >"$work/huge.bmp"
-refuse "missing picture" 4 'nowhere.jpg.*No such file' run nowhere.jpg "x"
+refuse "missing picture" 4 'nowhere.jpg: no such file .use --prompt' run nowhere.jpg "x"
+refuse "sentence that ends like a picture" 4 'describe a.jpg: no such file .use --prompt' run "describe a.jpg"
 refuse "missing picture by --image" 4 'nowhere' run --image nowhere "x"
 refuse "missing path of an unknown type" 4 'a/b.pic: no such file' run a/b.pic "x"
+refuse "path of another file" 4 'text.doc: not a picture' run "$work/text.doc" "x"
 refuse "picture that is text" 4 'text.jpg' run "$work/text.jpg" "x"
 refuse "empty picture" 4 'empty.png' run "$work/empty.png" "x"
 refuse "picture cut in the middle" 4 'cut.png' run "$work/cut.png" "x"
