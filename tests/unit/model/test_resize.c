@@ -203,7 +203,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_byte), cmocka_unit_test(test_padded_rows),  cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_sizes), cmocka_unit_test(test_clip_sizes),      cmocka_unit_test(test_pixel_values), cmocka_unit_test(test_patch_order),
+        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_clip_sizes),   cmocka_unit_test(test_pixel_values),
+        cmocka_unit_test(test_patch_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

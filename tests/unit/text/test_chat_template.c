@@ -9,79 +9,13 @@
 
 #include <cmocka.h>
 
+#include "../../lib/chat_line.h"
 #include "base/limits.h"
 #include "text/chat_template.h"
 #include "text/tokenizer_file.h"
 #include "vectors.h"
 
 static struct qvl_error err;
-
-/* ---- a conversation from a vector ------------------------------------------------------------------ */
-
-#define MAX_MESSAGES 16
-#define MAX_PARTS 16
-
-struct chat {
-    struct qvl_chat chat;
-    struct qvl_message message[MAX_MESSAGES];
-    struct qvl_part part[MAX_MESSAGES][MAX_PARTS];
-    struct qvl_tool_call call[MAX_MESSAGES][MAX_PARTS];
-};
-
-static struct qvl_part text_part(const json_t *text)
-{
-    return (struct qvl_part){.kind = QVL_PART_TEXT, .utf8 = json_string_value(text),
-                             .n = json_string_length(text)};
-}
-
-static enum qvl_role role_of(const json_t *name)
-{
-    static const char *const names[] = {"system", "user", "assistant", "tool"};
-    for (int i = 0; i < 4; i++)
-        if (strcmp(json_string_value(name), names[i]) == 0)
-            return (enum qvl_role)i;
-    fail_msg("a role of the vectors");
-    return QVL_ROLE_USER;
-}
-
-static void read_message(struct chat *c, size_t i, const json_t *m)
-{
-    const json_t *content = json_object_get(m, "content"), *calls = json_object_get(m, "tool_calls"), *value;
-    size_t k;
-    assert_in_range(i, 0, MAX_MESSAGES - 1);
-    assert_in_range(json_array_size(content), 0, MAX_PARTS);
-    c->message[i] = (struct qvl_message){
-        .role = role_of(json_object_get(m, "role")), .parts = c->part[i],
-        .n_part = json_is_string(content) ? 1 : json_array_size(content),
-        .reasoning = json_string_value(json_object_get(m, "reasoning")),
-        .tool_calls = c->call[i], .n_tool_call = json_array_size(calls)};
-    if (json_is_string(content))
-        c->part[i][0] = text_part(content);
-    json_array_foreach(content, k, value) {
-        if (json_object_get(value, "text"))
-            c->part[i][k] = text_part(json_object_get(value, "text"));
-        else
-            c->part[i][k] = (struct qvl_part){
-                .kind = json_object_get(value, "image") ? QVL_PART_IMAGE : QVL_PART_VIDEO};
-    }
-    json_array_foreach(calls, k, value)
-        c->call[i][k] = (struct qvl_tool_call){json_string_value(json_object_get(value, "name")),
-                                               json_string_value(json_object_get(value, "arguments_json"))};
-}
-
-static struct chat *read_chat(const json_t *line)
-{
-    struct chat *c = calloc(1, sizeof *c);
-    const json_t *messages = json_object_get(line, "messages"), *m;
-    size_t i;
-    assert_non_null(c);
-    json_array_foreach(messages, i, m)
-        read_message(c, i, m);
-    c->chat = (struct qvl_chat){.messages = c->message, .n_message = json_array_size(messages),
-                                .tools_json = json_string_value(json_object_get(line, "tools_json")),
-                                .want_vision_ids = json_is_true(json_object_get(line, "vision_ids"))};
-    return c;
-}
 
 /* ---- vectors --------------------------------------------------------------------------------------- */
 
@@ -136,7 +70,7 @@ static void check_chat_line(const json_t *line, void *arg)
 {
     struct seen *seen = arg;
     const json_t *expected = json_object_get(line, "text"), *expected_ids = json_object_get(line, "ids");
-    struct chat *c = read_chat(line);
+    struct chat_line *c = chat_line_read(line);
     struct qvl_prompt_parts parts = {0};
     struct qvl_bytes text = {0};
     struct qvl_ids ids = {0};
@@ -163,7 +97,7 @@ static void test_rendered_as_transformers_does(void **state)
 {
     (void)state;
     struct seen seen = {0};
-    assert_in_range(for_each_line("chat.jsonl", check_chat_line, &seen), 300, SIZE_MAX);
+    assert_in_range(for_each_line(DATA_DIR "chat.jsonl", check_chat_line, &seen), 300, SIZE_MAX);
 }
 
 static void test_ids_of_whole_prompts(void **state)
@@ -175,7 +109,7 @@ static void test_ids_of_whole_prompts(void **state)
         skip();
     if (qvl_tokenizer_load(dir, 151936, &seen.tokenizer, &err))
         fail_msg("%s", err.text);
-    for_each_line("chat.jsonl", check_chat_line, &seen);
+    for_each_line(DATA_DIR "chat.jsonl", check_chat_line, &seen);
     assert_in_range(seen.n_ids, 150, SIZE_MAX);
     qvl_tokenizer_free(seen.tokenizer);
 }

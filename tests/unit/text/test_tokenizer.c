@@ -84,7 +84,7 @@ static void test_small_ids(void **state)
 {
     (void)state;
     struct qvl_tokenizer *t = load_small();
-    assert_in_range(for_each_line("small_ids.jsonl", check_line, t), 500, SIZE_MAX);
+    assert_in_range(for_each_line(DATA_DIR "small_ids.jsonl", check_line, t), 500, SIZE_MAX);
     qvl_tokenizer_free(t);
 }
 
@@ -94,7 +94,7 @@ static void test_published_ids(void **state)
     struct qvl_tokenizer *t = load_published();
     if (!t)
         skip();
-    assert_in_range(for_each_line("ids.jsonl", check_line, t), 2000, SIZE_MAX);
+    assert_in_range(for_each_line(DATA_DIR "ids.jsonl", check_line, t), 2000, SIZE_MAX);
     qvl_tokenizer_free(t);
 }
 
@@ -149,7 +149,7 @@ static void test_older_files(void **state)
     if (qvl_tokenizer_load(dir, 151936, &t, &err))
         fail_msg("%s", err.text);
     assert_int_equal(qvl_tokenizer_n(t), 151669);
-    for_each_line("ids.jsonl", check_line, t);
+    for_each_line(DATA_DIR "ids.jsonl", check_line, t);
     qvl_tokenizer_free(t);
     t = NULL;
     unlink(to); /* tokenizer_config.json */
@@ -238,7 +238,7 @@ static void test_small_older_files(void **state)
     write_parts(root);
     if (qvl_tokenizer_load(parts_dir, 1000, &t, &err))
         fail_msg("%s", err.text);
-    assert_in_range(for_each_line("small_ids.jsonl", check_line, t), 500, SIZE_MAX);
+    assert_in_range(for_each_line(DATA_DIR "small_ids.jsonl", check_line, t), 500, SIZE_MAX);
     qvl_tokenizer_free(t);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         t = NULL;

@@ -64,7 +64,7 @@ static void check_nfc_line(const json_t *line, void *arg)
 static void test_nfc(void **state)
 {
     (void)state;
-    assert_in_range(for_each_line("nfc.jsonl", check_nfc_line, NULL), 2000, SIZE_MAX);
+    assert_in_range(for_each_line(DATA_DIR "nfc.jsonl", check_nfc_line, NULL), 2000, SIZE_MAX);
 }
 
 /* U+AC00 … U+D7A3 are what their jamo compose to. */
