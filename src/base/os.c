@@ -50,6 +50,11 @@ uint32_t qvl_os_n_cpu(void)
     return (uint32_t)n < QVL_MAX_THREADS ? (uint32_t)n : QVL_MAX_THREADS;
 }
 
+bool qvl_os_is_there(const char *path)
+{
+    return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 enum qvl_status qvl_os_open_file(const char *path, int *out_fd, uint64_t *out_bytes, struct qvl_error *err)
 {
     struct stat st;

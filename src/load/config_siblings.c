@@ -10,9 +10,7 @@
  * video_processing_qwen3_vl.py; sampling values: README of the Qwen3-VL repository; MODEL.md. */
 #include "load/config_read.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/os.h"
@@ -196,13 +194,13 @@ static const char *find_template(const json_t *root)
 
 /* ---- the folder ---------------------------------------------------------------------------------- */
 
-/* path becomes dir/file. *is_there: something of that name exists, were it only a link to nowhere. */
+/* path becomes dir/file. */
 static enum qvl_status join(const char *dir, const char *file, struct qvl_bytes *path, bool *is_there,
                             struct qvl_error *err)
 {
     path->n = 0;
     enum qvl_status status = qvl_bytes_add_format(path, err, "%s/%s", dir, file);
-    *is_there = !status && faccessat(AT_FDCWD, path->data, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    *is_there = !status && qvl_os_is_there(path->data);
     return status;
 }
 

@@ -6,14 +6,13 @@
  * bisection in the sorted table. Source of truth for the prefixes: MODEL.md, "Tensors". */
 #include "load/weights.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/limits.h"
+#include "base/os.h"
 #include "load/safetensors.h"
 #include "load/shard_index.h"
 
@@ -164,7 +163,7 @@ static enum qvl_status place_all(struct qvl_weights *w, const char *model_dir, b
 
 /* ---- opening ------------------------------------------------------------------------------------- */
 
-/* dir/file in the arena. *is_there: something of that name exists, were it only a link to nowhere. */
+/* dir/file in the arena. */
 static const char *join(struct qvl_weights *w, const char *dir, const char *file, bool *is_there,
                         struct qvl_error *err)
 {
@@ -173,7 +172,7 @@ static const char *join(struct qvl_weights *w, const char *dir, const char *file
     if (!path)
         return NULL;
     snprintf(path, n + 1, "%s/%s", dir, file);
-    *is_there = faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    *is_there = qvl_os_is_there(path);
     return path;
 }
 

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/limits.h"
@@ -286,7 +285,7 @@ enum qvl_status qvl_tokenizer_load(const char *model_dir, uint32_t n_vocab_rows,
     if ((status = qvl_bytes_add_format(&path, err, "%s/tokenizer.json", model_dir)) ||
         (status = qvl_bytes_add_format(&old_path, err, "%s/vocab.json", model_dir)))
         goto fail;
-    if (access(path.data, F_OK) != 0 && access(old_path.data, F_OK) == 0) {
+    if (!qvl_os_is_there(path.data) && qvl_os_is_there(old_path.data)) {
         file.name = old_path.data;
         if (!(status = qvl_tokenizer_file_read_parts(model_dir, &file, err)))
             status = build(&file, n_vocab_rows, out, err);

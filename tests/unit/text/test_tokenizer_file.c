@@ -288,6 +288,18 @@ static void test_missing_folder(void **state)
     struct qvl_tokenizer *t = NULL;
     assert_int_equal(qvl_tokenizer_load("/nonexistent", 1000, &t, &err), QVL_ERR_FILE);
     assert_non_null(strstr(err.text, "/nonexistent/tokenizer.json"));
+    /* A link to nowhere is a fault, not a reason to look for the older files. */
+    char dir[] = "/tmp/qvl-tokenizer-XXXXXX", link[64], vocab[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(link, sizeof link, "%s/tokenizer.json", dir);
+    snprintf(vocab, sizeof vocab, "%s/vocab.json", dir);
+    assert_int_equal(symlink("nowhere", link), 0);
+    assert_int_equal(symlink("nowhere", vocab), 0);
+    assert_int_equal(qvl_tokenizer_load(dir, 1000, &t, &err), QVL_ERR_FILE);
+    assert_non_null(strstr(err.text, "/tokenizer.json: cannot open"));
+    unlink(link);
+    unlink(vocab);
+    rmdir(dir);
     assert_null(t);
 }
 
