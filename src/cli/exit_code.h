@@ -7,7 +7,7 @@
 
 enum qvl_exit {
     QVL_EXIT_OK = 0,
-    QVL_EXIT_FAILURE = 1,  /* an output cannot be written, and whatever has no code of its own */
+    QVL_EXIT_FAILURE = 1,  /* an output cannot be written, qvl-media is missing; what has no code of its own */
     QVL_EXIT_USAGE = 2,
     QVL_EXIT_MODEL = 3,    /* missing or unusable */
     QVL_EXIT_MEDIA = 4,    /* missing or unreadable */

@@ -7,14 +7,6 @@
 
 #include "media/helper/tags.h"
 
-static uint32_t le(const uint8_t *p, size_t n)
-{
-    uint32_t v = 0;
-    while (n-- > 0)
-        v = v << 8 | p[n];
-    return v;
-}
-
 enum { GIF_HEADER_BYTES = 13, GIF_IMAGE_BYTES = 9, GIF_EXTENSION = 0x21, GIF_IMAGE = 0x2c };
 
 /* Bytes of the colour table that the flags announce. */
@@ -62,7 +54,8 @@ enum qvl_fault qvl_gif_probe(const uint8_t *bytes, size_t n, struct qvl_image_in
 {
     if (n < GIF_HEADER_BYTES)
         return QVL_FAULT_CUT;
-    *out = (struct qvl_image_info){.w = le(bytes + 6, 2), .h = le(bytes + 8, 2), .orientation = 1};
+    *out =
+        (struct qvl_image_info){.w = qvl_read_le(bytes + 6, 2), .h = qvl_read_le(bytes + 8, 2), .orientation = 1};
     return gif_check_first_frame(bytes, n);
 }
 
@@ -73,21 +66,24 @@ enum qvl_fault qvl_bmp_probe(const uint8_t *bytes, size_t n, struct qvl_image_in
 {
     if (n < 14 + BMP_CORE_BYTES)
         return QVL_FAULT_CUT;
-    uint32_t header_bytes = le(bytes + 14, 4);
+    uint32_t header_bytes = qvl_read_le(bytes + 14, 4);
     if (header_bytes == BMP_CORE_BYTES) {
         *out = (struct qvl_image_info){
-            .w = le(bytes + 18, 2), .h = le(bytes + 20, 2), .orientation = 1, .is_opaque = true};
+            .w = qvl_read_le(bytes + 18, 2),
+            .h = qvl_read_le(bytes + 20, 2),
+            .orientation = 1,
+            .is_opaque = true};
         return QVL_FAULT_NONE;
     }
     if (header_bytes < BMP_INFO_BYTES || n < 14 + BMP_INFO_BYTES)
         return header_bytes < BMP_INFO_BYTES ? QVL_FAULT_VARIANT : QVL_FAULT_CUT;
-    uint32_t w = le(bytes + 18, 4), h = le(bytes + 22, 4);
+    uint32_t w = qvl_read_le(bytes + 18, 4), h = qvl_read_le(bytes + 22, 4);
     if (w > INT32_MAX)
         return QVL_FAULT_BROKEN;
     if (h > INT32_MAX) /* negative: rows from top to bottom */
         h = 0u - h;
-    bool has_alpha = le(bytes + 30, 4) == BMP_BITFIELDS && header_bytes >= BMP_ALPHA_BYTES &&
-                     n >= 14 + BMP_ALPHA_BYTES && le(bytes + 66, 4) != 0;
+    bool has_alpha = qvl_read_le(bytes + 30, 4) == BMP_BITFIELDS && header_bytes >= BMP_ALPHA_BYTES &&
+                     n >= 14 + BMP_ALPHA_BYTES && qvl_read_le(bytes + 66, 4) != 0;
     *out = (struct qvl_image_info){.w = w, .h = h, .orientation = 1, .is_opaque = !has_alpha};
     return QVL_FAULT_NONE;
 }

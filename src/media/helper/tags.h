@@ -1,4 +1,5 @@
-/* tags.h: one number out of a TIFF directory: EXIF orientation, and the size of a TIFF file. */
+/* tags.h: numbers out of files: a TIFF directory's tags (EXIF orientation, the size of a TIFF file), bytes in
+ * little-endian order. */
 #ifndef QVL_MEDIA_HELPER_TAGS_H
 #define QVL_MEDIA_HELPER_TAGS_H
 
@@ -14,6 +15,15 @@
 #define QVL_TAG_TILE_WIDTH 0x0142u
 #define QVL_TAG_EXTRA_SAMPLES 0x0152u
 #define QVL_TAG_SAMPLE_FORMAT 0x0153u
+
+/* A number of n <= 4 bytes, the lowest first. */
+static inline uint32_t qvl_read_le(const uint8_t *p, size_t n)
+{
+    uint32_t v = 0;
+    while (n-- > 0)
+        v = v << 8 | p[n];
+    return v;
+}
 
 /* The first value of a BYTE, SHORT or LONG tag in the first directory of a TIFF structure (which EXIF is), or
  * `otherwise` where the structure is broken or the tag is missing or of another type. */

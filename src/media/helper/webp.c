@@ -22,19 +22,11 @@ struct file {
     size_t n_frame;
 };
 
-static uint32_t le(const uint8_t *p, size_t n)
-{
-    uint32_t v = 0;
-    while (n-- > 0)
-        v = v << 8 | p[n];
-    return v;
-}
-
 /* First chunk of this name; its data and length. NULL where there is none that lies inside the file. */
 static const uint8_t *find_chunk(const uint8_t *bytes, size_t n, const char *name, size_t *out_n)
 {
     for (size_t at = RIFF_BYTES; at <= n && n - at >= CHUNK_BYTES;) {
-        size_t length = le(bytes + at + 4, 4);
+        size_t length = qvl_read_le(bytes + at + 4, 4);
         if (length > n - at - CHUNK_BYTES)
             break;
         if (memcmp(bytes + at, name, 4) == 0) {
@@ -68,8 +60,8 @@ static enum qvl_fault find_first_frame(const uint8_t *bytes, size_t n, struct fi
     const uint8_t *anmf = find_chunk(bytes, n, "ANMF", &n_anmf);
     if (!anmf || n_anmf < ANMF_BYTES)
         return QVL_FAULT_BROKEN;
-    file->x = 2 * le(anmf, 3);
-    file->y = 2 * le(anmf + 3, 3);
+    file->x = 2 * qvl_read_le(anmf, 3);
+    file->y = 2 * qvl_read_le(anmf + 3, 3);
     file->frame = anmf + ANMF_BYTES;
     file->n_frame = n_anmf - ANMF_BYTES;
     return QVL_FAULT_NONE;
@@ -77,9 +69,9 @@ static enum qvl_fault find_first_frame(const uint8_t *bytes, size_t n, struct fi
 
 static enum qvl_fault open_file(const uint8_t *bytes, size_t n, struct file *out)
 {
-    if (n < RIFF_BYTES + CHUNK_BYTES || le(bytes + 4, 4) > n - 8)
+    if (n < RIFF_BYTES + CHUNK_BYTES || qvl_read_le(bytes + 4, 4) > n - 8)
         return QVL_FAULT_CUT;
-    n = 8 + (size_t)le(bytes + 4, 4); /* what follows is not part of the picture */
+    n = 8 + (size_t)qvl_read_le(bytes + 4, 4); /* what follows is not part of the picture */
     WebPBitstreamFeatures features;
     enum qvl_fault fault = fault_of(WebPGetFeatures(bytes, n, &features));
     if (fault)
