@@ -73,7 +73,7 @@ deps:
 %_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 %_avx512_bf16.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c
 # (Sanitizers make the unrolled tiles minutes of work for the optimiser.)
-$(BUILD)/src/kernel/%.o: OPT := $(if $(SAN),-O1,-O3)
+$(BUILD)/src/kernel/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
 # Conversions are checked where bytes from outside are read; kernels are dense with deliberate ones.
 $(filter-out $(BUILD)/src/kernel/%,$(LIB_OBJ) $(call objects,$(CLI_SRC) $(HELPER_SRC) $(AV_SRC))): WARN += -Wconversion
 

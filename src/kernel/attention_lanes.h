@@ -87,30 +87,30 @@ QVL_INLINE void score_keys(const struct tile *tile, size_t n_row, const void *bl
                            size_t head_dim, enum qvl_dtype type)
 {
     vec acc[ATTENTION_ROWS][ATTENTION_VECTORS];
-#pragma GCC unroll 16
+    QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
-#pragma GCC unroll 4
+        QVL_UNROLL(4)
         for (size_t u = 0; u < ATTENTION_VECTORS; u++)
             acc[t][u] = vec_zero();
     for (size_t j = 0; j < head_dim / 2; j++) {
         pairs k[ATTENTION_VECTORS];
-#pragma GCC unroll 4
+        QVL_UNROLL(4)
         for (size_t u = 0; u < ATTENTION_VECTORS; u++)
             k[u] = load_k_pairs(block, v + u, j, head_dim, type);
-#pragma GCC unroll 4
+        QVL_UNROLL(4)
         for (size_t u = 0; u < ATTENTION_VECTORS; u++)
             fetch_piece(next, (v + u) * (head_dim / 2) + j, type);
-#pragma GCC unroll 16
+        QVL_UNROLL(16)
         for (size_t t = 0; t < n_row; t++) {
             pairs q = broadcast_pair(tile->q + t * head_dim, j);
-#pragma GCC unroll 4
+            QVL_UNROLL(4)
             for (size_t u = 0; u < ATTENTION_VECTORS; u++)
                 acc[t][u] = mac_pairs(acc[t][u], k[u], q);
         }
     }
-#pragma GCC unroll 16
+    QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
-#pragma GCC unroll 4
+        QVL_UNROLL(4)
         for (size_t u = 0; u < ATTENTION_VECTORS; u++)
             vec_store(tile->score + t * QVL_KV_BLOCK + (v + u) * VEC_LANES, acc[t][u]);
 }
@@ -166,31 +166,31 @@ QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vecto
                            const void *next, size_t dim, size_t d_pad, enum qvl_dtype type)
 {
     vec acc[ATTENTION_ROWS][ATTENTION_VECTORS];
-#pragma GCC unroll 16
+    QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
-#pragma GCC unroll 4
+        QVL_UNROLL(4)
         for (size_t u = 0; u < n_vector; u++)
             acc[t][u] = vec_mul(vec_load(tile->sum + t * d_pad + dim + u * VEC_LANES), vec_set1(tile->shrink[t]));
     for (size_t i_pair = 0; i_pair < QVL_KV_BLOCK / 2; i_pair++) {
         pairs v[ATTENTION_VECTORS];
-#pragma GCC unroll 4
+        QVL_UNROLL(4)
         for (size_t u = 0; u < n_vector; u++)
             v[u] = load_v_pairs(block, i_pair, dim + u * VEC_LANES, d_pad, type);
-#pragma GCC unroll 4
+        QVL_UNROLL(4)
         for (size_t u = 0; u < n_vector; u++)
             fetch_piece(next, i_pair * (d_pad / VEC_LANES) + dim / VEC_LANES + u, type);
-#pragma GCC unroll 16
+        QVL_UNROLL(16)
         for (size_t t = 0; t < n_row; t++) {
             pairs p = broadcast_pair(tile->p + t * QVL_KV_BLOCK, i_pair);
-#pragma GCC unroll 4
+            QVL_UNROLL(4)
             for (size_t u = 0; u < n_vector; u++)
                 acc[t][u] = mac_pairs(acc[t][u], v[u], p);
         }
     }
-#pragma GCC unroll 16
+    QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
         if (tile->is_active[t])
-#pragma GCC unroll 4
+            QVL_UNROLL(4)
             for (size_t u = 0; u < n_vector; u++)
                 vec_store(tile->sum + t * d_pad + dim + u * VEC_LANES, acc[t][u]);
 }

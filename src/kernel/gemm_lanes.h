@@ -53,9 +53,9 @@ QVL_INLINE void compute_tile(float *c, size_t c_stride, const struct rows *rows,
                              size_t n_tok, size_t n_k, bool is_first)
 {
     vec acc[GEMM_ROWS][GEMM_TOKS];
-#pragma GCC unroll 8
+    QVL_UNROLL(8)
     for (size_t r = 0; r < GEMM_ROWS; r++)
-#pragma GCC unroll 8
+        QVL_UNROLL(8)
         for (size_t t = 0; t < n_tok; t++)
             acc[r][t] = vec_zero();
 
@@ -63,13 +63,13 @@ QVL_INLINE void compute_tile(float *c, size_t c_stride, const struct rows *rows,
     const panel_element *panel = rows->panel;
     for (; i + GEMM_STEP <= n_k; i += GEMM_STEP) {
         operand xs[GEMM_TOKS];
-#pragma GCC unroll 8
+        QVL_UNROLL(8)
         for (size_t t = 0; t < n_tok; t++)
             xs[t] = load_operand(x + t * x_stride, i, x_type);
-#pragma GCC unroll 8
+        QVL_UNROLL(8)
         for (size_t r = 0; r < GEMM_ROWS; r++) {
             operand w = held(is_panel ? load_panel(panel + r * GEMM_STEP) : load_operand(rows->row[r], i, w_type));
-#pragma GCC unroll 8
+            QVL_UNROLL(8)
             for (size_t t = 0; t < n_tok; t++)
                 acc[r][t] = mac(acc[r][t], w, xs[t]);
         }
@@ -77,22 +77,22 @@ QVL_INLINE void compute_tile(float *c, size_t c_stride, const struct rows *rows,
     }
     if (i < n_k) {
         operand xs[GEMM_TOKS];
-#pragma GCC unroll 8
+        QVL_UNROLL(8)
         for (size_t t = 0; t < n_tok; t++)
             xs[t] = load_operand_n(x + t * x_stride, i, n_k - i, x_type);
-#pragma GCC unroll 8
+        QVL_UNROLL(8)
         for (size_t r = 0; r < GEMM_ROWS; r++) {
             operand w =
                 is_panel ? load_panel(panel + r * GEMM_STEP) : load_operand_n(rows->row[r], i, n_k - i, w_type);
-#pragma GCC unroll 8
+            QVL_UNROLL(8)
             for (size_t t = 0; t < n_tok; t++)
                 acc[r][t] = mac(acc[r][t], w, xs[t]);
         }
     }
 
-#pragma GCC unroll 8
+    QVL_UNROLL(8)
     for (size_t t = 0; t < n_tok; t++) {
-#pragma GCC unroll 8
+        QVL_UNROLL(8)
         for (size_t r = 0; r < GEMM_ROWS; r += 4) {
             __m128 sum = vec_sum4(acc[r][t], acc[r + 1][t], acc[r + 2][t], acc[r + 3][t]);
             float *dst = c + t * c_stride + r * rows->step;

@@ -31,6 +31,15 @@ bool qvl_cpu_is_bf16_fast(void);
 /* Inlined whole, so that arguments which are constants at the call fold away: one body, several shapes. */
 #define QVL_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop of constant length: its accumulators become registers. Without it (the Makefile's sanitizer builds)
+ * the same arithmetic is slower and compiles in seconds. */
+#define QVL_PRAGMA(text) _Pragma(#text)
+#if defined(QVL_NO_UNROLL)
+#define QVL_UNROLL(n)
+#else
+#define QVL_UNROLL(n) QVL_PRAGMA(GCC unroll n)
+#endif
+
 static inline float qvl_bf16_widen(qvl_bf16 h)
 {
     uint32_t bits = (uint32_t)h << 16;
