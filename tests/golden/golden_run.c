@@ -186,18 +186,24 @@ static size_t make_spans(const struct golden *g, const struct golden_prompt *p, 
     return n;
 }
 
+void golden_prompt_positions(const struct golden *g, struct golden_prompt *prompt)
+{
+    struct qvl_span *span = must_alloc(prompt->n, sizeof *span);
+    prompt->pos = must_alloc(prompt->n, sizeof *prompt->pos);
+    qvl_rope_positions(span, make_spans(g, prompt, span), prompt->pos, &prompt->next);
+    free(span);
+}
+
 static void make_positions(const struct golden *g, const char *test_case, size_t n_case, struct golden_prompt *out)
 {
     const struct golden_vector *positions = golden_vectors_find(&g->vectors, test_case, "positions");
     const struct golden_vector *next = golden_vectors_find(&g->vectors, test_case, "next");
     const int32_t *expected = positions->data;
-    out->pos = must_alloc(out->n, sizeof *out->pos);
     if (next) {
-        struct qvl_span *span = must_alloc(out->n, sizeof *span);
-        qvl_rope_positions(span, make_spans(g, out, span), out->pos, &out->next);
-        free(span);
+        golden_prompt_positions(g, out);
         assert_int_equal(out->next - (int32_t)(out->n - n_case), *(const int32_t *)next->data);
     } else {
+        out->pos = must_alloc(out->n, sizeof *out->pos);
         for (size_t i = 0; i < out->n; i++)
             out->pos[i] = (struct qvl_position){expected[3 * i], expected[3 * i + 1], expected[3 * i + 2]};
     }
@@ -431,7 +437,7 @@ static double relative_error(const struct golden_record *r, const struct golden_
     return worst / v->max_abs;
 }
 
-static void compare_record(const struct golden_vectors *vectors, const char *test_case,
+void golden_compare_record(const struct golden_vectors *vectors, const char *test_case,
                            const struct golden_record *r, double limit, struct golden_result *out)
 {
     const struct golden_vector *v = golden_vectors_find(vectors, test_case, r->name);
@@ -469,7 +475,7 @@ void golden_compare(struct golden *g, const char *test_case, double limit, struc
         n_expected += g->vectors.vector[i].is_intermediate &&
                       strncmp(g->vectors.vector[i].name, test_case, strlen(test_case)) == 0;
     for (size_t i = 0; i < trace.n; i++)
-        compare_record(&g->vectors, test_case, &trace.record[i], limit, out);
+        golden_compare_record(&g->vectors, test_case, &trace.record[i], limit, out);
     if (out->n_compared != n_expected)
         fail_msg("%c, %s: %zu intermediates were traced, the reference has %zu", g->letter, test_case,
                  out->n_compared, n_expected);

@@ -51,6 +51,8 @@ struct golden_prompt {
  * grids and positions made by it and compared with the vectors' (case "far": taken from them). */
 void golden_prompt_make(const struct golden *g, const char *test_case, const uint32_t *extra, size_t n_extra,
                         struct golden_prompt *out);
+/* pos and next from id and grid. */
+void golden_prompt_positions(const struct golden *g, struct golden_prompt *prompt);
 void golden_prompt_free(struct golden_prompt *prompt);
 /* Through the tower, n_at_once pictures in one pass: fills features. */
 void golden_see(struct golden *g, struct golden_prompt *prompt, size_t n_at_once, const struct qvl_trace *trace);
@@ -100,6 +102,9 @@ struct golden_result {
     char worst_name[64], first_above[64];
     size_t n_compared;
 };
+/* One of them, its rows complete; adds to *out. */
+void golden_compare_record(const struct golden_vectors *vectors, const char *test_case,
+                           const struct golden_record *record, double limit, struct golden_result *out);
 void golden_compare(struct golden *g, const char *test_case, double limit, struct golden_result *out);
 
 #endif
