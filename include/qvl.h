@@ -77,15 +77,16 @@ struct qvl_frame {
 
 enum qvl_media_from { QVL_FROM_BYTES, QVL_FROM_FD, QVL_FROM_FRAMES };
 
-/* Where a picture or clip comes from. */
+/* Where a picture or clip comes from. A clip is given as frames; clips in files are refused (QVL_ERR_MEDIA). */
 struct qvl_media_source {
     enum qvl_media_from from;
     const char *name;     /* for error sentences and qvl_media_info; may be NULL */
     const uint8_t *bytes; /* QVL_FROM_BYTES: an encoded file */
     size_t n_bytes;
     int fd;               /* QVL_FROM_FD: open for reading, seekable; stays the caller's */
-    const struct qvl_frame *frames; /* QVL_FROM_FRAMES: one for a picture */
-    size_t n_frame;
+    const struct qvl_frame *frames; /* QVL_FROM_FRAMES: one for a picture; of a clip those that the model is to
+                                       see, all of one size, their times never going back */
+    size_t n_frame;                 /* at most 16384 */
 };
 
 /* How the reference's two processors and their versions scale a picture (MODEL.md, "Resize"). */
@@ -94,7 +95,7 @@ enum qvl_resize_rule { QVL_RESIZE_TORCHVISION, QVL_RESIZE_PILLOW, QVL_RESIZE_PIL
 /* Zero fields take the model's own values. One given bound moves the model's other one out of its way; two that
  * contradict each other are QVL_ERR_ARGUMENT. */
 struct qvl_media_options {
-    uint64_t min_pixels, max_pixels; /* width * height of a picture after resizing */
+    uint64_t min_pixels, max_pixels; /* width * height after resizing; of a clip: of all its frames together */
     enum qvl_resize_rule resize;
 };
 
@@ -132,7 +133,7 @@ struct qvl_chat {
     size_t n_message;
     const char *tools_json; /* a JSON array of tool definitions, or NULL */
     bool want_vision_ids;   /* "Picture k: " before each picture */
-    bool want_video_wrapper; /* clips as transformers >= 5.10 writes them (MODEL.md, "Prompt") */
+    bool want_video_wrapper; /* clips as transformers >= 5.10 writes them (MODEL.md, "Clips") */
 };
 
 /* ---- sampling ----------------------------------------------------------------------------------- */
@@ -234,8 +235,8 @@ struct qvl_request_options {
 };
 
 /* Copies chat and options (not the media, see qvl_part.source). Does no other work. QVL_ERR_ARGUMENT,
- * QVL_ERR_LIMIT, QVL_ERR_MEDIA (a clip, or a picture without content): what was passed in. *out is the caller's to
- * close. */
+ * QVL_ERR_LIMIT, QVL_ERR_MEDIA (a clip in a file, a picture or clip without content): what was passed in. *out
+ * is the caller's to close. */
 QVL_API enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_chat *chat,
                                          const struct qvl_request_options *options,
                                          struct qvl_request **out, struct qvl_error *err);
@@ -243,9 +244,9 @@ QVL_API enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct
 enum qvl_event_kind { QVL_EVENT_PROGRESS, QVL_EVENT_TEXT, QVL_EVENT_DONE };
 
 enum qvl_stage {
-    QVL_STAGE_MEDIA,  /* pictures decoded and resized */
+    QVL_STAGE_MEDIA,  /* pictures and clips decoded and resized */
     QVL_STAGE_QUEUE,  /* waiting: total requests are ahead or beside */
-    QVL_STAGE_VISION, /* stages of the vision tower for one picture (i_media of n_media) */
+    QVL_STAGE_VISION, /* patches of one picture or clip (i_media of n_media) that the vision tower is done with */
     QVL_STAGE_PREFILL /* prompt tokens; pictures are encoded when the prefill reaches them. Text follows. */
 };
 
@@ -261,7 +262,7 @@ struct qvl_event {
     struct {
         enum qvl_stage stage;
         uint64_t done, total;    /* in the stage's own unit */
-        uint32_t i_media, n_media; /* vision: picture i of n */
+        uint32_t i_media, n_media; /* vision: picture or clip i of n */
     } progress;
     struct {
         const char *utf8; /* whole characters only; may be empty (a token that ends inside one, or text held
@@ -294,16 +295,16 @@ QVL_API void qvl_request_close(struct qvl_request *request);
 struct qvl_media_info {
     enum qvl_media_kind kind;
     const char *name;               /* request lifetime */
-    uint32_t original_h, original_w; /* pixels, after EXIF orientation */
+    uint32_t original_h, original_w; /* pixels, after EXIF orientation; of a clip: of each frame */
     uint32_t resized_h, resized_w;   /* pixels */
-    uint32_t grid_t, grid_h, grid_w; /* patches */
-    uint32_t n_tok;                  /* in the prompt */
+    uint32_t grid_t, grid_h, grid_w; /* patches; grid_t: 1, of a clip one for each two frames */
+    uint32_t n_tok;                  /* in the prompt; of a clip without those of its timestamps */
 };
 
 struct qvl_request_info {
     const struct qvl_media_info *media; /* [n_media] those that the model sees; request lifetime */
     size_t n_media;
-    const char *prompt;          /* rendered, pictures as one placeholder each; request lifetime */
+    const char *prompt;          /* rendered, a placeholder for each picture and clip; request lifetime */
     const uint32_t *prompt_ids;  /* expanded; request lifetime */
     size_t n_prompt_tok;
     const uint32_t *output_ids;  /* event lifetime */

@@ -40,8 +40,8 @@ static enum qvl_status check_media(struct copier *c, const struct qvl_part *part
                     : s->from == QVL_FROM_FRAMES ? s->frames && (is_clip ? s->n_frame > 0 : s->n_frame == 1)
                                                  : false;
     if (!is_there)
-        return qvl_fail(c->err, QVL_ERR_MEDIA, "%s %zu (%s) has no content", is_clip ? "clip" : "picture", c->n_media,
-                        s->name ? s->name : "no name");
+        return qvl_fail(c->err, QVL_ERR_MEDIA, "%s %zu (%s) has no content", is_clip ? "clip" : "picture",
+                        c->n_media, s->name ? s->name : "no name");
     if (is_clip && s->n_frame > QVL_MAX_CLIP_FRAMES)
         return qvl_fail(c->err, QVL_ERR_LIMIT, "%s has %zu frames: at most %u are allowed",
                         s->name ? s->name : "a clip", s->n_frame, QVL_MAX_CLIP_FRAMES);

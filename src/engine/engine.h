@@ -48,7 +48,7 @@ struct qvl_media_item {
     uint8_t *rgb8;                  /* [n_frame, resized_h, resized_w, 3]; until the last patches are cut */
     /* The tower takes n_group_patch temporal patches at a time; only the last group may have fewer. */
     uint32_t n_group, n_group_patch;
-    struct qvl_features *group;     /* scheduler: [n_group] in the request's arena; each until prefill has passed it */
+    struct qvl_features *group;     /* scheduler: [n_group] in the request's arena; each until prefill has passed */
 };
 
 /* Of one resized frame. */

@@ -234,7 +234,8 @@ static void trace_pixels(const struct qvl_request *r, const struct qvl_media_ite
         return;
     snprintf(name, sizeof name, "prompt.pixels.%zu", r->n_decoded);
     const size_t dim[] = {item->n_frame, item->info.resized_h, item->info.resized_w, 3};
-    trace->tensor(trace->user, name, QVL_TRACE_U8, item->rgb8, is_clip(item) ? dim : dim + 1, is_clip(item) ? 4 : 3);
+    size_t i_first = is_clip(item) ? 0 : 1; /* a picture has no axis of frames */
+    trace->tensor(trace->user, name, QVL_TRACE_U8, item->rgb8, dim + i_first, 4 - i_first);
 }
 
 /* Decodes and resizes frame i into its place; its full-size pixels are gone afterwards. */

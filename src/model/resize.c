@@ -75,7 +75,7 @@ enum qvl_status qvl_smart_resize_clip(uint32_t n_frame, uint32_t temporal_patch,
         n_frame = temporal_patch;
     if (h > 0 && w > 0 && (h < factor || w < factor)) {
         double scale = fmax((double)factor / h, (double)factor / w);
-        double wide = w * scale, high = h * scale;
+        double wide = w * scale, high = h * scale; /* too large for its type: refused below by its ratio */
         if (wide <= QVL_MAX_MEDIA_SIDE_PX && high <= QVL_MAX_MEDIA_SIDE_PX) {
             h = (uint32_t)high;
             w = (uint32_t)wide;

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <cmocka.h>
 
 #include "../../golden/golden_model.h"
+#include "base/limits.h"
 #include "model_folder.h"
 
 enum { SIDE = 192, N_TOP = 4, MAX_OUT = 96 };
@@ -308,6 +310,147 @@ static void bad_arguments_are_refused_at_once(void **state)
     assert_null(request);
 }
 
+/* ---- clips --------------------------------------------------------------------------------------- */
+
+/* The status of opening and preparing a clip of these frames; *info (may be NULL) of the prepared request. */
+static enum qvl_status prepare_clip(const struct qvl_frame *frame, size_t n, struct qvl_chat chat,
+                                    struct qvl_media_info *info, struct qvl_request_info *counts,
+                                    struct qvl_error *err)
+{
+    struct qvl_part part = {.kind = QVL_PART_VIDEO,
+                            .source = {.from = QVL_FROM_FRAMES, .name = "c", .frames = frame, .n_frame = n}};
+    struct qvl_message message = {.role = QVL_ROLE_USER, .parts = &part, .n_part = 1};
+    struct qvl_request_options options = greedy(1);
+    struct qvl_request *request = NULL;
+    struct qvl_request_info all;
+    chat.messages = &message;
+    chat.n_message = 1;
+    enum qvl_status status = qvl_request_open(engine, &chat, &options, &request, err);
+    if (!status && !(status = qvl_request_prepare(request, err)) && info) {
+        qvl_request_get_info(request, &all);
+        assert_int_equal(all.n_media, 1);
+        *info = all.media[0];
+        *counts = all;
+    }
+    qvl_request_close(request);
+    return status;
+}
+
+static void a_clip_has_its_size_and_tokens(void **state)
+{
+    (void)state;
+    struct qvl_frame frame[5];
+    struct qvl_media_info info;
+    struct qvl_request_info all;
+    struct qvl_error err = {0};
+    for (size_t i = 0; i < 5; i++)
+        frame[i] = (struct qvl_frame){SIDE, 100, SIDE * 3, pixels[i % 2], (double)i};
+    for (size_t n = 1; n <= 5; n++) { /* an odd last frame and a single one count twice */
+        assert_int_equal(prepare_clip(frame, n, (struct qvl_chat){0}, &info, &all, &err), QVL_OK);
+        size_t n_plain = all.n_prompt_tok, n_patch = (n + 1) / 2;
+        assert_int_equal(info.kind, QVL_MEDIA_VIDEO);
+        assert_int_equal(info.original_h, 100);
+        assert_int_equal(info.resized_h, 96);
+        assert_int_equal(info.resized_w, 192);
+        assert_int_equal(info.grid_t, n_patch);
+        assert_int_equal(info.n_tok, n_patch * 18);
+        assert_int_equal(all.n_video_tok, n_patch * 18);
+        assert_int_equal(all.n_image_tok, 0);
+        struct qvl_chat wrapped = {.want_video_wrapper = true};
+        assert_int_equal(prepare_clip(frame, n, wrapped, &info, &all, &err), QVL_OK);
+        assert_int_equal(all.n_prompt_tok, n_plain + 2);
+    }
+}
+
+static void a_clip_that_is_none_is_refused(void **state)
+{
+    (void)state;
+    struct qvl_frame good[3], frame[3];
+    struct qvl_error err = {0};
+    const struct qvl_chat chat = {0};
+    for (size_t i = 0; i < 3; i++)
+        good[i] = (struct qvl_frame){64, 64, 192, pixels[0], 1.0 + (double)i};
+    const struct {
+        struct qvl_frame third;
+        enum qvl_status status;
+        const char *sentence;
+    } bad[] = {
+        {{64, 32, 192, pixels[0], 3}, QVL_ERR_MEDIA, "c: frame 3 has 64 x 32 pixels, but the first one 64 x 64"},
+        {{64, 64, 192, pixels[0], 1.5}, QVL_ERR_MEDIA, "c: frame 3 has the time 1.5 s"},
+        {{64, 64, 192, pixels[0], (double)NAN}, QVL_ERR_MEDIA, "c: frame 3 has the time nan s"},
+        {{64, 64, 192, pixels[0], 1e6 + 1}, QVL_ERR_MEDIA, "1000000 s"},
+        {{64, 64, 191, pixels[0], 3}, QVL_ERR_ARGUMENT, "rows of 191 bytes"},
+        {{64, 64, 192, NULL, 3}, QVL_ERR_ARGUMENT, "without pixels"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        memcpy(frame, good, sizeof frame);
+        frame[2] = bad[i].third;
+        assert_int_equal(prepare_clip(frame, 3, chat, NULL, NULL, &err), bad[i].status);
+        if (!strstr(err.text, bad[i].sentence))
+            fail_msg("\"%s\" does not say \"%s\"", err.text, bad[i].sentence);
+    }
+    good[0].time_s = -0.5;
+    assert_int_equal(prepare_clip(good, 3, chat, NULL, NULL, &err), QVL_ERR_MEDIA);
+    assert_int_equal(prepare_clip(good, 0, chat, NULL, NULL, &err), QVL_ERR_MEDIA);
+    assert_int_equal(prepare_clip(good, QVL_MAX_CLIP_FRAMES + 1, chat, NULL, NULL, &err), QVL_ERR_LIMIT);
+    assert_non_null(strstr(err.text, "16385"));
+    static struct qvl_frame many[QVL_MAX_CLIP_FRAMES]; /* the most there may be: too much for this context */
+    for (size_t i = 0; i < QVL_MAX_CLIP_FRAMES; i++)
+        many[i] = (struct qvl_frame){64, 64, 192, pixels[0], 1e6};
+    assert_int_equal(prepare_clip(many, QVL_MAX_CLIP_FRAMES, chat, NULL, NULL, &err), QVL_ERR_LIMIT);
+    assert_non_null(strstr(err.text, "8192"));
+}
+
+/* A picture between two clips: each keeps its own features and times, whatever stands before it. */
+static struct result run_mixed(struct qvl_engine *on)
+{
+    static struct qvl_frame frame[5];
+    struct qvl_part part[3] = {
+        {.kind = QVL_PART_VIDEO, .source = {.from = QVL_FROM_FRAMES, .frames = frame, .n_frame = 3}},
+        {.kind = QVL_PART_IMAGE, .source = {.from = QVL_FROM_FRAMES, .frames = frame + 3, .n_frame = 1}},
+        {.kind = QVL_PART_VIDEO, .source = {.from = QVL_FROM_FRAMES, .frames = frame, .n_frame = 5}}};
+    for (size_t i = 0; i < 5; i++)
+        frame[i] = (struct qvl_frame){SIDE, SIDE, SIDE * 3, pixels[i % 2], (double)i / 3};
+    struct qvl_message message = {.role = QVL_ROLE_USER, .parts = part, .n_part = 3};
+    struct qvl_chat chat = {.messages = &message, .n_message = 1};
+    struct qvl_request_options options = greedy(16);
+    struct qvl_request *request = NULL;
+    struct qvl_event event = {0};
+    struct result r = {0};
+    assert_int_equal(qvl_request_open(on, &chat, &options, &request, &r.err), QVL_OK);
+    uint64_t done[3] = {0};
+    for (;;) {
+        r.status = qvl_request_next(request, &event, &r.err);
+        if (r.status || event.kind == QVL_EVENT_DONE)
+            break;
+        if (event.kind == QVL_EVENT_TEXT) {
+            r.id[r.n] = event.text.id;
+            memcpy(r.top[r.n++], event.text.top, sizeof r.top[0]);
+        } else if (event.progress.stage == QVL_STAGE_VISION) {
+            assert_true(event.progress.i_media < 3 && event.progress.done <= event.progress.total);
+            assert_true(event.progress.done >= done[event.progress.i_media]); /* never back */
+            done[event.progress.i_media] = event.progress.done;
+        }
+    }
+    qvl_request_close(request);
+    return r;
+}
+
+static void clips_and_pictures_keep_apart(void **state)
+{
+    (void)state;
+    struct qvl_engine *whole = NULL;
+    struct qvl_error err = {0};
+    struct qvl_engine_options set = {.model_dir = model_folder('a'), .n_thread = 1, .n_ctx = 8192,
+                                     .n_prefill_chunk = 4096};
+    assert_int_equal(qvl_engine_open(&set, &whole, &err), QVL_OK);
+    assert_int_equal(qvl_engine_load(whole, &err), QVL_OK);
+    struct result a = run_mixed(engine), b = run_mixed(whole);
+    assert_int_equal(a.n, 16);
+    assert_same(&a, &b);
+    qvl_engine_close(whole);
+}
+
 /* ---- ends ---------------------------------------------------------------------------------------- */
 
 /* Greedy with ignore_eos off ends where the sampler first meets an end token; here the stop string does it. */
@@ -522,6 +665,9 @@ int main(void)
         cmocka_unit_test(what_cannot_fit_is_refused_with_the_numbers),
         cmocka_unit_test(a_default_answer_takes_the_room_there_is),
         cmocka_unit_test(bad_arguments_are_refused_at_once),
+        cmocka_unit_test(a_clip_has_its_size_and_tokens),
+        cmocka_unit_test(a_clip_that_is_none_is_refused),
+        cmocka_unit_test(clips_and_pictures_keep_apart),
         cmocka_unit_test(a_stop_string_ends_the_answer),
         cmocka_unit_test(a_slow_reader_holds_nobody_up),
         cmocka_unit_test(prompts_take_turns_beside_a_stream),
