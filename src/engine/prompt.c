@@ -135,9 +135,8 @@ static enum qvl_status add_part(struct builder *b, const struct qvl_prompt_parts
         return qvl_fail(err, QVL_ERR_INTERNAL, "the prompt shows media %zu of %zu", part->i_media + 1, b->n_media);
     if (part->kind == QVL_PROMPT_VIDEO)
         return add_video(b, part->i_media, err);
-    if ((status = encode_pending(b, err)))
-        return status;
-    return add_pads(b, part->i_media, 0, QVL_TOK_IMAGE_PAD, &b->prompt->n_image_tok, err);
+    status = encode_pending(b, err);
+    return status ? status : add_pads(b, part->i_media, 0, QVL_TOK_IMAGE_PAD, &b->prompt->n_image_tok, err);
 }
 
 /* Pads may come from pictures and clips only: as many in the ids as the grids ask for. */

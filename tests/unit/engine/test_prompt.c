@@ -1,5 +1,5 @@
-/* Where sight and text meet: pads, spans and positions of a prompt with pictures (spec: MODEL.md, "Prompt" and
- * "Positions"). */
+/* Where sight and text meet: pads, spans and positions of a prompt with pictures and clips (spec: MODEL.md,
+ * "Prompt", "Clips" and "Positions"). */
 #include "engine/prompt.h"
 
 #include <setjmp.h>
@@ -31,7 +31,7 @@ static struct qvl_part text_part(const char *text)
     return (struct qvl_part){.kind = QVL_PART_TEXT, .utf8 = text, .n = strlen(text)};
 }
 
-static const struct qvl_prompt_settings settings = {.merge = 2, .temporal_patch = 2};
+static struct qvl_prompt_settings settings = {.merge = 2, .temporal_patch = 2};
 
 static struct qvl_prompt build(const struct qvl_part *part, size_t n_part, const struct qvl_prompt_media *media,
                                size_t n_media)
@@ -106,7 +106,75 @@ static void several_pictures_keep_their_places(void **state)
     qvl_prompt_free(&p);
 }
 
-/* Control tokens come from the template only, pads from pictures only. */
+static void append_text(struct qvl_ids *ids, const char *text)
+{
+    struct qvl_error err = {0};
+    assert_int_equal(qvl_tokenizer_encode(tokenizer, text, strlen(text), false, ids, &err), QVL_OK);
+}
+
+static void append(struct qvl_ids *ids, enum qvl_added_token which, size_t n)
+{
+    struct qvl_error err = {0};
+    uint32_t id = added(which);
+    while (n--)
+        assert_int_equal(qvl_ids_add(ids, id, 1, &err), QVL_OK);
+}
+
+/* Three frames: two temporal patches, the second with its frame twice. Without the wrapper the first time is one
+ * text with what precedes the clip. */
+static void a_clip_becomes_times_and_pads(void **state)
+{
+    (void)state;
+    struct qvl_part part[] = {text_part("clip? "), {.kind = QVL_PART_VIDEO}, text_part("!")};
+    const double time_s[] = {0.25, 0.75, 100.25};
+    struct qvl_prompt_media media = {.grid = {2, 2, 6}, .time_s = time_s, .n_frame = 3};
+    for (int is_wrapped = 0; is_wrapped < 2; is_wrapped++) {
+        struct qvl_ids want = {0};
+        append(&want, QVL_TOK_IM_START, 1);
+        append_text(&want, is_wrapped ? "user\nclip? " : "user\nclip? <0.5 seconds>");
+        if (is_wrapped) {
+            append(&want, QVL_TOK_VISION_START, 1);
+            append_text(&want, "<0.5 seconds>");
+        }
+        append(&want, QVL_TOK_VISION_START, 1);
+        size_t first = want.n;
+        append(&want, QVL_TOK_VIDEO_PAD, 3);
+        append(&want, QVL_TOK_VISION_END, 1);
+        append_text(&want, "<100.2 seconds>"); /* 100.25 is exact: the tie goes to even */
+        append(&want, QVL_TOK_VISION_START, 1);
+        size_t second = want.n;
+        append(&want, QVL_TOK_VIDEO_PAD, 3);
+        append(&want, QVL_TOK_VISION_END, is_wrapped ? 2 : 1);
+        append_text(&want, "!");
+        append(&want, QVL_TOK_IM_END, 1);
+        append_text(&want, "\n");
+        append(&want, QVL_TOK_IM_START, 1);
+        append_text(&want, "assistant\n");
+
+        settings.want_video_wrapper = is_wrapped;
+        struct qvl_prompt p = build(part, 3, &media, 1);
+        assert_int_equal(p.ids.n, want.n);
+        assert_memory_equal(p.ids.id, want.id, want.n * sizeof *want.id);
+        assert_int_equal(p.n_image_tok, 0);
+        assert_int_equal(p.n_video_tok, 6);
+        assert_int_equal(p.n_span, 5);
+        assert_int_equal(p.span[1].begin, first);
+        assert_int_equal(p.span[3].begin, second);
+        assert_int_equal(p.span[1].i_feature, 0);
+        assert_int_equal(p.span[3].i_feature, 3);
+        /* A patch of 1 x 3 tokens is 3 positions long, as text would be. */
+        assert_int_equal(p.pos[second + 2].t, second);
+        assert_int_equal(p.pos[second + 2].h, second);
+        assert_int_equal(p.pos[second + 2].w, second + 2);
+        assert_int_equal(p.next_pos, p.ids.n);
+        assert_non_null(strstr(p.text.data, "clip? <|vision_start|><|video_pad|><|vision_end|>!"));
+        qvl_prompt_free(&p);
+        qvl_ids_free(&want);
+    }
+    settings.want_video_wrapper = false;
+}
+
+/* Control tokens come from the template only, pads from pictures and clips only. */
 static void special_tokens_in_text_are_text(void **state)
 {
     (void)state;
@@ -160,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_picture_becomes_its_pads_and_positions),
         cmocka_unit_test(several_pictures_keep_their_places),
+        cmocka_unit_test(a_clip_becomes_times_and_pads),
         cmocka_unit_test(special_tokens_in_text_are_text),
         cmocka_unit_test(neighbouring_texts_are_joined),
         cmocka_unit_test(a_grid_without_tokens_is_an_internal_error),
