@@ -30,16 +30,16 @@ struct option {
 
 static const struct option table[] = {
     {"model", 'm', NULL, R | I | T, false, TEXT, TO(model), "DIR", 0, 0,
-     "model folder as published on Hugging Face", "模型文件夹(Hugging Face 的原样)"},
+     "model folder as published on Hugging Face", "模型文件夹（Hugging Face 的原样）"},
     {"image", 0, NULL, R, false, ITEM_IMAGE, 0, "FILE", 0, 0, "a picture (repeatable); - is stdin",
-     "图片(可重复);- 表示标准输入"},
+     "图片（可重复）；- 表示标准输入"},
     {"prompt", 'p', NULL, R, false, ITEM_TEXT, 0, "TEXT", 0, 0, "text, even if it looks like a file name",
-     "文字(即使看起来像文件名)"},
+     "文字（即使看起来像文件名）"},
     {"system", 0, NULL, R, false, TEXT, TO(system), "TEXT", 0, 0, "system message", "系统消息"},
     {"max-tokens", 'n', "predict n-predict", R, false, NUMBER, TO(max_tokens), "N", 1, 1048576,
-     "longest answer in tokens (4096)", "回答的最大 token 数(4096)"},
+     "longest answer in tokens (4096)", "回答的最大 token 数（4096）"},
     {"temp", 0, "temperature", R, false, REAL, TO(temperature), "X", 0, 100,
-     "temperature; 0 is plain greedy (the model's)", "温度;0 为贪心(默认取模型设置)"},
+     "temperature; 0 is plain greedy (the model's)", "温度；0 为贪心（默认取模型设置）"},
     {"top-k", 0, NULL, R, false, NUMBER, TO(top_k), "N", 0, UINT32_MAX_REAL, "only the N best tokens; 0 = all",
      "只取最好的 N 个 token;0 为全部"},
     {"top-p", 0, NULL, R, false, REAL, TO(top_p), "X", 0, 1, "only the best tokens with mass X", "核采样概率"},
@@ -52,60 +52,60 @@ static const struct option table[] = {
     {"frequency-penalty", 0, NULL, R, true, REAL, TO(frequency_penalty), "X", -100, 100,
      "taken for each time the answer holds it", "频率惩罚"},
     {"seed", 0, NULL, R, false, NUMBER, TO(seed), "N", 0, 9007199254740992.0, "of the sampler (random)",
-     "随机种子(默认随机)"},
+     "随机种子（默认随机）"},
     {"stop", 0, NULL, R, true, TEXT_LIST, TO(stop), "TEXT", 0, 0, "ends the answer (repeatable)",
-     "遇到此文字即停止(可重复)"},
+     "遇到此文字即停止（可重复）"},
     {"ignore-eos", 0, NULL, R, true, FLAG, TO(ignore_eos), NULL, 0, 0, "go on after the end token",
      "忽略结束符"},
     {"loop-guard", 0, NULL, R, true, CHOICE, TO(loop_guard), "on|off", 0, 0,
-     "stop an answer that repeats itself without end (on)", "检测无限重复并停止(on)"},
+     "stop an answer that repeats itself without end (on)", "检测无限重复并停止（on）"},
     {"max-pixels", 0, NULL, R, false, NUMBER, TO(max_pixels), "N", 1, 1e15,
-     "picture size after resizing; smaller is faster", "图片缩放后的最大像素数;越小越快"},
+     "picture size after resizing; smaller is faster", "图片缩放后的最大像素数；越小越快"},
     {"min-pixels", 0, NULL, R, true, NUMBER, TO(min_pixels), "N", 1, 1e15, "smallest size after resizing",
      "图片缩放后的最小像素数"},
     {"image-max-tokens", 0, NULL, R, true, NUMBER, TO(max_image_tokens), "N", 1, 1e9,
-     "--max-pixels in tokens of 32x32 pixels", "--max-pixels,以 32x32 像素的 token 计"},
+     "--max-pixels in tokens of 32x32 pixels", "--max-pixels，以 32x32 像素的 token 计"},
     {"image-min-tokens", 0, NULL, R, true, NUMBER, TO(min_image_tokens), "N", 1, 1e9,
-     "--min-pixels in tokens of 32x32 pixels", "--min-pixels,以 32x32 像素的 token 计"},
+     "--min-pixels in tokens of 32x32 pixels", "--min-pixels，以 32x32 像素的 token 计"},
     {"resize", 0, NULL, R, true, CHOICE, TO(resize), "torchvision|pillow|pillow12", 0, 0,
-     "whose bytes a resized picture has (torchvision)", "缩放算法与谁逐字节一致(torchvision)"},
+     "whose bytes a resized picture has (torchvision)", "缩放算法与谁逐字节一致（torchvision）"},
     {"json", 0, NULL, R | I, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
      "标准输出为一个 JSON 对象"},
     {"ids", 0, NULL, R, true, FLAG, TO(want_ids), NULL, 0, 0, "with --json: prompt, prompt_ids, output_ids",
-     "配合 --json:prompt、prompt_ids、output_ids"},
+     "配合 --json：prompt、prompt_ids、output_ids"},
     {"logits", 0, NULL, R, true, NUMBER, TO(n_logits), "K", 1, 64, "with --json: the K best [id, logit] of each token",
-     "配合 --json:每个 token 最好的 K 个 [id, logit]"},
+     "配合 --json：每个 token 最好的 K 个 [id, logit]"},
     {"dry-run", 0, NULL, R, true, FLAG, TO(is_dry_run), NULL, 0, 0, "everything up to the model; reads no weights",
-     "只做到模型之前,不读权重"},
+     "只做到模型之前，不读权重"},
     {"dump", 0, NULL, R, true, TEXT, TO(dump), "DIR", 0, 0, "write every intermediate as .npy",
      "把所有中间结果写成 .npy"},
     {"quiet", 'q', NULL, R, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
      "除错误外 stderr 不输出"},
     {"progress", 0, NULL, R, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
-     "how progress is shown on stderr (auto)", "stderr 上进度的显示方式(auto)"},
+     "how progress is shown on stderr (auto)", "stderr 上进度的显示方式（auto）"},
     {"ctx-size", 'c', "ctx", R, false, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
-     "上下文长度(默认取模型设置)"},
+     "上下文长度（默认取模型设置）"},
     {"threads", 't', NULL, R, false, NUMBER, TO(n_thread), "N", 1, 256,
      "number of threads (what affinity and cgroup allow)",
-     "线程数(默认按亲和性与 cgroup)"},
+     "线程数（默认按亲和性与 cgroup）"},
     {"dtype", 0, NULL, R, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
-     "激活与 KV 缓存的类型(bf16)"},
+     "激活与 KV 缓存的类型（bf16）"},
     {"isa", 0, NULL, R, true, TEXT, TO(isa), "LEVEL", 0, 0, "cap of the kernels: scalar, avx2, avx512, …",
-     "内核上限:scalar、avx2、avx512……"},
+     "内核上限：scalar、avx2、avx512……"},
     {"chunk", 0, NULL, R, true, NUMBER, TO(n_chunk), "N", 1, 1048576, "most prompt tokens in one step (288)",
-     "每步最多处理的提示 token 数(288)"},
+     "每步最多处理的提示 token 数（288）"},
     {"media-helper", 0, NULL, R, true, TEXT, TO(media_helper), "FILE", 0, 0, "path of qvl-media",
      "qvl-media 的路径"},
     {"check", 0, NULL, I, true, FLAG, TO(want_check), NULL, 0, 0,
      "inspect: read every weight once; each must be a finite number",
-     "inspect:读一遍全部权重,检查每个都是有限的数"},
+     "inspect：读一遍全部权重，检查每个都是有限的数"},
     {"jsonl", 0, NULL, T, true, FLAG, TO(want_jsonl), NULL, 0, 0,
      "tokenize: a JSON string a line on stdin, a JSON array a line on stdout",
-     "tokenize:标准输入每行一个 JSON 字符串,输出每行一个数组"},
+     "tokenize：标准输入每行一个 JSON 字符串，输出每行一个数组"},
     {"special", 0, NULL, T, true, FLAG, TO(want_special), NULL, 0, 0, "tokenize: recognise special tokens",
-     "tokenize:识别特殊 token"},
+     "tokenize：识别特殊 token"},
     {"help", 'h', NULL, R | I | T, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
-     "本帮助;`--help all` 列出全部选项"},
+     "本帮助；`--help all` 列出全部选项"},
     {"version", 0, NULL, R | I | T, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
 };
 
@@ -364,16 +364,16 @@ static const char usage_en[] =
     "Each option has a twin in the environment: --max-pixels is QVL_MAX_PIXELS.\n";
 
 static const char usage_zh[] =
-    "用法:qvl [run] [-m 模型] [图片…] [选项] \"提示\"   图片和文字顺序任意\n"
-    "      qvl inspect 模型 [--json] [--check]       结构与大小;--check 检查权重\n"
+    "用法：qvl [run] [-m 模型] [图片…] [选项] \"提示\"   图片和文字顺序任意\n"
+    "      qvl inspect 模型 [--json] [--check]       结构与大小；--check 检查权重\n"
     "      qvl tokenize -m 模型 文字…                token 编号\n"
     "\n"
-    "回答写到标准输出,其余写到 stderr。图片或提示可以是 -(标准输入)。\n"
-    "每个选项都有对应的环境变量:--max-pixels 即 QVL_MAX_PIXELS。\n";
+    "回答写到标准输出，其余写到 stderr。图片或提示可以是 -（标准输入）。\n"
+    "每个选项都有对应的环境变量：--max-pixels 即 QVL_MAX_PIXELS。\n";
 
 static const char exits_en[] = "Exit codes: 0 done, 1 failure, 2 usage, 3 model, 4 picture, 5 does not fit (context,\n"
                                "memory), 70 internal fault, 130 cancelled.\n";
-static const char exits_zh[] = "退出码:0 成功,1 失败,2 用法,3 模型,4 图片,5 放不下(上下文、内存),70 内部错误,130 取消。\n";
+static const char exits_zh[] = "退出码：0 成功，1 失败，2 用法，3 模型，4 图片，5 放不下（上下文、内存），70 内部错误，130 取消。\n";
 
 void qvl_options_help(FILE *out, bool want_all)
 {

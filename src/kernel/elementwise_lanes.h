@@ -156,38 +156,6 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t n)
 #undef BODY
 }
 
-/* The largest value first, then its first place. */
-static size_t argmax(const float *x, size_t n)
-{
-    vec largest = vec_set1(x[0]);
-    size_t i = 0;
-    for (; i + VEC_LANES <= n; i += VEC_LANES)
-        largest = vec_max(largest, vec_load(x + i));
-    float best = vec_largest(largest);
-    for (; i < n; i++)
-        best = x[i] > best ? x[i] : best;
-
-    vec wanted = vec_set1(best);
-    for (i = 0; i + VEC_LANES <= n; i += VEC_LANES) {
-        uint32_t hits = vec_equal_bits(wanted, vec_load(x + i));
-        if (hits)
-            return i + (size_t)__builtin_ctz(hits);
-    }
-    while (x[i] != best)
-        i++;
-    return i;
-}
-
-/* x * 0 is 0 for finite x and NaN for the rest. */
-static bool all_finite(const float *x, size_t n)
-{
-    vec sum = vec_zero();
-#define BODY(LOAD, STORE) sum = vec_fma(LOAD(x + i), vec_zero(), sum)
-    FOR_VECTORS(n, BODY);
-#undef BODY
-    return vec_sum(sum) == 0.0f;
-}
-
 static void store_k_bf16(qvl_bf16 *k_block, size_t i_pos, const float *k, size_t head_dim)
 {
     qvl_bf16 row[QVL_MAX_HEAD_DIM];
@@ -226,8 +194,6 @@ QVL_INLINE void overlay_elementwise(struct qvl_kernels *table)
     table->gelu_tanh = gelu_tanh;
     table->gelu_erf = gelu_erf;
     table->silu_mul = silu_mul;
-    table->argmax = argmax;
-    table->all_finite = all_finite;
     table->store_k_bf16 = store_k_bf16;
     table->store_v_bf16 = store_v_bf16;
     table->store_v_f32 = store_v_f32;

@@ -81,23 +81,6 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t n)
         y[i] = (float)(gate[i] / (1 + exp(-(double)gate[i])) * up[i]);
 }
 
-static size_t argmax(const float *x, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > x[best])
-            best = i;
-    return best;
-}
-
-static bool all_finite(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return false;
-    return true;
-}
-
 void qvl_overlay_elementwise_scalar(struct qvl_kernels *table)
 {
     table->rms_norm = rms_norm;
@@ -110,6 +93,4 @@ void qvl_overlay_elementwise_scalar(struct qvl_kernels *table)
     table->gelu_tanh = gelu_tanh;
     table->gelu_erf = gelu_erf;
     table->silu_mul = silu_mul;
-    table->argmax = argmax;
-    table->all_finite = all_finite;
 }

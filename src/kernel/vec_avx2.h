@@ -94,10 +94,6 @@ QVL_INLINE vec vec_select_less(vec a, vec b, vec if_less, vec if_not)
 {
     return _mm256_blendv_ps(if_not, if_less, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
-QVL_INLINE uint32_t vec_equal_bits(vec a, vec b)
-{
-    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
-}
 QVL_INLINE vec vec_fill_from(vec a, size_t n, float fill)
 {
     return n >= VEC_LANES ? a : _mm256_blendv_ps(_mm256_set1_ps(fill), a, _mm256_castsi256_ps(first_lanes(n)));

@@ -92,10 +92,6 @@ QVL_INLINE vec vec_select_less(vec a, vec b, vec if_less, vec if_not)
 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), if_not, if_less);
 }
-QVL_INLINE uint32_t vec_equal_bits(vec a, vec b) /* bit i: lanes i are equal */
-{
-    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
-}
 /* Lanes from n on become fill; n may exceed the lanes. */
 QVL_INLINE vec vec_fill_from(vec a, size_t n, float fill)
 {

@@ -336,7 +336,6 @@ enum qvl_status qvl_decoder_step(struct qvl_decoder *d, const struct qvl_batch *
                                  float **out_logits, struct qvl_error *err)
 {
     struct step step = {.d = d, .batch = batch, .stop = stop};
-    size_t vocab = d->model->config.text.vocab;
     enum qvl_status status = place_rows(d, batch, err);
     if (status)
         return status;
@@ -345,10 +344,6 @@ enum qvl_status qvl_decoder_step(struct qvl_decoder *d, const struct qvl_batch *
         trace_rows(&step, "decoder.embed", d->h, batch->n_row, d->model->config.text.hidden);
     if (!is_whole || !run_layers(&step) || !run_head(&step))
         return qvl_fail(err, QVL_ERR_CANCELLED, "cancelled in the decoder");
-    for (size_t i = 0; i < d->n_live; i++)
-        if (!d->model->kernels->all_finite(d->logits + i * vocab, vocab))
-            return qvl_fail(err, QVL_ERR_INTERNAL, "the logits at position %u are not finite numbers",
-                            d->i_pos[d->live[i]]);
     for (size_t i = 0; i < batch->n_row; i++)
         batch->kv[batch->row[i].i_seq]->n_pos = d->n_key[i];
     *out_logits = d->logits;

@@ -36,6 +36,15 @@ static void test_intermediates(void **state)
     }
 }
 
+static size_t best_of(const float *x, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best])
+            best = i;
+    return best;
+}
+
 static void check_greedy(struct golden *g, const char *test_case)
 {
     struct golden_prompt prompt;
@@ -51,7 +60,7 @@ static void check_greedy(struct golden *g, const char *test_case)
     golden_prefill(g, decoder, &sequence, prompt.n, 1, first, NULL);
     const float *logits = first;
     for (int i = 0; i < N_GENERATED; i++) {
-        uint32_t id = (uint32_t)g->model.kernels->argmax(logits, vocab);
+        uint32_t id = (uint32_t)best_of(logits, vocab);
         if ((int32_t)id != ((const int32_t *)expected->data)[i])
             fail_msg("model %c, %s: token %d is %u, the reference has %d", g->letter, test_case, i, id,
                      ((const int32_t *)expected->data)[i]);
@@ -122,7 +131,7 @@ static void add_agreement(struct golden *g, const char *test_case, struct agreem
         g->model.kernels->f16_to_f32(reference, (const qvl_f16 *)teacher->data + i * vocab, vocab);
         a->sum_kl += divergence(reference, ours + i * vocab, vocab);
         a->n_same_top +=
-            (int32_t)g->model.kernels->argmax(ours + i * vocab, vocab) == ((const int32_t *)generated->data)[i];
+            (int32_t)best_of(ours + i * vocab, vocab) == ((const int32_t *)generated->data)[i];
         a->n++;
     }
     free(ours);

@@ -752,55 +752,6 @@ static void test_silu_mul(void **level)
     }
 }
 
-static void test_argmax(void **level)
-{
-    const struct qvl_kernels *kernels = *level;
-    random_seed(12);
-    for (size_t i = 0; i < N_LENGTH; i++) {
-        size_t n = length(i);
-        struct buffers b = buffers_alloc(1, n);
-        float *x = b.f[0];
-        for (size_t place = 0; place < n; place += 1 + n / 80) {
-            fill_f32(x, n, NUMBERS_USUAL);
-            x[place] = 2;
-            if (place + 1 < n)
-                x[n - 1] = 2; /* as large, but later */
-            assert_int_equal(kernels->argmax(x, n), place);
-        }
-        for (size_t j = 0; j < n; j++)
-            x[j] = -INFINITY;
-        assert_int_equal(kernels->argmax(x, n), 0);
-        x[n - 1] = -FLT_MAX;
-        assert_int_equal(kernels->argmax(x, n), n - 1);
-        for (size_t j = 0; j < n; j++)
-            x[j] = j % 2 ? 0.0f : -0.0f; /* equal */
-        assert_int_equal(kernels->argmax(x, n), 0);
-        buffers_free(&b);
-    }
-}
-
-static void test_all_finite(void **level)
-{
-    const struct qvl_kernels *kernels = *level;
-    const float bad[] = {INFINITY, -INFINITY, NAN};
-    random_seed(13);
-    for (size_t i = 0; i < N_LENGTH; i++) {
-        size_t n = length(i);
-        struct buffers b = buffers_alloc(1, n);
-        float *x = b.f[0];
-        fill_f32(x, n, NUMBERS_MIXED);
-        x[n / 2] = i % 2 ? FLT_MAX : -FLT_MAX;
-        assert_true(kernels->all_finite(x, n));
-        for (size_t place = 0; place < n; place += 1 + n / 80) {
-            float kept = x[place];
-            x[place] = bad[place % 3];
-            assert_false(kernels->all_finite(x, n));
-            x[place] = kept;
-        }
-        buffers_free(&b);
-    }
-}
-
 /* ---- choice of the level -------------------------------------------------------------------------- */
 
 static const char *const LEVEL_NAMES[QVL_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512_bf16"};
