@@ -26,7 +26,8 @@ struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_e
     if (!options->model) {
         fputs("qvl: no model was given: -m DIR, or QVL_MODEL in the environment, names a folder that holds\n"
               "     Qwen3-VL as published, for instance after:\n"
-              "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n",
+              "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
+              "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct\n",
               stderr);
         *exit_code = QVL_EXIT_MODEL;
         return NULL;
