@@ -28,7 +28,8 @@ static enum qvl_status check_media(struct copier *c, const struct qvl_part *part
     const struct qvl_media_source *s = &part->source;
     bool is_clip = part->kind == QVL_PART_VIDEO;
     if (is_clip && s->from != QVL_FROM_FRAMES)
-        return qvl_fail(c->err, QVL_ERR_MEDIA, "%s: this version reads pictures and, through the library, clips as frames; no video files",
+        return qvl_fail(c->err, QVL_ERR_MEDIA,
+                        "%s: this version reads pictures and, through the library, clips as frames; no video files",
                         s->name ? s->name : "a clip");
     if (!is_clip && part->kind != QVL_PART_IMAGE)
         return qvl_fail(c->err, QVL_ERR_ARGUMENT, "a message part has the unknown kind %d", (int)part->kind);
