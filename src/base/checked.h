@@ -30,9 +30,15 @@ static inline size_t qvl_min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static inline size_t qvl_round_up(size_t n, size_t multiple) /* for sizes already known to be small */
+/* For sizes already known to be small: how many parts of n_part cover n, and the next multiple. */
+static inline size_t qvl_div_up(size_t n, size_t n_part)
 {
-    return (n + multiple - 1) / multiple * multiple;
+    return (n + n_part - 1) / n_part;
+}
+
+static inline size_t qvl_round_up(size_t n, size_t multiple)
+{
+    return qvl_div_up(n, multiple) * multiple;
 }
 
 #endif

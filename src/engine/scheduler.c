@@ -344,8 +344,8 @@ static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_req
  * equal size: a short last one would read all weights for a few rows. */
 static size_t next_chunk_end(const struct qvl_request *r, size_t n_max)
 {
-    size_t n_left = r->prompt.ids.n - r->n_prefilled, n_chunk = (n_left + n_max - 1) / n_max;
-    return r->n_prefilled + (n_left + n_chunk - 1) / n_chunk;
+    size_t n_left = r->prompt.ids.n - r->n_prefilled, n_chunk = qvl_div_up(n_left, n_max);
+    return r->n_prefilled + qvl_div_up(n_left, n_chunk);
 }
 
 static void run_unit(struct qvl_scheduler *s, struct qvl_request *r)

@@ -125,7 +125,7 @@ QVL_INLINE void compute_tokens(float *c, size_t c_stride, const struct rows *row
 /* Rows 0, step, 2 step, … of those at w, as many as a tile takes and n_row has. */
 QVL_INLINE struct rows rows_at(const char *w, size_t w_stride, size_t n_row, size_t step)
 {
-    struct rows rows = {.n = qvl_min_size((n_row + step - 1) / step, GEMM_ROWS), .step = step};
+    struct rows rows = {.n = qvl_min_size(qvl_div_up(n_row, step), GEMM_ROWS), .step = step};
     for (size_t r = 0; r < GEMM_ROWS; r++)
         rows.row[r] = w + qvl_min_size(r, rows.n - 1) * step * w_stride;
     return rows;
@@ -177,7 +177,7 @@ QVL_INLINE void gemm_in_place(float *c, size_t c_stride, const char *w, size_t w
                               const char *x, size_t x_stride, enum qvl_dtype x_type, size_t n_row, size_t n_tok,
                               size_t k)
 {
-    size_t step = (n_row + GEMM_ROWS - 1) / GEMM_ROWS;
+    size_t step = qvl_div_up(n_row, GEMM_ROWS);
     for (size_t r0 = 0; r0 < step; r0++) {
         for (size_t k0 = 0; k0 < k; k0 += GEMM_K_BLOCK) {
             struct rows rows =

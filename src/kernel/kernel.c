@@ -99,5 +99,5 @@ size_t qvl_attention_scratch_bytes(size_t head_dim)
     /* per row of a tile: query, scores, probabilities, weighted values, exponentials lane by lane (at most 16) */
     size_t row_floats = head_dim + 2 * QVL_KV_BLOCK + qvl_head_dim_padded(head_dim) + 16;
     size_t bytes = QVL_ATTENTION_MAX_TILE_ROWS * row_floats * sizeof(float);
-    return (bytes + 5 * 64 + 63) / 64 * 64; /* five areas, each rounded up to 64 bytes */
+    return qvl_round_up(bytes + 5 * 64, 64); /* five areas, each rounded up to 64 bytes */
 }

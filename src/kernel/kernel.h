@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "base/checked.h"
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/limits.h"
@@ -35,7 +36,7 @@ typedef uint16_t qvl_f16;
 
 static inline size_t qvl_head_dim_padded(size_t head_dim)
 {
-    return (head_dim + 15) / 16 * 16;
+    return qvl_round_up(head_dim, 16);
 }
 /* Bytes of one block of keys, and of one block of values. */
 static inline size_t qvl_k_block_bytes(size_t head_dim, enum qvl_dtype t)
@@ -80,7 +81,7 @@ struct qvl_kernels {
  * so that neighbouring rows do not fall into one set of the first-level cache. */
 static inline size_t qvl_row_stride_bytes(size_t k, enum qvl_dtype t)
 {
-    size_t bytes = (k * qvl_dtype_bytes(t) + 63) / 64 * 64;
+    size_t bytes = qvl_round_up(k * qvl_dtype_bytes(t), 64);
     return bytes % 4096 == 0 ? bytes + 64 : bytes;
 }
 

@@ -70,11 +70,6 @@ static float norm_eps(const struct qvl_model *model)
     return QVL_MISTAKE(RMS_NORM_EPS) ? 1e-5f : model->config.text.rms_norm_eps;
 }
 
-static size_t n_row_job(size_t n_row)
-{
-    return (n_row + ROWS_PER_JOB - 1) / ROWS_PER_JOB;
-}
-
 static struct qvl_rows residual(const struct qvl_decoder *d)
 {
     return (struct qvl_rows){
@@ -227,7 +222,7 @@ static bool attend(struct step *step)
     struct qvl_product o = {.linear = &layer->o, .end = QVL_END_ADD, .out = residual(d)};
     if (!qvl_norm_run(m, &layer->input_norm, norm_eps(m), d->h, n_row, 1, &d->in, step->stop) ||
         !qvl_linear_run(m, &d->in, n_row, qkv, 3, step->stop) ||
-        !qvl_pool_run(m->pool, n_row_job(n_row), store_keys_job, step, step->stop))
+        !qvl_pool_run(m->pool, qvl_div_up(n_row, ROWS_PER_JOB), store_keys_job, step, step->stop))
         return false;
     if (is_last && !is_traced(step)) /* a trace shows the last layer whole */
         keep_wanted(d, step->batch);
@@ -339,7 +334,7 @@ enum qvl_status qvl_decoder_step(struct qvl_decoder *d, const struct qvl_batch *
     enum qvl_status status = place_rows(d, batch, err);
     if (status)
         return status;
-    bool is_whole = qvl_pool_run(d->model->pool, n_row_job(batch->n_row), embed_job, &step, stop);
+    bool is_whole = qvl_pool_run(d->model->pool, qvl_div_up(batch->n_row, ROWS_PER_JOB), embed_job, &step, stop);
     if (is_whole)
         trace_rows(&step, "decoder.embed", d->h, batch->n_row, d->model->config.text.hidden);
     if (!is_whole || !run_layers(&step) || !run_head(&step))

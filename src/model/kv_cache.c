@@ -34,7 +34,7 @@ void qvl_kv_init(struct qvl_kv *kv, const struct qvl_model *model)
 static enum qvl_status fail_memory(const struct qvl_kv *kv, size_t n_pos, struct qvl_error *err)
 {
     double block_mb = (double)qvl_kv_block_bytes(kv->model) / 1e6;
-    size_t n_block = (n_pos + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK;
+    size_t n_block = qvl_div_up(n_pos, QVL_KV_BLOCK);
     return qvl_fail(
         err, QVL_ERR_MEMORY,
         "out of memory for a context of %zu positions: its keys and values need %.1f MB, %.1f MB of them "

@@ -58,7 +58,7 @@ struct run {
 
 static size_t n_strip_of(const struct qvl_product *product)
 {
-    return (product->linear->n_out + STRIP - 1) / STRIP;
+    return qvl_div_up(product->linear->n_out, STRIP);
 }
 
 /* c [n_tok, STRIP] = rows r0.. of the weights times tokens t0.. of x. */
@@ -130,10 +130,10 @@ bool qvl_linear_run(const struct qvl_model *model, const struct qvl_rows *x, siz
     struct run run = {.kernels = model->kernels, .x = x, .n_tok = n_tok, .product = product};
     for (size_t i = 0; i < n_product; i++)
         run.n_strip += n_strip_of(&product[i]);
-    run.n_unit = run.n_strip * ((n_tok + GROUP - 1) / GROUP);
+    run.n_unit = run.n_strip * qvl_div_up(n_tok, GROUP);
     size_t unit_macs = qvl_min_size(n_tok, GROUP) * STRIP * product->linear->n_in;
-    run.units_per_job = unit_macs ? (MIN_MACS + unit_macs - 1) / unit_macs : 1;
-    return qvl_pool_run(model->pool, (run.n_unit + run.units_per_job - 1) / run.units_per_job, run_job, &run, stop);
+    run.units_per_job = unit_macs ? qvl_div_up(MIN_MACS, unit_macs) : 1;
+    return qvl_pool_run(model->pool, qvl_div_up(run.n_unit, run.units_per_job), run_job, &run, stop);
 }
 
 /* ---- norms --------------------------------------------------------------------------------------- */
@@ -168,5 +168,5 @@ bool qvl_norm_run(const struct qvl_model *model, const struct qvl_layer_norm *no
                   size_t n_row, size_t n_merge, const struct qvl_rows *y, const atomic_bool *stop)
 {
     struct norm_run run = {model, norm, eps, x, n_row, n_merge, y};
-    return qvl_pool_run(model->pool, (n_row + NORM_ROWS - 1) / NORM_ROWS, norm_job, &run, stop);
+    return qvl_pool_run(model->pool, qvl_div_up(n_row, NORM_ROWS), norm_job, &run, stop);
 }

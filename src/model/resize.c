@@ -288,7 +288,7 @@ static enum qvl_status run_horizontal(struct pass *pass, struct qvl_pool *pool, 
     pass->scratch = calloc(n_thread, pass->scratch_bytes);
     if (!pass->scratch)
         return qvl_fail_memory(err, n_thread * pass->scratch_bytes, "a resize");
-    bool done = run_jobs(pool, (pass->n_row + BAND - 1) / BAND, horizontal_band, pass, stop);
+    bool done = run_jobs(pool, qvl_div_up(pass->n_row, BAND), horizontal_band, pass, stop);
     free(pass->scratch);
     return done ? QVL_OK : qvl_fail(err, QVL_ERR_CANCELLED, "cancelled while resizing a picture");
 }

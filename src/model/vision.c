@@ -200,11 +200,6 @@ static void place_job(void *arg, size_t i_job, size_t i_thread)
     }
 }
 
-static size_t n_row_job(size_t n_row)
-{
-    return (n_row + ROWS_PER_JOB - 1) / ROWS_PER_JOB;
-}
-
 static bool embed_part(struct qvl_vision *v, size_t first, size_t n, const atomic_bool *stop)
 {
     struct qvl_model *m = v->model;
@@ -213,11 +208,11 @@ static bool embed_part(struct qvl_vision *v, size_t first, size_t n, const atomi
     if (QVL_MISTAKE(NO_PATCH_BIAS))
         embed.bias = NULL;
     struct qvl_product product = {.linear = &embed, .end = QVL_END_STORE, .out = rows_of_x(v, first)};
-    if (!qvl_pool_run(m->pool, n_row_job(n), enter_patches_job, &part, stop) ||
+    if (!qvl_pool_run(m->pool, qvl_div_up(n, ROWS_PER_JOB), enter_patches_job, &part, stop) ||
         !qvl_linear_run(m, &v->in, n, &product, 1, stop))
         return false;
     trace_rows(v, "vision.patch_embed", product.out.data, n, embed.n_out);
-    if (!qvl_pool_run(m->pool, n_row_job(n), place_job, &part, stop))
+    if (!qvl_pool_run(m->pool, qvl_div_up(n, ROWS_PER_JOB), place_job, &part, stop))
         return false;
     trace_rows(v, "vision.pos_embed", product.out.data, n, embed.n_out);
     return true;
@@ -256,7 +251,7 @@ static bool keys_part(struct qvl_vision *v, size_t first, size_t n, const atomic
     struct qvl_product product = {.linear = &kv, .end = QVL_END_STORE, .out = v->wide};
     return qvl_norm_run(m, &block->norm1, norm_eps(), v->x + first * hidden, n, 1, &v->in, stop) &&
            qvl_linear_run(m, &v->in, n, &product, 1, stop) &&
-           qvl_pool_run(m->pool, n_row_job(n), store_keys_job, &part, stop);
+           qvl_pool_run(m->pool, qvl_div_up(n, ROWS_PER_JOB), store_keys_job, &part, stop);
 }
 
 /* Tiles of the part's patches, none across two segments. */
@@ -370,7 +365,7 @@ static size_t tap_here(const struct qvl_vision *v)
 static size_t n_part(const struct qvl_vision *v)
 {
     size_t n_row = v->stage == TAP || v->stage == MERGE ? v->n_tok : v->n_patch;
-    return (n_row + CHUNK - 1) / CHUNK;
+    return qvl_div_up(n_row, CHUNK);
 }
 
 static void advance(struct qvl_vision *v)
@@ -449,7 +444,7 @@ static void make_segments(struct qvl_vision *v, const struct qvl_grid *grid, siz
                                                        .n_key = n,
                                                        .first_block = v->n_kv_block};
             first += n;
-            v->n_kv_block += (n + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK;
+            v->n_kv_block += qvl_div_up(n, QVL_KV_BLOCK);
         }
 }
 
@@ -460,7 +455,7 @@ static void attend_across_segments(struct qvl_vision *v)
         v->segment[i].first_key = v->segment[i].first_block = 0;
         v->segment[i].n_key = v->n_patch;
     }
-    v->n_kv_block = (v->n_patch + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK;
+    v->n_kv_block = qvl_div_up(v->n_patch, QVL_KV_BLOCK);
 }
 
 static enum qvl_status alloc_keys(struct qvl_vision *v, struct qvl_error *err)
