@@ -20,9 +20,10 @@ CFLAGS_ALL = -std=c11 -D_GNU_SOURCE $(OPT) -g $(WARN) $(HARDEN) -ffp-contract=of
 	-Iinclude -Isrc $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined) $(CFLAGS)
 LDFLAGS_ALL = -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
-LIBS := -ljansson -lm
+LIBS := -ljansson -lnettle -lm
+CLI_LIBS := -ledit
 MEDIA_LIBS := -ljpeg -lpng -lwebp -lseccomp -ldl
-AV_LIBS := -lavcodec -lavutil
+AV_LIBS := -lavformat -lavcodec -lswscale -lavutil -lheif
 
 ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
@@ -35,7 +36,7 @@ ifneq ($(ARCH),aarch64)
 KERNEL_SRC := $(filter-out %_neon.c,$(KERNEL_SRC))
 endif
 LIB_SRC := $(wildcard src/base/*.c) $(KERNEL_SRC) \
-	$(foreach room,load text media model engine,$(wildcard src/$(room)/*.c))
+	$(foreach room,load text media model engine chat,$(wildcard src/$(room)/*.c))
 CLI_SRC := $(wildcard src/cli/*.c)
 HELPER_SRC := $(filter-out src/media/helper/av_%.c,$(wildcard src/media/helper/*.c))
 AV_SRC := $(wildcard src/media/helper/av_*.c)
@@ -94,7 +95,7 @@ $(BUILD)/libqvl.so: $(LIB_OBJ)
 	$(Q)$(CC) -shared -Wl,-soname,libqvl.so.0 $(LDFLAGS_ALL) $^ $(LIBS) -o $@
 
 $(BUILD)/qvl: $(call objects,$(CLI_SRC)) $(BUILD)/libqvl.a
-	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(LIBS) $(CLI_LIBS) -o $@
 
 $(BUILD)/qvl-media: $(call objects,$(HELPER_SRC)) $(BUILD)/libqvl.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(MEDIA_LIBS) -o $@
@@ -161,7 +162,7 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory CC=$(FUZZ_CC) BUILD=build/fuzz SAN=fuzzer-no-link,address,undefined fuzz-programs
 fuzz-programs: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
 # Of the library the rooms that read bytes from outside: the kernels are minutes of work for a sanitizing compiler.
-$(BUILD)/libqvl-input.a: $(call objects,$(filter src/base/% src/load/% src/text/% src/media/%,$(LIB_SRC)))
+$(BUILD)/libqvl-input.a: $(call objects,$(filter src/base/% src/load/% src/text/% src/media/% src/chat/%,$(LIB_SRC)))
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libqvl-media.a $(BUILD)/libqvl-input.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(MEDIA_TEST_LIBS) -o $@

@@ -61,8 +61,12 @@ enum qvl_status {
 
 struct qvl_error {
     enum qvl_status status;
-    char text[1024]; /* one sentence, UTF-8, no newline */
+    char text[1024]; /* one sentence in the language chosen, UTF-8, no newline */
 };
+
+enum qvl_language { QVL_LANGUAGE_EN, QVL_LANGUAGE_ZH };
+/* Of all sentences from here on, in the whole process; English until then. From any thread. */
+QVL_API void qvl_set_language(enum qvl_language language);
 
 /* ---- media -------------------------------------------------------------------------------------- */
 
@@ -75,28 +79,44 @@ struct qvl_frame {
     double time_s;        /* of a clip's frame, seconds from its start; 0 for a picture */
 };
 
-enum qvl_media_from { QVL_FROM_BYTES, QVL_FROM_FD, QVL_FROM_FRAMES };
+enum qvl_media_from { QVL_FROM_BYTES, QVL_FROM_FD, QVL_FROM_FRAMES, QVL_FROM_PICTURES };
 
-/* Where a picture or clip comes from. A clip is given as frames; clips in files are refused (QVL_ERR_MEDIA). */
+/* One frame of a clip that is given as pictures. */
+struct qvl_picture_file {
+    const char *path;     /* opened when its turn comes; or NULL: */
+    const uint8_t *bytes; /* the encoded file itself */
+    size_t n_bytes;
+    double time_s;        /* seconds from the clip's start */
+};
+
+/* Where a picture or clip comes from: an encoded file as bytes or descriptor, finished frames, or (a clip) encoded
+ * pictures. Of frames and pictures the model sees every one: nothing is sampled. */
 struct qvl_media_source {
     enum qvl_media_from from;
     const char *name;     /* for error sentences and qvl_media_info; may be NULL */
     const uint8_t *bytes; /* QVL_FROM_BYTES: an encoded file */
     size_t n_bytes;
     int fd;               /* QVL_FROM_FD: open for reading, seekable; stays the caller's */
-    const struct qvl_frame *frames; /* QVL_FROM_FRAMES: one for a picture; of a clip those that the model is to
-                                       see, all of one size, their times never going back */
-    size_t n_frame;                 /* at most 16384 */
+    const struct qvl_frame *frames; /* QVL_FROM_FRAMES: one for a picture; of a clip all of one size, their times
+                                       never going back */
+    const struct qvl_picture_file *pictures; /* QVL_FROM_PICTURES: the same for encoded frames of a clip */
+    size_t n_frame;                 /* of frames or pictures; at most 16384 */
 };
 
 /* How the reference's two processors and their versions scale a picture (MODEL.md, "Resize"). */
 enum qvl_resize_rule { QVL_RESIZE_TORCHVISION, QVL_RESIZE_PILLOW, QVL_RESIZE_PILLOW12 };
 
-/* Zero fields take the model's own values. One given bound moves the model's other one out of its way; two that
- * contradict each other are QVL_ERR_ARGUMENT. */
+/* Zero fields take the model's own values. One given bound moves the model's other one out of its way; values that
+ * contradict each other are QVL_ERR_ARGUMENT. What only clips know is ignored for pictures. */
 struct qvl_media_options {
-    uint64_t min_pixels, max_pixels; /* width * height after resizing; of a clip: of all its frames together */
+    uint64_t min_pixels, max_pixels; /* width * height after resizing; of a clip: of each frame */
+    uint64_t total_pixels;           /* clip: of all its frames together (25165824) */
     enum qvl_resize_rule resize;
+    /* of a clip in a file: which frames (MODEL.md, "Clips") */
+    double fps;           /* frames a second (2); not together with num_frames */
+    uint32_t num_frames;  /* this many */
+    uint32_t min_frames, max_frames; /* with fps (4, 768) */
+    double start_s, end_s;           /* only this stretch; end_s 0: to the end. Times stay those of the file. */
 };
 
 /* ---- conversation ------------------------------------------------------------------------------- */
@@ -109,8 +129,8 @@ struct qvl_part {
     enum qvl_part_kind kind;
     const char *utf8; /* text: n bytes of valid UTF-8, never scanned for special tokens */
     size_t n;
-    struct qvl_media_source source; /* image, video. Bytes, descriptor and frames must stay valid until
-                                       the request is ready (qvl_request_prepare) or closed. */
+    struct qvl_media_source source; /* image, video. Bytes, descriptor, frames and pictures must stay valid until
+                                       text comes (QVL_EVENT_TEXT) or the request is closed. */
     struct qvl_media_options media;
 };
 
@@ -174,6 +194,7 @@ enum qvl_compute { QVL_COMPUTE_BF16, QVL_COMPUTE_F32 };
 struct qvl_engine_options {
     const char *model_dir;   /* a folder as published on Hugging Face */
     const char *media_helper; /* path of qvl-media (beside the running program, else libexec) */
+    uint32_t media_deadline_ms; /* for one picture or frame (30,000; reading through a clip once: 300,000) */
     enum qvl_compute compute; /* (bf16) */
     uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
     uint32_t n_ctx;          /* positions a request may use (the model's maximum) */
@@ -192,7 +213,7 @@ QVL_API enum qvl_status qvl_engine_load(struct qvl_engine *engine, struct qvl_er
 /* Reads every weight once, on n_thread threads: QVL_ERR_MODEL names the first that is infinite or not a number.
  * Before qvl_engine_load or after it. */
 QVL_API enum qvl_status qvl_engine_check_weights(struct qvl_engine *engine, struct qvl_error *err);
-/* All requests must be closed. */
+/* All requests and sessions must be closed. */
 QVL_API void qvl_engine_close(struct qvl_engine *engine);
 
 struct qvl_engine_info {
@@ -223,6 +244,16 @@ QVL_API void qvl_free(void *p); /* NULL is fine */
 
 struct qvl_request;
 
+/* What the requests of one conversation leave to each other: keys and values of the tokens computed so far, and
+ * what was learnt about its clips. A request takes over what its prompt has in common with the last one's prompt
+ * and answer, pictures and clips included where source and options are the same, and computes only the rest; its
+ * bits are those of a request without a session. After a cancel, too. */
+struct qvl_session;
+QVL_API enum qvl_status qvl_session_open(struct qvl_engine *engine, struct qvl_session **out,
+                                         struct qvl_error *err);
+/* Its request must be closed. */
+QVL_API void qvl_session_close(struct qvl_session *session);
+
 struct qvl_request_options {
     struct qvl_sampling sampling; /* taken as it is: start from qvl_engine_info.sampling */
     uint32_t max_tokens;          /* of the answer; 0 = 4096, or what the context leaves */
@@ -232,11 +263,12 @@ struct qvl_request_options {
     bool no_loop_guard;           /* go on when the output repeats itself without end */
     uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
     struct qvl_trace trace;       /* trace.tensor NULL = off */
+    struct qvl_session *session;  /* NULL = none; of this engine; one open request at a time */
 };
 
 /* Copies chat and options (not the media, see qvl_part.source). Does no other work. QVL_ERR_ARGUMENT,
- * QVL_ERR_LIMIT, QVL_ERR_MEDIA (a clip in a file, a picture or clip without content): what was passed in. *out
- * is the caller's to close. */
+ * QVL_ERR_LIMIT, QVL_ERR_MEDIA (a picture or clip without content): what was passed in. *out is the caller's to
+ * close. */
 QVL_API enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_chat *chat,
                                          const struct qvl_request_options *options,
                                          struct qvl_request **out, struct qvl_error *err);
@@ -244,7 +276,7 @@ QVL_API enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct
 enum qvl_event_kind { QVL_EVENT_PROGRESS, QVL_EVENT_TEXT, QVL_EVENT_DONE };
 
 enum qvl_stage {
-    QVL_STAGE_MEDIA,  /* pictures and clips decoded and resized */
+    QVL_STAGE_MEDIA,  /* pictures and clips measured, then decoded (of a clip only what is held in advance) */
     QVL_STAGE_QUEUE,  /* waiting: total requests are ahead or beside */
     QVL_STAGE_VISION, /* patches of one picture or clip (i_media of n_media) that the vision tower is done with */
     QVL_STAGE_PREFILL /* prompt tokens; pictures are encoded when the prefill reaches them. Text follows. */
@@ -271,6 +303,7 @@ struct qvl_event {
         uint32_t id;      /* the token that let it out: one event for each token of the output */
         const struct qvl_token_logit *top; /* n_top_logits entries, best first, before penalties */
         size_t n_top;
+        bool is_reasoning; /* Thinking models: the text up to and with "</think>" */
     } text;
     struct {
         enum qvl_finish finish;
@@ -283,10 +316,14 @@ struct qvl_event {
  * failure of what the request does, at whatever stage. */
 QVL_API enum qvl_status qvl_request_next(struct qvl_request *request, struct qvl_event *event,
                                          struct qvl_error *err);
-/* Runs the caller's side to its end: media decoded, prompt made, everything checked to fit. Optional:
- * qvl_request_next does the same in pieces. Needs no weights. QVL_ERR_MEDIA and QVL_ERR_FILE: a picture, or
- * qvl-media; QVL_ERR_LIMIT: it does not fit the context; QVL_ERR_ARGUMENT: the conversation; QVL_ERR_CANCELLED. */
+/* The caller's side up to the model's first step: pictures decoded, clips measured and begun, the prompt made,
+ * everything checked to fit. Optional: qvl_request_next does the same in pieces. The frames of a clip that are not
+ * held in advance are decoded later, inside qvl_request_next, while the model works. Needs no weights.
+ * QVL_ERR_MEDIA and QVL_ERR_FILE: a picture or clip, or qvl-media; QVL_ERR_LIMIT: it does not fit the context;
+ * QVL_ERR_ARGUMENT: the conversation; QVL_ERR_CANCELLED. */
 QVL_API enum qvl_status qvl_request_prepare(struct qvl_request *request, struct qvl_error *err);
+/* Whether that much is done: qvl_request_next would go on with the model. */
+QVL_API bool qvl_request_is_prepared(const struct qvl_request *request);
 /* From any thread, any number of times: the request ends with QVL_ERR_CANCELLED within a second. */
 QVL_API void qvl_request_cancel(struct qvl_request *request);
 /* Waits for the step that the request may be in. */
@@ -299,6 +336,16 @@ struct qvl_media_info {
     uint32_t resized_h, resized_w;   /* pixels */
     uint32_t grid_t, grid_h, grid_w; /* patches; grid_t: 1, of a clip one for each two frames */
     uint32_t n_tok;                  /* in the prompt; of a clip without those of its timestamps */
+    /* of a clip */
+    const uint64_t *frame_index;     /* [n_frame] in the file; 0, 1, … of frames and pictures; request lifetime */
+    const double *frame_s;           /* [n_frame] their times, seconds */
+    const double *patch_s;           /* [grid_t] the times that the prompt says (to one decimal) */
+    size_t n_frame;
+    uint64_t n_frame_file;           /* the whole file's, like what follows; 0 where there is no file */
+    double fps;                      /* frames by last end minus first beginning */
+    double duration_s;
+    const char *codec;               /* "h264"; static; NULL where there is no file */
+    bool is_cut;                     /* the file ends early: what could be read is used */
 };
 
 struct qvl_request_info {
@@ -310,8 +357,10 @@ struct qvl_request_info {
     const uint32_t *output_ids;  /* event lifetime */
     size_t n_output_tok;
     size_t n_image_tok, n_video_tok;
-    /* Milliseconds spent so far: pictures decoded and resized; prompt rendered and encoded; waiting for the first
-     * step; vision tower; prefill; from the first token on; and from the start of the request's own work to its
+    size_t n_cached_tok;         /* of the prompt, taken over from the session */
+    /* Milliseconds spent so far: pictures and frames decoded and resized (partly while the model works); prompt
+     * rendered and encoded; waiting for the first step; vision tower; prefill; from the first token on; and from
+     * the start of the request's own work to its
      * first token. */
     double media_ms, prompt_ms, queue_ms, vision_ms, prefill_ms, generate_ms, first_token_ms;
 };

@@ -5,9 +5,11 @@ set -euo pipefail
 
 packages=(
     libc6-dev
-    libjansson-dev                                                   # JSON
+    libjansson-dev nettle-dev                                        # JSON; hashes and base64
+    libedit-dev                                                      # line editing of the chat
     libjpeg-dev libpng-dev libwebp-dev libseccomp-dev                # qvl-media
-    libavcodec-dev libavutil-dev                                     # its module for GIF, BMP, TIFF
+    libavformat-dev libavcodec-dev libswscale-dev libavutil-dev      # its module for clips, GIF, BMP, TIFF
+    libheif-dev                                                      # the same, for HEIC and AVIF
     libcmocka-dev                                                    # tests
 )
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/language.h"
 #include "base/utf8.h"
 
 /* File names may hold anything; a sentence is one line of UTF-8 without control characters. */
@@ -25,7 +26,7 @@ enum qvl_status qvl_fail(struct qvl_error *err, enum qvl_status status, const ch
     va_list args;
     va_start(args, format);
     err->status = status;
-    int n = vsnprintf(err->text, sizeof err->text, format, args);
+    int n = vsnprintf(err->text, sizeof err->text, qvl_text(format), args);
     va_end(args);
     if (n >= (int)sizeof err->text) /* cut, but not inside a character */
         err->text[sizeof err->text - 1 - qvl_utf8_n_incomplete(err->text, sizeof err->text - 1)] = 0;
@@ -35,5 +36,6 @@ enum qvl_status qvl_fail(struct qvl_error *err, enum qvl_status status, const ch
 
 enum qvl_status qvl_fail_memory(struct qvl_error *err, size_t n_bytes, const char *purpose)
 {
-    return qvl_fail(err, QVL_ERR_MEMORY, "out of memory: %zu MiB for %s", (n_bytes >> 20) + 1, purpose);
+    return qvl_fail(err, QVL_ERR_MEMORY, "out of memory: %zu MiB for %s", (n_bytes >> 20) + 1,
+                    qvl_text(purpose));
 }

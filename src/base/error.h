@@ -7,7 +7,8 @@
 
 #include "qvl.h"
 
-/* Writes status and sentence into *err and returns status, so that it ends a function: return qvl_fail(…). */
+/* Writes status and sentence into *err and returns status, so that it ends a function: return qvl_fail(…). The
+ * format is looked up in the language chosen (base/language.h). */
 enum qvl_status qvl_fail(struct qvl_error *err, enum qvl_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

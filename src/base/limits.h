@@ -26,6 +26,11 @@
 #define QVL_MAX_MEDIA_PER_REQUEST 1024u
 #define QVL_MAX_CLIP_FRAMES 16384u                   /* the published settings take 768 from a file */
 #define QVL_MAX_CLIP_SECONDS 1000000u                /* eleven days */
+#define QVL_MAX_CLIP_FILE_BYTES (1ull << 40)
+#define QVL_MAX_CLIP_FILE_FRAMES (1u << 23)          /* a day at 97 frames a second */
+#define QVL_MAX_CLIP_FPS 100000.0
+#define QVL_MAX_CLIPS_OPEN 4u                        /* qvl-media processes that one request keeps for its clips */
+#define QVL_MAX_CLIP_SCAN_MS 300000u                 /* for reading through a clip once, the same */
 #define QVL_MAX_JPEG_SCANS 100u                      /* a progressive file has about 10 */
 #define QVL_MAX_PNG_CHUNK_BYTES (8u << 20)           /* of one chunk other than IDAT */
 #define QVL_MAX_MEDIA_MS 30000u                      /* for one picture, unless the caller says otherwise */

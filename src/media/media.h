@@ -19,7 +19,8 @@ struct qvl_media; /* one helper process, started on demand, replaced when it die
 
 struct qvl_media_settings {
     const char *helper_path; /* qvl-media; NULL: beside the running program, else in ../libexec/qvl */
-    uint32_t deadline_ms;    /* for one picture; 0 = 30,000 */
+    uint32_t deadline_ms;    /* for one picture or frame, or reading through a clip; 0 = 30,000, and 300,000 */
+    bool no_seek;            /* clips: decode every frame from the first one on (for tests: the same bytes) */
 };
 
 enum qvl_status qvl_media_open(const struct qvl_media_settings *settings, struct qvl_media **out,
@@ -31,7 +32,7 @@ enum qvl_status qvl_media_probe_image(struct qvl_media *media, const struct qvl_
                                       uint32_t *out_w, uint32_t *out_h, const atomic_bool *stop,
                                       struct qvl_error *err);
 
-/* A decoded picture in memory shared with the helper (sealed before it is handed out); or the caller's own frame. */
+/* A decoded picture in memory shared with the helper (sealed before it is handed out), or the caller's frame. */
 struct qvl_picture {
     struct qvl_frame frame; /* EXIF-oriented, alpha over white, 8-bit RGB; valid until qvl_picture_free */
     void *map;              /* NULL: the caller's frame */

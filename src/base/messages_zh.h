@@ -1,0 +1,2 @@
+/* Sorted by the English text (strcmp), which is the key; see base/language.h. */
+{"cancelled", "已取消"},
