@@ -2,7 +2,9 @@
  * large as all before together (at least MIN_BLOCK, at most MAX_GROWTH) or as the request, if that is larger. */
 #include "base/arena.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -77,6 +79,22 @@ char *qvl_arena_copy_text(struct qvl_arena *arena, const char *s, size_t n, stru
         memcpy(copy, s, n);
     copy[n] = 0;
     return copy;
+}
+
+char *qvl_arena_format(struct qvl_arena *arena, struct qvl_error *err, const char *format, ...)
+{
+    va_list args, again;
+    char *text = NULL;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    if (n < 0)
+        qvl_fail(err, QVL_ERR_INTERNAL, "cannot format a text");
+    else if ((text = qvl_arena_alloc(arena, (size_t)n + 1, 1, "text", err)))
+        vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
+    va_end(args);
+    return text;
 }
 
 void qvl_arena_free(struct qvl_arena *arena)

@@ -21,6 +21,9 @@ void *qvl_arena_alloc(struct qvl_arena *arena, size_t count, size_t size, const 
                       struct qvl_error *err);
 /* n bytes of s and a final NUL. */
 char *qvl_arena_copy_text(struct qvl_arena *arena, const char *s, size_t n, struct qvl_error *err);
+/* The formatted text and a final NUL. */
+char *qvl_arena_format(struct qvl_arena *arena, struct qvl_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void qvl_arena_free(struct qvl_arena *arena);
 
 #endif

@@ -10,6 +10,8 @@ uint32_t qvl_os_n_cpu(void);
 /* Something of that name exists, were it only a link to nowhere: opening it is what finds the fault. */
 bool qvl_os_is_there(const char *path);
 
+bool qvl_os_is_folder(const char *path);
+
 /* Opens a regular file for reading. A missing, unreadable or special file (directory, FIFO, device) is
  * QVL_ERR_FILE with a sentence that names it. */
 enum qvl_status qvl_os_open_file(const char *path, int *out_fd, uint64_t *out_bytes, struct qvl_error *err);
