@@ -257,7 +257,7 @@ QVL_API void qvl_session_close(struct qvl_session *session);
 struct qvl_request_options {
     struct qvl_sampling sampling; /* taken as it is: start from qvl_engine_info.sampling */
     uint32_t max_tokens;          /* of the answer; 0 = 4096, or what the context leaves */
-    const char *const *stop;      /* stop strings, not part of the answer */
+    const char *const *stop;      /* stop strings, not part of the answer; none reaches over "</think>" */
     size_t n_stop;                /* at most 16, each of 1 to 1024 bytes of UTF-8 */
     bool ignore_eos;              /* go on after the model's end token */
     bool no_loop_guard;           /* go on when the output repeats itself without end */

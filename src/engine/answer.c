@@ -5,7 +5,9 @@
 enum qvl_status qvl_answer_init(struct qvl_answer *answer, const struct qvl_answer_settings *settings,
                                 const uint32_t *prompt, size_t n_prompt, struct qvl_error *err)
 {
-    *answer = (struct qvl_answer){.set = *settings, .stop = {.stop = settings->stop, .n_stop = settings->n_stop}};
+    *answer = (struct qvl_answer){.set = *settings,
+                                  .stop = {.stop = settings->stop, .n_stop = settings->n_stop},
+                                  .is_in_reasoning = settings->is_thinking};
     answer->ids = calloc(settings->max_tokens, sizeof *answer->ids);
     if (!answer->ids)
         return qvl_fail_memory(err, settings->max_tokens * sizeof *answer->ids, "the answer");
@@ -66,13 +68,18 @@ enum qvl_status qvl_answer_step(struct qvl_answer *answer, float *logits, struct
     if (status || (!is_eos(answer, id) && (status = add_text(answer, id, err))))
         return status;
     answer->ids[answer->n++] = id;
+    answer->is_reasoning = answer->is_in_reasoning;
+    bool ends_reasoning =
+        answer->is_reasoning && id == qvl_tokenizer_added(answer->set.tokenizer, QVL_TOK_THINK_END);
+    if (ends_reasoning)
+        answer->is_in_reasoning = false;
     if (is_eos(answer, id) || answer->met_stop)
         finish(answer, QVL_FINISH_STOP);
     else if (!answer->set.no_loop_guard && qvl_loop_guard_push(&answer->loop, answer->ids, answer->n))
         finish(answer, QVL_FINISH_LOOP);
     else if (answer->n == answer->set.max_tokens)
         finish(answer, QVL_FINISH_LENGTH);
-    return answer->is_done && !answer->met_stop ? flush(answer, err) : QVL_OK;
+    return (answer->is_done || ends_reasoning) && !answer->met_stop ? flush(answer, err) : QVL_OK;
 }
 
 void qvl_answer_free(struct qvl_answer *answer)

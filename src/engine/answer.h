@@ -1,5 +1,9 @@
 /* answer.h: one request's output: logits in, and out come the token, the text that may be shown, and whether the
- * answer ends. Sampler, UTF-8 assembly, stop strings and loop guard in one place. */
+ * answer ends. Sampler, UTF-8 assembly, stop strings and loop guard in one place.
+ *
+ * The text of a Thinking model begins with its reasoning, because the prompt opened it, and the token "</think>"
+ * ends it. Whatever was held back comes out with that token: no text is reasoning and answer at once, and a stop
+ * string lies within one of the two. */
 #ifndef QVL_ENGINE_ANSWER_H
 #define QVL_ENGINE_ANSWER_H
 
@@ -20,6 +24,7 @@ struct qvl_answer_settings {
     size_t n_stop;
     bool no_loop_guard;
     uint32_t n_top;
+    bool is_thinking;         /* the prompt ends inside <think> */
 };
 
 struct qvl_answer {
@@ -31,8 +36,10 @@ struct qvl_answer {
     struct qvl_bytes whole;   /* whole characters on their way from utf8 to stop */
     uint32_t *ids;            /* [max_tokens] the output; never moves */
     size_t n;
+    bool is_in_reasoning;     /* the next token is */
     /* of the last step */
     struct qvl_bytes text;    /* may be shown now; at the end all that was held back, too */
+    bool is_reasoning;        /* the text is */
     struct qvl_token_logit top[QVL_MAX_TOP_LOGITS];
     size_t n_top;
     bool is_done;

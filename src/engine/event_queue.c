@@ -27,13 +27,15 @@ void qvl_event_queue_free(struct qvl_event_queue *queue)
 }
 
 enum qvl_status qvl_event_queue_push(struct qvl_event_queue *queue, uint32_t id, const struct qvl_bytes *text,
-                                     const struct qvl_token_logit *top, size_t n_top, struct qvl_error *err)
+                                     bool is_reasoning, const struct qvl_token_logit *top, size_t n_top,
+                                     struct qvl_error *err)
 {
     struct qvl_text_event *slot = &queue->slot[(queue->begin + queue->n) % N_SLOT];
     slot->text.n = 0;
     enum qvl_status status = qvl_bytes_add(&slot->text, text->data, text->n, err);
     if (status)
         return status;
+    slot->is_reasoning = is_reasoning;
     slot->id = id;
     slot->n_top = n_top;
     if (n_top)

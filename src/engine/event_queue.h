@@ -10,6 +10,7 @@
 
 struct qvl_text_event {
     struct qvl_bytes text;
+    bool is_reasoning;
     uint32_t id;
     struct qvl_token_logit *top; /* [n_top_max] */
     size_t n_top;
@@ -29,7 +30,8 @@ static inline bool qvl_event_queue_is_full(const struct qvl_event_queue *queue)
 }
 /* Not on a full queue. Allocates only while the slots' texts still grow. */
 enum qvl_status qvl_event_queue_push(struct qvl_event_queue *queue, uint32_t id, const struct qvl_bytes *text,
-                                     const struct qvl_token_logit *top, size_t n_top, struct qvl_error *err);
+                                     bool is_reasoning, const struct qvl_token_logit *top, size_t n_top,
+                                     struct qvl_error *err);
 /* The oldest event, valid until the next call; NULL when there is none. */
 const struct qvl_text_event *qvl_event_queue_pop(struct qvl_event_queue *queue);
 

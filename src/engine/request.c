@@ -348,7 +348,8 @@ static struct qvl_answer_settings answer_settings(const struct qvl_request *r)
     const struct qvl_request_options *o = &r->options;
     struct qvl_answer_settings set = {
         .tokenizer = e->tokenizer, .sampling = o->sampling, .max_tokens = r->max_tokens, .stop = o->stop,
-        .n_stop = o->n_stop, .no_loop_guard = o->no_loop_guard, .n_top = o->n_top_logits};
+        .n_stop = o->n_stop, .no_loop_guard = o->no_loop_guard, .n_top = o->n_top_logits,
+        .is_thinking = e->config.is_thinking};
     if (o->ignore_eos)
         return set;
     for (uint32_t i = 0; i < e->config.generation.n_eos; i++)

@@ -168,7 +168,8 @@ static void deliver_token(struct qvl_request *r)
     struct qvl_answer *a = &r->answer;
     struct qvl_error err = {0};
     pthread_mutex_lock(&r->engine->lock);
-    enum qvl_status status = qvl_event_queue_push(&r->queue, a->ids[a->n - 1], &a->text, a->top, a->n_top, &err);
+    enum qvl_status status =
+        qvl_event_queue_push(&r->queue, a->ids[a->n - 1], &a->text, a->is_reasoning, a->top, a->n_top, &err);
     r->n_output = a->n;
     if (a->n == 1)
         r->first_token_at_ms = qvl_now_ms();
@@ -540,6 +541,7 @@ static bool take_event(struct qvl_scheduler *s, struct qvl_request *r, struct qv
         event->text.id = text->id;
         event->text.top = text->top;
         event->text.n_top = text->n_top;
+        event->text.is_reasoning = text->is_reasoning;
         pthread_cond_signal(&s->work); /* the queue has room again */
         return true;
     }
