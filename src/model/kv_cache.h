@@ -18,6 +18,9 @@ size_t qvl_kv_block_bytes(const struct qvl_model *model);
 void qvl_kv_init(struct qvl_kv *kv, const struct qvl_model *model);
 /* Makes room for positions 0..n_pos-1; QVL_ERR_MEMORY names the numbers and what it had. */
 enum qvl_status qvl_kv_reserve(struct qvl_kv *kv, size_t n_pos, struct qvl_error *err);
+/* Forgets all but the first n_pos positions (at most those filled): blocks that are not needed any more go, and in
+ * the last one what stands behind n_pos becomes zero, as in a fresh one. */
+void qvl_kv_truncate(struct qvl_kv *kv, size_t n_pos);
 void qvl_kv_free(struct qvl_kv *kv);
 
 #endif

@@ -1,0 +1,108 @@
+/* A cache that was cut gives the bits of a fresh one: at block borders and beside them, whatever stood behind the
+ * cut, numbers or not. */
+#include <math.h>
+
+#include "helper.h"
+
+#include "model/decoder.h"
+
+enum { N_PROMPT = 262, VOCAB = 150, N_CHUNK = 7 };
+
+static const size_t cuts[] = {0, 1, 15, 127, 128, 129, 255, 256, 257, 261};
+enum { N_CUT = sizeof cuts / sizeof *cuts };
+
+static void make_rows(uint32_t seed, struct qvl_batch_row *row)
+{
+    for (uint32_t i = 0; i < N_PROMPT; i++) {
+        int32_t pos = (int32_t)i;
+        row[i] = (struct qvl_batch_row){
+            .id = test_hash(i + seed) % VOCAB, .pos = {pos, pos, pos}, .want_logits = i + 1 == N_PROMPT};
+    }
+}
+
+/* Rows [kv->n_pos, N_PROMPT); the last one's logits. */
+static void prefill(struct qvl_decoder *decoder, struct qvl_kv *kv, const struct qvl_batch_row *row, float *logits)
+{
+    struct qvl_error err = {0};
+    float *out = NULL;
+    assert_int_equal(qvl_kv_reserve(kv, N_PROMPT, &err), QVL_OK);
+    while (kv->n_pos < N_PROMPT) {
+        size_t n_left = N_PROMPT - kv->n_pos;
+        struct qvl_batch batch = {
+            .row = row + kv->n_pos, .n_row = n_left < N_CHUNK ? n_left : N_CHUNK, .kv = &kv, .n_seq = 1};
+        assert_int_equal(qvl_decoder_step(decoder, &batch, NULL, &out, &err), QVL_OK);
+    }
+    memcpy(logits, out, VOCAB * sizeof *out);
+}
+
+/* Keys and values from position `begin` on become NaN. */
+static void poison(struct qvl_kv *kv, size_t begin)
+{
+    const struct qvl_model *m = kv->model;
+    const struct qvl_text_config *text = &m->config.text;
+    float bad[QVL_MAX_HEAD_DIM];
+    for (size_t i = 0; i < QVL_MAX_HEAD_DIM; i++)
+        bad[i] = NAN;
+    for (size_t i = 0; i < (size_t)text->n_layer * text->n_kv_head; i++)
+        for (size_t pos = begin; pos < kv->n_block * QVL_KV_BLOCK; pos++) {
+            size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK, i_pos = pos % QVL_KV_BLOCK;
+            if (m->kv == QVL_BF16) {
+                m->kernels->store_k_bf16(kv->k_table[at], i_pos, bad, text->head_dim);
+                m->kernels->store_v_bf16(kv->v_table[at], i_pos, bad, text->head_dim);
+            } else {
+                m->kernels->store_k_f32(kv->k_table[at], i_pos, bad, text->head_dim);
+                m->kernels->store_v_f32(kv->v_table[at], i_pos, bad, text->head_dim);
+            }
+        }
+}
+
+static void check_cuts(struct test_model *t)
+{
+    struct qvl_error err = {0};
+    struct qvl_decoder *decoder = NULL;
+    struct qvl_batch_row row[N_PROMPT], other[N_PROMPT];
+    struct qvl_kv kv;
+    float want[VOCAB], got[VOCAB];
+    make_rows(0, row);
+    assert_int_equal(qvl_decoder_open(&t->model, N_CHUNK, &decoder, &err), QVL_OK);
+    qvl_kv_init(&kv, &t->model);
+    prefill(decoder, &kv, row, want);
+    for (size_t i = 0; i < N_CUT; i++) {
+        make_rows(1000, other);
+        memcpy(other, row, cuts[i] * sizeof *row);
+        qvl_kv_truncate(&kv, 0);
+        assert_int_equal(kv.n_block, 0);
+        prefill(decoder, &kv, other, got);
+        assert_memory_not_equal(got, want, sizeof want);
+        poison(&kv, cuts[i]);
+        qvl_kv_truncate(&kv, cuts[i]);
+        assert_int_equal(kv.n_pos, cuts[i]);
+        assert_int_equal(kv.n_block, (cuts[i] + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK);
+        prefill(decoder, &kv, row, got);
+        assert_memory_equal(got, want, sizeof want);
+    }
+    qvl_kv_truncate(&kv, N_PROMPT + 1); /* more than there is: nothing goes */
+    assert_int_equal(kv.n_pos, N_PROMPT);
+    qvl_kv_free(&kv);
+    qvl_decoder_close(decoder);
+}
+
+static void test_cut_cache_same_bits(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
+        for (int f32 = 0; f32 < 2; f32++) {
+            struct test_model t;
+            if (!qvl_kernels_of((enum qvl_isa)isa))
+                continue;
+            test_model_open((enum qvl_isa)isa, QVL_BF16, f32 ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16, 2, &t);
+            check_cuts(&t);
+            test_model_close(&t);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cut_cache_same_bits)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
