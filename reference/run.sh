@@ -83,6 +83,13 @@ pillow12=$build/pillow12
 [ -d "$pillow12/PIL" ] || note skipped "resize_vectors: the column of Pillow 12 (cannot be installed)" 0
 [ -d "$pillow12/PIL" ] || pillow12=
 step "resize_vectors: regenerated, equal" py reference/resize_vectors.py --check ${pillow12:+--pillow12 "$pillow12"}
+qwen=$build/qwen_vl_utils
+[ -d "$qwen/qwen_vl_utils" ] || "$venv/bin/pip" install --quiet --no-deps --target "$qwen" qwen-vl-utils==0.0.14 || true
+if [ -d "$qwen/qwen_vl_utils" ]; then
+    step "sample_frames_vectors: regenerated, equal" py reference/sample_frames_vectors.py "$qwen" --check
+else
+    note skipped "sample_frames_vectors: qwen_vl_utils cannot be installed" 0
+fi
 step "golden models saved again by transformers: equal logits" py reference/resave.py "$build/qvl"
 if [ -d "$data/tokenizer" ] && [ -d "$data/photos" ]; then
     step "program beside transformers, real vocabulary, photographs" py reference/live.py "$build/qvl" "$data"

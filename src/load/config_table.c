@@ -97,8 +97,8 @@ static const struct number numbers[] = {
     {QVL_SECTION_VIDEO_SIZE, "shortest_edge", U64, AT(video.min_pixels), 1, MAX_SIZE_PIXELS, OPTIONAL},
     {QVL_SECTION_VIDEO_SIZE, "longest_edge", U64, AT(video.max_pixels), 1, MAX_SIZE_PIXELS, OPTIONAL},
     {QVL_SECTION_VIDEO, "fps", F64, AT(video.fps), 0.01, 240, OPTIONAL},
-    {QVL_SECTION_VIDEO, "min_frames", U32, AT(video.min_frames), 1, 65536, OPTIONAL},
-    {QVL_SECTION_VIDEO, "max_frames", U32, AT(video.max_frames), 1, 65536, OPTIONAL},
+    {QVL_SECTION_VIDEO, "min_frames", U32, AT(video.min_frames), 1, QVL_MAX_CLIP_FRAMES, OPTIONAL},
+    {QVL_SECTION_VIDEO, "max_frames", U32, AT(video.max_frames), 1, QVL_MAX_CLIP_FRAMES, OPTIONAL},
 
     {QVL_SECTION_GENERATION, "temperature", F32, AT(generation.sampling.temperature), 0, 100, OPTIONAL},
     {QVL_SECTION_GENERATION, "top_k", U32, AT(generation.sampling.top_k), 0, QVL_MAX_VOCAB, OPTIONAL},
