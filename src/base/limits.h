@@ -41,9 +41,18 @@
 #define QVL_MAX_MESSAGES 4096u
 #define QVL_MAX_PARTS 65536u
 #define QVL_MAX_TEXT_BYTES (64ull << 20)             /* all text of one request */
+#define QVL_MAX_CHAT_JSON_BYTES (1u << 30)           /* pictures and clips in data: URIs included */
+#define QVL_MAX_CHAT_JSON_VALUES (1u << 20)
+#define QVL_MAX_PATH_BYTES 4095u                     /* PATH_MAX of Linux without its NUL */
 #define QVL_MAX_STOP_STRINGS 16u
 #define QVL_MAX_STOP_BYTES 1024u
 #define QVL_MAX_TOP_LOGITS 64u
+
+/* chat in the terminal */
+#define QVL_MAX_PASTE_BYTES (1u << 20)               /* in one piece; the line is drawn again with every key */
+#define QVL_MAX_HISTORY_ENTRIES 1000u
+#define QVL_MAX_HISTORY_ENTRY_BYTES 8192u            /* longer ones are not kept */
+#define QVL_MAX_HISTORY_BYTES (16u << 20)            /* of the file: what the two above make, and one long chat */
 
 /* engine */
 #define QVL_MAX_REQUESTS 1024u                       /* submitted to one engine at a time */

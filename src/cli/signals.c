@@ -1,18 +1,55 @@
-/* SIGINT and SIGTERM are blocked everywhere and taken by a thread of their own with sigwait, because cancelling a
- * request takes a lock, which a signal handler may not. */
+/* The signals are blocked everywhere and taken by a thread of their own with sigwait, because cancelling a request
+ * takes a lock, which a signal handler may not. A chat reads those that no request is there for from a pipe, which
+ * it can poll together with the keyboard. */
 #include "cli/signals.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/exit_code.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct qvl_request *current; /* under the lock */
+static struct qvl_request *current; /* under the lock, like the pipe's ends */
+static int chat_pipe[2] = {-1, -1};
 static atomic_int cancelled_by;
+
+/* To the chat. A pipe that is full has been told often enough. */
+static void tell_chat(int signal_number)
+{
+    unsigned char byte = (unsigned char)signal_number;
+    ssize_t n = write(chat_pipe[1], &byte, 1);
+    (void)n;
+}
+
+/* Ctrl-C ends the answer, SIGTERM the answer and then the chat. */
+static void take_in_chat(int signal_number)
+{
+    bool is_end = signal_number == SIGTERM;
+    if (is_end && atomic_load(&cancelled_by))
+        _exit(128 + signal_number);
+    if (is_end)
+        atomic_store(&cancelled_by, signal_number);
+    if (current && (is_end || signal_number == SIGINT))
+        qvl_request_cancel(current);
+    if (!current || is_end)
+        tell_chat(signal_number);
+}
+
+static void take_in_run(int signal_number)
+{
+    if (signal_number != SIGINT && signal_number != SIGTERM)
+        return;
+    if (!current || atomic_load(&cancelled_by))
+        _exit(128 + signal_number);
+    atomic_store(&cancelled_by, signal_number);
+    qvl_request_cancel(current);
+}
 
 static void *wait_for_signals(void *arg)
 {
@@ -22,10 +59,10 @@ static void *wait_for_signals(void *arg)
         if (sigwait(set, &signal_number) != 0)
             return NULL;
         pthread_mutex_lock(&lock);
-        if (!current || atomic_load(&cancelled_by))
-            _exit(128 + signal_number);
-        atomic_store(&cancelled_by, signal_number);
-        qvl_request_cancel(current);
+        if (chat_pipe[1] >= 0)
+            take_in_chat(signal_number);
+        else
+            take_in_run(signal_number);
         pthread_mutex_unlock(&lock);
     }
 }
@@ -49,11 +86,36 @@ void qvl_signals_open(void)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGWINCH);
+    sigaddset(&set, SIGCONT);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (pthread_create(&thread, NULL, wait_for_signals, &set) == 0)
         pthread_detach(thread);
     else
         pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+enum qvl_status qvl_signals_open_chat(int *out_fd, struct qvl_error *err)
+{
+    int end[2];
+    if (pipe2(end, O_CLOEXEC | O_NONBLOCK) != 0)
+        return qvl_fail(err, QVL_ERR_FILE, "cannot make a pipe: %s", strerror(errno));
+    pthread_mutex_lock(&lock);
+    memcpy(chat_pipe, end, sizeof end);
+    pthread_mutex_unlock(&lock);
+    *out_fd = end[0];
+    return QVL_OK;
+}
+
+void qvl_signals_close_chat(void)
+{
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < 2; i++) {
+        if (chat_pipe[i] >= 0)
+            close(chat_pipe[i]);
+        chat_pipe[i] = -1;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 void qvl_signals_set_request(struct qvl_request *request)
