@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/checked.h"
 #include "base/utf8.h"
 
@@ -14,16 +15,10 @@ static enum qvl_status reserve(struct qvl_bytes *b, size_t n_more, struct qvl_er
     size_t need = 0;
     if (!qvl_add_size(b->n, n_more, &need) || !qvl_add_size(need, 1, &need))
         return qvl_fail_memory(err, SIZE_MAX, "text");
-    if (need <= b->n_alloc)
-        return QVL_OK;
-    size_t n_alloc = need + need / 2 + 64;
-    if (n_alloc < need)
-        n_alloc = need;
-    char *data = realloc(b->data, n_alloc);
+    char *data = qvl_grow(b->data, &b->n_alloc, need, 1, "text", err);
     if (!data)
-        return qvl_fail_memory(err, n_alloc, "text");
+        return err->status;
     b->data = data;
-    b->n_alloc = n_alloc;
     return QVL_OK;
 }
 

@@ -113,7 +113,7 @@ enum qvl_status qvl_picture_folder_list(const char *dir, double fps, struct qvl_
             goto fail;
         }
     qsort(picture, n, sizeof *picture, compare_pictures);
-    if ((status = qvl_picture_times_set(picture, n, fps, err)))
+    if ((status = qvl_picture_times_set(dir, picture, n, fps, err)))
         goto fail;
     *out = picture;
     *out_n = n;
@@ -122,17 +122,17 @@ fail:
     return status;
 }
 
-enum qvl_status qvl_picture_times_set(struct qvl_picture_file *picture, size_t n, double fps,
+enum qvl_status qvl_picture_times_set(const char *name, struct qvl_picture_file *picture, size_t n, double fps,
                                       struct qvl_error *err)
 {
     if (fps == 0)
         fps = DEFAULT_FPS;
     if (!(fps > 0 && fps <= QVL_MAX_CLIP_FPS))
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%g pictures a second: the rate must be above 0 and at most %.0f", fps,
-                        QVL_MAX_CLIP_FPS);
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: %g pictures a second: the rate must be above 0 and at most %.0f",
+                        name, fps, QVL_MAX_CLIP_FPS);
     if (n > 0 && (double)(n - 1) / fps > QVL_MAX_CLIP_SECONDS)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%zu pictures, %g a second: a clip of more than %u seconds", n, fps,
-                        QVL_MAX_CLIP_SECONDS);
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: %zu pictures, %g a second: a clip of more than %u seconds", name, n,
+                        fps, QVL_MAX_CLIP_SECONDS);
     for (size_t i = 0; i < n; i++)
         picture[i].time_s = (double)i / fps;
     return QVL_OK;

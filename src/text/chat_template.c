@@ -16,9 +16,9 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/json_reader.h"
 #include "base/limits.h"
 #include "base/utf8.h"
-#include "text/json_reader.h"
 #include "text/tokenizer_file.h"
 
 #define IMAGE_TEXT "<|vision_start|><|image_pad|><|vision_end|>"

@@ -11,10 +11,10 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/json_reader.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "base/utf8.h"
-#include "text/json_reader.h"
 #include "text/split.h"
 
 #define N_OF(a) (sizeof(a) / sizeof(a)[0])

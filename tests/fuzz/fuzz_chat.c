@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_reader.h"
 #include "base/utf8.h"
 #include "text/chat_template.h"
-#include "text/json_reader.h"
 
 #define MAX_ITEMS 8
 

@@ -3,7 +3,7 @@
  * A container is one bit (object or array) on a stack of QVL_MAX_JSON_DEPTH, so hostile nesting costs nothing.
  * Source of truth: RFC 8259 for what is accepted (plus: UTF-8 only, no lone surrogates), CPython's json and
  * float.__repr__ for what qvl_json_reader_dump writes. */
-#include "text/json_reader.h"
+#include "base/json_reader.h"
 
 #include <locale.h>
 #include <math.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/utf8.h"
 
 _Static_assert(QVL_MAX_JSON_DEPTH <= 64, "is_object has 64 bits");
@@ -166,14 +167,11 @@ static enum qvl_status open_container(struct qvl_json_reader *j, bool is_object,
 
 static enum qvl_status remember_key(struct qvl_json_reader *j, struct qvl_error *err)
 {
-    if (j->n_key == j->n_key_alloc) {
-        size_t n = j->n_key_alloc * 2 + 16;
-        struct qvl_json_reader_key *key = realloc(j->key, n * sizeof *key); /* n < bytes of the text */
-        if (!key)
-            return qvl_fail_memory(err, n * sizeof *key, "the keys of a JSON object");
-        j->key = key;
-        j->n_key_alloc = n;
-    }
+    struct qvl_json_reader_key *key = qvl_grow(j->key, &j->n_key_alloc, j->n_key + 1, sizeof *key,
+                                               "the keys of a JSON object", err);
+    if (!key)
+        return err->status;
+    j->key = key;
     j->key[j->n_key++] = (struct qvl_json_reader_key){j->keys.n, j->string.n};
     return qvl_bytes_add(&j->keys, j->string.data, j->string.n, err);
 }
@@ -209,6 +207,7 @@ static enum qvl_status close_container(struct qvl_json_reader *j, bool is_object
 static enum qvl_status read_value(struct qvl_json_reader *j, struct qvl_error *err)
 {
     j->state = QVL_JSON_AFTER_VALUE;
+    j->begin = j->at;
     switch (peek(j)) {
     case '{': return open_container(j, true, err);
     case '[': return open_container(j, false, err);
@@ -242,6 +241,7 @@ enum qvl_status qvl_json_reader_next(struct qvl_json_reader *j, struct qvl_error
     }
     if (j->state == QVL_JSON_WANT_VALUE)
         return read_value(j, err);
+    j->begin = j->at;
     enum qvl_status status = read_string(j, err);
     if (!status && j->want_unique_keys)
         status = remember_key(j, err);

@@ -1,8 +1,8 @@
 /* json_reader.h: strict JSON read as a flat series of events, without recursion and without a tree.
  *
- * Used for the tokenizer's files and for tools and arguments of a conversation. */
-#ifndef QVL_TEXT_JSON_READER_H
-#define QVL_TEXT_JSON_READER_H
+ * Used for the tokenizer's files, for tools and arguments of a conversation, and by json_tree.h. */
+#ifndef QVL_BASE_JSON_READER_H
+#define QVL_BASE_JSON_READER_H
 
 #include "base/bytes.h"
 #include "base/limits.h"
@@ -34,6 +34,7 @@ struct qvl_json_reader {
     bool want_unique_keys;  /* the same key twice in one object is refused */
 
     enum qvl_json_event event; /* the last one */
+    size_t begin;              /* of the last value or key: where it stands in the text; it ends before `at` */
     struct qvl_bytes string;   /* KEY, STRING: decoded, may hold NUL; numbers: as written */
 
     uint32_t depth;     /* containers open */

@@ -1,0 +1,196 @@
+/* JSON as a flat array of values; growing arrays. Expected values by RFC 8259. */
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/array.h"
+#include "base/json_tree.h"
+
+static struct qvl_error err;
+static struct qvl_arena arena;
+static struct qvl_json_tree tree;
+
+static enum qvl_status read_tree(const char *text, uint32_t max_values)
+{
+    /* An exact-size copy, so that a sanitizer sees a read past the end. */
+    static char *copy;
+    size_t n = strlen(text);
+    qvl_json_tree_free(&tree);
+    qvl_arena_free(&arena);
+    free(copy);
+    copy = malloc(n ? n : 1);
+    assert_non_null(copy);
+    memcpy(copy, text, n);
+    return qvl_json_tree_read(copy, n, "x.json", max_values, &arena, &tree, &err);
+}
+
+static void assert_text(const struct qvl_json_node *node, const char *text)
+{
+    assert_non_null(node);
+    assert_int_equal(node->n, strlen(text));
+    assert_memory_equal(node->utf8, text, node->n);
+}
+
+static void test_layout(void **state)
+{
+    (void)state;
+    assert_int_equal(read_tree(" {\"a\": [1, {\"b\": -2.5e1}, []], \"\": \"x\", \"\\u0061b\": {}, \"n\": null} ", 9), QVL_OK);
+    assert_int_equal(tree.n, 9);
+    const struct qvl_json_node *root = tree.node, *a = root + 1;
+    assert_int_equal(root->kind, QVL_JSON_OBJECT);
+    assert_int_equal(root->n_child, 4);
+    assert_int_equal(root->n_node, 9);
+    assert_ptr_equal(qvl_json_member(root, "a"), a);
+    assert_int_equal(a->n_child, 3);
+    assert_text(a, "[1, {\"b\": -2.5e1}, []]");
+    assert_text(a + 1, "1");
+    assert_text(a + 2, "{\"b\": -2.5e1}");
+    assert_null((a + 1)->key);
+    assert_text(qvl_json_member(a + 2, "b"), "-2.5e1");
+    assert_ptr_equal(qvl_json_next(a + 2), a + 4);
+    assert_text(a + 4, "[]");
+    assert_ptr_equal(qvl_json_next(a), qvl_json_member(root, ""));
+    assert_true(qvl_json_equals(qvl_json_member(root, ""), "x"));
+    assert_text(qvl_json_member(root, "ab"), "{}");
+    assert_null(qvl_json_member(root, "n"));
+    assert_null(qvl_json_member(root, "b"));
+    assert_null(qvl_json_member(a, "a"));
+    assert_null(qvl_json_member(NULL, "a"));
+}
+
+static void test_strings(void **state)
+{
+    (void)state;
+    assert_int_equal(read_tree("[\"\", \"\\n\", \"中\\u4e2d\\ud83d\\ude00\", \"a\\u0000b\", \"plain\"]", 10), QVL_OK);
+    const struct qvl_json_node *s = tree.node + 1;
+    assert_text(&s[0], "");
+    assert_text(&s[1], "\n");
+    assert_text(&s[2], "中中😀");
+    assert_int_equal(s[3].n, 3);
+    assert_memory_equal(s[3].utf8, "a\0b", 3);
+    assert_false(qvl_json_equals(&s[3], "a"));
+    assert_true(qvl_json_equals(&s[4], "plain") && !qvl_json_equals(&s[4], "plai") && !qvl_json_equals(&s[4], "plainx"));
+    assert_int_equal(read_tree("\"root\"", 1), QVL_OK);
+    assert_text(tree.node, "root");
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    double x = 7;
+    char digits[2][80] = {"", ""};
+    for (int i = 0; i < 2; i++) {
+        memset(digits[i], '0', 64);
+        memcpy(digits[i], "0.5", 3);
+        digits[i][QVL_JSON_NUMBER_BYTES + i] = 0;
+    }
+    const struct { const char *text; bool is_number; double value; } sample[] = {
+        {"0", true, 0}, {"-0", true, 0}, {"12345678901234567890", true, 12345678901234567890.0}, {"1.5", true, 1.5},
+        {"25e-1", true, 2.5}, {"1e999", false, 0}, {"\"1\"", false, 0}, {"true", false, 0}, {"[1]", false, 0},
+        {digits[0], true, 0.5}, {digits[1], false, 0}};
+    bool is_german = setlocale(LC_NUMERIC, "de_DE.UTF-8") != NULL;
+    for (size_t i = 0; i < sizeof sample / sizeof *sample; i++) {
+        assert_int_equal(read_tree(sample[i].text, 2), QVL_OK);
+        x = 7;
+        assert_int_equal(qvl_json_number(tree.node, &x), sample[i].is_number);
+        assert_true(x == (sample[i].is_number ? sample[i].value : 7));
+    }
+    if (is_german)
+        setlocale(LC_NUMERIC, "C");
+}
+
+static void assert_refused(const char *text, uint32_t max_values, enum qvl_status status, const char *sentence)
+{
+    assert_int_equal(read_tree(text, max_values), status);
+    if (!strstr(err.text, sentence) || strncmp(err.text, "x.json: ", 8) != 0)
+        fail_msg("%s: %s", text, err.text);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    char deep[2 * (QVL_MAX_JSON_DEPTH + 1) + 1] = "";
+    assert_refused("", 9, QVL_ERR_ARGUMENT, "not valid JSON at byte 0");
+    assert_refused("{\"a\": 1,}", 9, QVL_ERR_ARGUMENT, "not valid JSON at byte 8");
+    assert_refused("[1] x", 9, QVL_ERR_ARGUMENT, "text after the end");
+    assert_refused("[\"\\ud800\"]", 9, QVL_ERR_ARGUMENT, "surrogate");
+    assert_refused("[\"\xff\"]", 9, QVL_ERR_ARGUMENT, "not UTF-8");
+    assert_refused("[NaN]", 9, QVL_ERR_ARGUMENT, "a value was expected");
+    assert_refused("{\"a\": 1, \"\\u0061\": 2}", 9, QVL_ERR_ARGUMENT, "twice");
+    assert_refused("[1, 2, 3]", 3, QVL_ERR_LIMIT, "more than the 3 values");
+    assert_int_equal(read_tree("[1, 2, 3]", 4), QVL_OK);
+    for (unsigned depth = QVL_MAX_JSON_DEPTH; depth <= QVL_MAX_JSON_DEPTH + 1; depth++) {
+        memset(deep, '[', depth);
+        memset(deep + depth, ']', depth);
+        if (depth == QVL_MAX_JSON_DEPTH)
+            assert_int_equal(read_tree(deep, 100), QVL_OK);
+        else
+            assert_refused(deep, 100, QVL_ERR_ARGUMENT, "nested deeper than the 64");
+    }
+    assert_int_equal(tree.n, QVL_MAX_JSON_DEPTH);
+}
+
+static void test_grow(void **state)
+{
+    (void)state;
+    size_t n_alloc = 0, n_call = 0;
+    uint16_t *items = NULL;
+    for (size_t i = 0; i < 60000; i++) {
+        size_t before = n_alloc;
+        uint16_t *grown = qvl_grow(items, &n_alloc, i + 1, sizeof *grown, "a test", &err);
+        assert_non_null(grown);
+        assert_in_range(n_alloc, i + 1, SIZE_MAX);
+        n_call += n_alloc != before;
+        items = grown;
+        items[i] = (uint16_t)i;
+    }
+    assert_in_range(n_call, 1, 20);
+    for (size_t i = 0; i < 60000; i++)
+        assert_int_equal(items[i], i);
+    size_t before = n_alloc;
+    assert_ptr_equal(qvl_grow(items, &n_alloc, 1, sizeof *items, "a test", &err), items);
+    const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 3 * 2 - 100};
+    for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
+        err = (struct qvl_error){0};
+        assert_null(qvl_grow(items, &n_alloc, too_many[i], sizeof *items, "a test", &err));
+        assert_int_equal(err.status, QVL_ERR_MEMORY);
+        assert_non_null(strstr(err.text, "for a test"));
+        assert_int_equal(n_alloc, before);
+        assert_int_equal(items[59999], 59999);
+    }
+    free(items);
+}
+
+static void test_arena_format(void **state)
+{
+    (void)state;
+    struct qvl_arena own = {0};
+    assert_string_equal(qvl_arena_format(&own, &err, "%s/%d", "a", 7), "a/7");
+    assert_string_equal(qvl_arena_format(&own, &err, "%s", ""), "");
+    assert_int_equal(strlen(qvl_arena_format(&own, &err, "%*d", 300000, 1)), 300000);
+    qvl_arena_free(&own);
+}
+
+static int free_all(void **state)
+{
+    (void)state;
+    read_tree("", 1);
+    qvl_json_tree_free(&tree);
+    qvl_arena_free(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layout),   cmocka_unit_test(test_strings), cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_grow),    cmocka_unit_test(test_arena_format),
+    };
+    return cmocka_run_group_tests(tests, NULL, free_all);
+}
