@@ -27,6 +27,7 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
     e->compute = o->compute;
     e->n_thread = o->n_thread ? o->n_thread : qvl_os_n_cpu();
     e->n_prefill_chunk = o->n_prefill_chunk ? o->n_prefill_chunk : DEFAULT_PREFILL_CHUNK;
+    e->media_deadline_ms = o->media_deadline_ms;
     e->model_dir = strdup(o->model_dir);
     e->media_helper = o->media_helper ? strdup(o->media_helper) : NULL;
     if (!e->model_dir || (o->media_helper && !e->media_helper))

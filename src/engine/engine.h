@@ -11,8 +11,8 @@
 
 #include "engine/answer.h"
 #include "engine/event_queue.h"
+#include "engine/feed.h"
 #include "engine/prompt.h"
-#include "media/media.h"
 #include "model/decoder.h"
 
 struct qvl_scheduler;
@@ -24,7 +24,7 @@ struct qvl_engine {
     struct qvl_weights *weights;
     const struct qvl_kernels *kernels;
     enum qvl_compute compute;
-    uint32_t n_thread, n_ctx, n_prefill_chunk;
+    uint32_t n_thread, n_ctx, n_prefill_chunk, media_deadline_ms;
     struct qvl_bytes inspect_json;
     pthread_mutex_t lock;
     /* from qvl_engine_load on */
@@ -35,31 +35,10 @@ struct qvl_engine {
     struct qvl_scheduler *scheduler;
 };
 
-/* A picture or clip of the conversation, from its bytes to its features. A picture is a clip of one temporal patch
- * whose one frame stands for all that the patch holds. */
-struct qvl_media_item {
-    const struct qvl_part *part;    /* the request's copy */
-    bool is_shown;                  /* the template lets the model see it */
-    struct qvl_media_info info;
-    struct qvl_grid grid;
-    size_t n_frame;
-    double *frame_s;                /* [n_frame] seconds; in the request's arena */
-    struct qvl_arena pixels;        /* owns rgb8 */
-    uint8_t *rgb8;                  /* [n_frame, resized_h, resized_w, 3]; until the last patches are cut */
-    /* The tower takes n_group_patch temporal patches at a time; only the last group may have fewer. */
-    uint32_t n_group, n_group_patch;
-    struct qvl_features *group;     /* scheduler: [n_group] in the request's arena; each until prefill has passed */
-};
-
-/* Of one resized frame. */
-static inline size_t qvl_frame_bytes(const struct qvl_media_item *item)
-{
-    return (size_t)item->info.resized_h * item->info.resized_w * 3;
-}
-
 enum qvl_request_state {
-    QVL_REQUEST_NEW,       /* next: render, measure the pictures, make the prompt, admit */
-    QVL_REQUEST_PICTURES,  /* next: decode and resize one picture or clip */
+    QVL_REQUEST_NEW,       /* next: render */
+    QVL_REQUEST_MEASURE,   /* next: measure one picture or clip; after the last: make the prompt, admit */
+    QVL_REQUEST_FILL,      /* next: decode and resize one frame of those held in advance */
     QVL_REQUEST_READY,     /* next: submit */
     QVL_REQUEST_SUBMITTED, /* the scheduler has it */
     QVL_REQUEST_OVER
@@ -74,14 +53,13 @@ struct qvl_request {
 
     /* caller */
     enum qvl_request_state state;
-    struct qvl_media *media;        /* a helper process of its own: requests share nothing */
-    struct qvl_media_item *item;    /* [n_item] all media parts, in order of message and part */
-    size_t n_item, i_item;          /* i_item: next to decode */
-    struct qvl_media_info *info;    /* [n_info] those shown */
-    size_t n_info, n_decoded;
+    struct qvl_prompt_parts parts;  /* the rendered conversation, until the prompt is made */
     struct qvl_prompt prompt;
     uint32_t max_tokens;
-    double media_ms, prompt_ms, submitted_ms; /* submitted_ms: on the clock */
+    double prompt_ms;
+    double submitted_ms;            /* on the clock */
+    double prepared_ms;             /* the request's own work before it was submitted */
+    struct qvl_feed feed;           /* partly the scheduler's, partly shared: feed.h */
 
     /* scheduler */
     struct qvl_kv kv;

@@ -84,12 +84,10 @@ static enum qvl_status add_pads(struct builder *b, size_t i_media, uint32_t i_pa
     return add_span(p, &span, err);
 }
 
-/* The time of a temporal patch: the mean of its first and its last frame's. */
-static double patch_time_s(const struct builder *b, const struct qvl_prompt_media *media, uint32_t i_patch)
+double qvl_prompt_patch_time(const double *frame_s, size_t n_frame, uint32_t temporal_patch, uint32_t i_patch)
 {
-    size_t first = (size_t)i_patch * b->settings->temporal_patch, last = first + b->settings->temporal_patch - 1;
-    size_t end = media->n_frame - 1;
-    return (media->time_s[qvl_min_size(first, end)] + media->time_s[qvl_min_size(last, end)]) / 2;
+    size_t first = (size_t)i_patch * temporal_patch, last = first + temporal_patch - 1, end = n_frame - 1;
+    return (frame_s[qvl_min_size(first, end)] + frame_s[qvl_min_size(last, end)]) / 2;
 }
 
 /* "<1.5 seconds>", whatever decimal point the program around this library has chosen. */
@@ -115,11 +113,13 @@ static enum qvl_status add_video(struct builder *b, size_t i_media, struct qvl_e
         return qvl_fail(err, QVL_ERR_INTERNAL, "clip %zu has no frames", i_media + 1);
     if (want_wrapper && ((status = encode_pending(b, err)) || (status = add_token(b, QVL_TOK_VISION_START, err))))
         return status;
-    for (uint32_t i = 0; i < media->grid.t && !status; i++)
-        if (!(status = add_time(b, patch_time_s(b, media, i), err)) && !(status = encode_pending(b, err)) &&
+    for (uint32_t i = 0; i < media->grid.t && !status; i++) {
+        double time_s = qvl_prompt_patch_time(media->time_s, media->n_frame, b->settings->temporal_patch, i);
+        if (!(status = add_time(b, time_s, err)) && !(status = encode_pending(b, err)) &&
             !(status = add_token(b, QVL_TOK_VISION_START, err)) &&
             !(status = add_pads(b, i_media, i, QVL_TOK_VIDEO_PAD, &b->prompt->n_video_tok, err)))
             status = add_token(b, QVL_TOK_VISION_END, err);
+    }
     return status || !want_wrapper ? status : add_token(b, QVL_TOK_VISION_END, err);
 }
 

@@ -29,6 +29,10 @@ struct qvl_prompt_settings {
     bool want_video_wrapper; /* a clip's sequence stands inside one more vision_start and vision_end */
 };
 
+/* The time of a temporal patch: the mean of its first and its last frame's; frames that are missing have the last
+ * one's. n_frame >= 1. */
+double qvl_prompt_patch_time(const double *frame_s, size_t n_frame, uint32_t temporal_patch, uint32_t i_patch);
+
 /* media[i_media] is read for the pictures and clips that `parts` shows. */
 enum qvl_status qvl_prompt_build(const struct qvl_tokenizer *tokenizer, const struct qvl_prompt_parts *parts,
                                  const struct qvl_prompt_media *media, size_t n_media,

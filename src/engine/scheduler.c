@@ -17,9 +17,15 @@
  * Lock. The engine's lock guards the list of requests and the fields marked "shared"; it is held for a few
  * copies at a time, never during a step. The scheduler waits on `work`, a caller on its request's `changed`.
  *
+ * Frames. The tower takes them from the request's feed, which the caller fills on its own thread, before the request
+ * is submitted and then whenever there is room and no event for it. A request whose next group of temporal patches is
+ * not there yet is not chosen, so decoding, vision and prefill go on at the same time, and nobody waits for another
+ * one's decoder.
+ *
  * Back-pressure. A request whose event queue is full is not chosen until its caller took an event. */
 #include "engine/scheduler.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -51,6 +57,59 @@ struct step {
     size_t n;
 };
 
+/* ---- the next unit of a request ------------------------------------------------------------------ */
+
+/* The temporal patch of a visual span, counted in its clip. */
+static uint32_t patch_of(const struct qvl_span *span)
+{
+    return span->i_feature / (uint32_t)span->n_tok;
+}
+
+static struct qvl_features *features_of(const struct qvl_request *r, const struct qvl_span *span)
+{
+    const struct qvl_media_item *item = &r->feed.item[span->i_media];
+    return &item->group[patch_of(span) / item->n_group_patch];
+}
+
+/* The first picture or temporal patch that the prompt tokens before `end` need and that has no features yet; or
+ * NULL. */
+static const struct qvl_span *find_unseen(const struct qvl_request *r, size_t end)
+{
+    for (size_t i = 0; i < r->prompt.n_span; i++) {
+        const struct qvl_span *span = &r->prompt.span[i];
+        if (span->is_visual && span->begin < end && span->begin + span->n_tok > r->n_prefilled &&
+            !features_of(r, span)->row)
+            return span;
+    }
+    return NULL;
+}
+
+/* Temporal patches up to the end of the group that the span belongs to. */
+static uint32_t group_end(const struct qvl_media_item *item, const struct qvl_span *span)
+{
+    uint32_t end = (patch_of(span) / item->n_group_patch + 1) * item->n_group_patch;
+    return end < item->plan->grid.t ? end : item->plan->grid.t;
+}
+
+/* Where the next chunk of the prompt ends. What is left is cut into as few chunks as the limit allows, of nearly
+ * equal size: a short last one would read all weights for a few rows. */
+static size_t next_chunk_end(const struct qvl_request *r, size_t n_max)
+{
+    size_t n_left = r->prompt.ids.n - r->n_prefilled, n_chunk = qvl_div_up(n_left, n_max);
+    return r->n_prefilled + qvl_div_up(n_left, n_chunk);
+}
+
+/* Whether the frames are there that the next unit begins with. Lock held. */
+static bool has_frames(const struct qvl_scheduler *s, const struct qvl_request *r)
+{
+    const struct qvl_span *span =
+        r->vision ? NULL : find_unseen(r, next_chunk_end(r, s->engine->n_prefill_chunk));
+    if (!span)
+        return true;
+    const struct qvl_media_item *item = &r->feed.item[span->i_media];
+    return qvl_feed_has(item, group_end(item, span));
+}
+
 /* ---- choosing (lock held) ------------------------------------------------------------------------ */
 
 static bool is_active(const struct qvl_request *r)
@@ -69,11 +128,11 @@ static bool has_trace(const struct qvl_request *r)
 }
 
 /* Whether r may take part in a step of this kind. */
-static bool is_eligible(const struct qvl_request *r, enum step_kind kind)
+static bool is_eligible(const struct qvl_scheduler *s, const struct qvl_request *r, enum step_kind kind)
 {
     if (!is_active(r) || is_before_answer(r) != (kind == STEP_UNIT))
         return false;
-    return kind == STEP_UNIT || !qvl_event_queue_is_full(&r->queue);
+    return kind == STEP_UNIT ? has_frames(s, r) : !qvl_event_queue_is_full(&r->queue);
 }
 
 /* Fills step->request with those that take part, in turn. A traced request decodes alone, so that its
@@ -85,7 +144,7 @@ static void gather(struct qvl_scheduler *s, enum step_kind kind, struct step *st
     for (size_t k = 0; k < s->n_request && step->n < n_max; k++) {
         size_t i = (s->i_turn[kind] + k) % s->n_request;
         struct qvl_request *r = s->request[i];
-        if (!is_eligible(r, kind) || (step->n > 0 && has_trace(r)))
+        if (!is_eligible(s, r, kind) || (step->n > 0 && has_trace(r)))
             continue;
         if (step->n == 0)
             i_first = i;
@@ -100,7 +159,7 @@ static void gather(struct qvl_scheduler *s, enum step_kind kind, struct step *st
 static bool is_wanted(const struct qvl_scheduler *s, enum step_kind kind)
 {
     for (size_t i = 0; i < s->n_request; i++)
-        if (is_eligible(s->request[i], kind))
+        if (is_eligible(s, s->request[i], kind))
             return true;
     return false;
 }
@@ -120,18 +179,16 @@ static bool choose_step(struct qvl_scheduler *s, struct step *step)
 
 /* ---- telling the caller -------------------------------------------------------------------------- */
 
-/* Frees what an answer needs while it is made. */
+/* Frees what an answer needs while it is made; not the frames, which the caller may be filling. */
 static void free_work(struct qvl_request *r)
 {
     qvl_vision_close(r->vision);
     r->vision = NULL;
     qvl_arena_free(&r->patches);
     qvl_kv_free(&r->kv);
-    for (size_t i = 0; i < r->n_item; i++) {
-        qvl_arena_free(&r->item[i].pixels);
-        for (uint32_t k = 0; k < r->item[i].n_group; k++)
-            qvl_features_free(&r->item[i].group[k]);
-    }
+    for (size_t i = 0; i < r->feed.n_item; i++)
+        for (uint32_t k = 0; k < r->feed.item[i].n_group; k++)
+            qvl_features_free(&r->feed.item[i].group[k]);
 }
 
 /* The answer is whole (err NULL) or failed. A cancelled request is left for its caller to close. */
@@ -188,61 +245,53 @@ static struct qvl_batch make_batch(const struct qvl_scheduler *s, const struct q
                               .trace = has_trace(first) ? &first->options.trace : NULL};
 }
 
-/* The temporal patch of a visual span, counted in its clip. */
-static uint32_t patch_of(const struct qvl_span *span)
-{
-    return span->i_feature / (uint32_t)span->n_tok;
-}
-
-static struct qvl_features *features_of(const struct qvl_request *r, const struct qvl_span *span)
-{
-    const struct qvl_media_item *item = &r->item[span->i_media];
-    return &item->group[patch_of(span) / item->n_group_patch];
-}
-
-/* The first picture or temporal patch that the prompt tokens before `end` need and that has no features yet; or
- * NULL. */
-static const struct qvl_span *find_unseen(const struct qvl_request *r, size_t end)
-{
-    for (size_t i = 0; i < r->prompt.n_span; i++) {
-        const struct qvl_span *span = &r->prompt.span[i];
-        if (span->is_visual && span->begin < end && span->begin + span->n_tok > r->n_prefilled &&
-            !features_of(r, span)->row)
-            return span;
-    }
-    return NULL;
-}
-
 /* Temporal patches of group i_group, as a grid. */
 static struct qvl_grid group_grid(const struct qvl_media_item *item, uint32_t i_group)
 {
-    uint32_t n_left = item->grid.t - i_group * item->n_group_patch;
-    return (struct qvl_grid){n_left < item->n_group_patch ? n_left : item->n_group_patch, item->grid.h,
-                             item->grid.w};
+    struct qvl_grid grid = item->plan->grid;
+    uint32_t n_left = grid.t - i_group * item->n_group_patch;
+    return (struct qvl_grid){n_left < item->n_group_patch ? n_left : item->n_group_patch, grid.h, grid.w};
 }
 
-/* Cuts a group of temporal patches out of the frames, which are not needed after the last one, and opens the tower.
- * Where frames are missing in a patch (a picture has only one) the last one stands for them. */
+/* The frames of temporal patch i_patch as the model sees them, by the number of the picture or clip: [h, w, 3] of a
+ * picture, [1 or 2, h, w, 3] of a clip, whose odd last one stands alone. */
+static void trace_pixels(const struct qvl_request *r, const struct qvl_media_item *item, uint32_t i_patch)
+{
+    const struct qvl_trace *trace = &r->options.trace;
+    const struct qvl_media_info *info = &item->plan->info;
+    char name[40];
+    if (!has_trace(r))
+        return;
+    snprintf(name, sizeof name, "prompt.pixels.%u", item->i_shown);
+    size_t begin = (size_t)i_patch * item->temporal_patch, n_left = item->plan->n_frame - begin;
+    const size_t dim[] = {qvl_min_size(n_left, item->temporal_patch), info->resized_h, info->resized_w, 3};
+    size_t i_dim = info->kind == QVL_MEDIA_VIDEO ? 0 : 1; /* a picture has no axis of frames */
+    trace->tensor(trace->user, name, QVL_TRACE_U8, qvl_feed_frame(item, begin), dim + i_dim, 4 - i_dim);
+}
+
+/* Cuts a group of temporal patches out of their frames, which then make room for others, and opens the tower. Where
+ * frames are missing in a patch (a picture has only one) the last one stands for them. */
 static enum qvl_status begin_vision(struct qvl_request *r, struct qvl_media_item *item, uint32_t i_group,
                                     struct qvl_error *err)
 {
     struct qvl_engine *e = r->engine;
     const struct qvl_vision_config *vision = &e->config.vision;
     struct qvl_grid grid = group_grid(item, i_group);
-    size_t n_patch = (size_t)grid.h * grid.w, len = qvl_patch_len(vision), end = item->n_frame - 1;
+    size_t n_patch = (size_t)grid.h * grid.w, len = qvl_patch_len(vision);
+    uint32_t begin = i_group * item->n_group_patch;
     float *row = qvl_arena_alloc(&r->patches, grid.t * n_patch, len * sizeof *row, "the patches of a picture", err);
     if (!row)
         return QVL_ERR_MEMORY;
     for (uint32_t t = 0; t < grid.t; t++) {
-        size_t i = ((size_t)i_group * item->n_group_patch + t) * vision->temporal_patch;
-        const uint8_t *frame0 = item->rgb8 + qvl_min_size(i, end) * qvl_frame_bytes(item);
-        const uint8_t *frame1 = item->rgb8 + qvl_min_size(i + 1, end) * qvl_frame_bytes(item);
-        qvl_patchify(vision, &e->config.image, frame0, frame1, grid.h, grid.w, row + t * n_patch * len);
+        size_t i = (size_t)(begin + t) * item->temporal_patch;
+        qvl_patchify(vision, &e->config.image, qvl_feed_frame(item, i), qvl_feed_frame(item, i + 1), grid.h, grid.w,
+                     row + t * n_patch * len);
+        trace_pixels(r, item, begin + t);
     }
-    if (i_group + 1 == item->n_group) {
-        qvl_arena_free(&item->pixels);
-        item->rgb8 = NULL;
-    }
+    pthread_mutex_lock(&e->lock);
+    qvl_feed_release(item, begin + grid.t);
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&e->lock);
     return qvl_vision_open(&e->model, &grid, 1, row, has_trace(r) ? &r->options.trace : NULL, &r->vision, err);
 }
 
@@ -251,16 +300,14 @@ static void report_vision(struct qvl_request *r, const struct qvl_media_item *it
                           uint32_t total)
 {
     uint64_t n_patch = qvl_grid_n_patch(group_grid(item, i_group));
-    uint64_t n_before = (uint64_t)i_group * item->n_group_patch * item->grid.h * item->grid.w;
-    uint32_t i_shown = 0;
-    for (const struct qvl_media_item *i = r->item; i < item; i++)
-        i_shown += i->is_shown;
-    report_progress(r, QVL_STAGE_VISION, n_before + n_patch * done / total, qvl_grid_n_patch(item->grid), i_shown);
+    struct qvl_grid grid = item->plan->grid;
+    uint64_t n_before = (uint64_t)i_group * item->n_group_patch * grid.h * grid.w;
+    report_progress(r, QVL_STAGE_VISION, n_before + n_patch * done / total, qvl_grid_n_patch(grid), item->i_shown);
 }
 
 static enum qvl_status run_vision_stage(struct qvl_request *r, const struct qvl_span *span, struct qvl_error *err)
 {
-    struct qvl_media_item *item = &r->item[span->i_media];
+    struct qvl_media_item *item = &r->feed.item[span->i_media];
     uint32_t i_group = patch_of(span) / item->n_group_patch;
     double start_ms = qvl_now_ms();
     uint32_t done = 0, total = 0;
@@ -294,7 +341,7 @@ static void fill_prompt_rows(struct qvl_scheduler *s, const struct qvl_request *
         struct qvl_batch_row *row = &s->row[i - r->n_prefilled];
         *row = (struct qvl_batch_row){.id = p->ids.id[i], .pos = p->pos[i], .want_logits = i + 1 == p->ids.n};
         if (span->is_visual) {
-            uint32_t i_patch = patch_of(span) % r->item[span->i_media].n_group_patch;
+            uint32_t i_patch = patch_of(span) % r->feed.item[span->i_media].n_group_patch;
             row->features = features_of(r, span);
             row->i_feature = i_patch * (uint32_t)span->n_tok + (uint32_t)(i - span->begin);
         }
@@ -308,9 +355,9 @@ static void free_passed_features(struct qvl_request *r)
         const struct qvl_span *span = &r->prompt.span[i];
         if (!span->is_visual || span->begin + span->n_tok > r->n_prefilled)
             continue;
-        const struct qvl_media_item *item = &r->item[span->i_media];
+        const struct qvl_media_item *item = &r->feed.item[span->i_media];
         uint32_t n_patch = patch_of(span) + 1;
-        if (n_patch % item->n_group_patch == 0 || n_patch == item->grid.t)
+        if (n_patch % item->n_group_patch == 0 || n_patch == item->plan->grid.t)
             qvl_features_free(features_of(r, span));
     }
 }
@@ -339,14 +386,6 @@ static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_req
         return status;
     deliver_token(r);
     return QVL_OK;
-}
-
-/* Where the next chunk of the prompt ends. What is left is cut into as few chunks as the limit allows, of nearly
- * equal size: a short last one would read all weights for a few rows. */
-static size_t next_chunk_end(const struct qvl_request *r, size_t n_max)
-{
-    size_t n_left = r->prompt.ids.n - r->n_prefilled, n_chunk = qvl_div_up(n_left, n_max);
-    return r->n_prefilled + qvl_div_up(n_left, n_chunk);
 }
 
 static void run_unit(struct qvl_scheduler *s, struct qvl_request *r)
@@ -530,7 +569,7 @@ static bool take_event(struct qvl_scheduler *s, struct qvl_request *r, struct qv
         event->progress.done = r->progress_done;
         event->progress.total = r->progress_total;
         event->progress.i_media = r->i_media;
-        event->progress.n_media = (uint32_t)r->n_info;
+        event->progress.n_media = (uint32_t)r->feed.n_info;
         return true;
     }
     const struct qvl_text_event *text = qvl_event_queue_pop(&r->queue);
@@ -554,6 +593,21 @@ static bool take_event(struct qvl_scheduler *s, struct qvl_request *r, struct qv
     return false;
 }
 
+/* Decodes a frame without the lock, which is held before and after. An error ends the request. */
+static enum qvl_status feed_frame(struct qvl_scheduler *s, struct qvl_request *r, struct qvl_error *err)
+{
+    pthread_mutex_unlock(&s->engine->lock);
+    enum qvl_status status = qvl_feed_step(&r->feed, &r->is_cancelled, err);
+    pthread_mutex_lock(&s->engine->lock);
+    if (status) {
+        r->is_ended = true;
+        r->error = *err;
+        r->ended_at_ms = qvl_now_ms();
+    }
+    pthread_cond_signal(&s->work); /* the next group may be whole */
+    return status;
+}
+
 enum qvl_status qvl_scheduler_next(struct qvl_scheduler *s, struct qvl_request *r, struct qvl_event *event,
                                    struct qvl_error *err)
 {
@@ -570,6 +624,11 @@ enum qvl_status qvl_scheduler_next(struct qvl_scheduler *s, struct qvl_request *
             *err = r->error;
             status = err->status;
             break;
+        }
+        if (qvl_feed_is_hungry(&r->feed)) {
+            if ((status = feed_frame(s, r, err)))
+                break;
+            continue;
         }
         pthread_cond_wait(&r->changed, &s->engine->lock);
     }

@@ -1,0 +1,415 @@
+/* Measuring reads no pixels where the source tells its size without (headers of pictures), so that what cannot fit
+ * the context is refused before any picture is decoded. Decoding then goes through the items in order, a frame at a
+ * time, wherever there is room: a picture's hold is its one frame, a clip's two groups of temporal patches, one for
+ * the tower and one on its way.
+ *
+ * Two kinds of source, one way: a frame of any of them is a struct qvl_picture (pixels of the caller, or shared with
+ * the helper process), checked against what was measured, resized into its place, and gone. */
+#include "engine/feed.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/os.h"
+#include "engine/engine.h"
+#include "model/resize.h"
+
+enum {
+    VISION_PATCHES = 1024, /* small temporal patches share a run of the tower up to this many patches */
+    HOLD_GROUPS = 2
+};
+
+static bool is_clip(const struct qvl_media_item *item)
+{
+    return item->part->kind == QVL_PART_VIDEO;
+}
+
+/* Of one resized frame. */
+static size_t frame_bytes(const struct qvl_media_item *item)
+{
+    return (size_t)item->plan->info.resized_h * item->plan->info.resized_w * 3;
+}
+
+static uint8_t *frame_place(const struct qvl_media_item *item, size_t i_frame)
+{
+    return item->rgb8 + i_frame % item->n_hold * frame_bytes(item);
+}
+
+static size_t n_frame(const struct qvl_media_item *item)
+{
+    return item->plan->n_frame;
+}
+
+/* ---- open, close --------------------------------------------------------------------------------- */
+
+static struct qvl_media_settings media_settings(const struct qvl_feed *feed)
+{
+    return (struct qvl_media_settings){.helper_path = feed->engine->media_helper,
+                                       .deadline_ms = feed->engine->media_deadline_ms};
+}
+
+static void add_item(struct qvl_feed *feed, const struct qvl_part *part)
+{
+    const char *name = part->source.name ? part->source.name : part->kind == QVL_PART_VIDEO ? "a clip" : "a picture";
+    feed->item[feed->n_item++] =
+        (struct qvl_media_item){.part = part, .name = name,
+                                .temporal_patch = feed->engine->config.vision.temporal_patch};
+}
+
+enum qvl_status qvl_feed_init(struct qvl_feed *feed, struct qvl_engine *engine, struct qvl_session *session,
+                              const struct qvl_chat *chat, size_t n_item, struct qvl_arena *arena,
+                              struct qvl_error *err)
+{
+    *feed = (struct qvl_feed){.engine = engine, .session = session, .arena = arena};
+    const struct qvl_media_settings settings = media_settings(feed);
+    feed->item = qvl_arena_alloc(arena, n_item, sizeof *feed->item, "the list of pictures", err);
+    feed->info = qvl_arena_alloc(arena, n_item, sizeof *feed->info, "the list of pictures", err);
+    if (!feed->item || !feed->info)
+        return QVL_ERR_MEMORY;
+    for (size_t i = 0; i < chat->n_message; i++)
+        for (size_t j = 0; j < chat->messages[i].n_part; j++)
+            if (chat->messages[i].parts[j].kind != QVL_PART_TEXT)
+                add_item(feed, &chat->messages[i].parts[j]);
+    return n_item ? qvl_media_open(&settings, &feed->media, err) : QVL_OK; /* which starts no process yet */
+}
+
+void qvl_feed_free(struct qvl_feed *feed)
+{
+    for (size_t i = 0; i < feed->n_item; i++) {
+        struct qvl_media_item *item = &feed->item[i];
+        qvl_arena_free(&item->pixels);
+        qvl_media_plan_release(item->plan);
+    }
+    qvl_media_close(feed->media);
+    *feed = (struct qvl_feed){0};
+}
+
+/* ---- sources ------------------------------------------------------------------------------------- */
+
+/* Frame i as a source of its own: a picture is one already. *out_fd >= 0: to be closed. */
+static enum qvl_status frame_source(const struct qvl_media_item *item, size_t i, struct qvl_media_source *out,
+                                    int *out_fd, struct qvl_error *err)
+{
+    const struct qvl_media_source *source = &item->part->source;
+    *out = *source;
+    *out_fd = -1;
+    if (source->from == QVL_FROM_FRAMES) {
+        out->frames = &source->frames[i];
+        out->n_frame = 1;
+    }
+    if (source->from != QVL_FROM_PICTURES)
+        return QVL_OK;
+    const struct qvl_picture_file *picture = &source->pictures[i];
+    uint64_t n_bytes = 0;
+    if (!picture->path) {
+        *out = (struct qvl_media_source){.from = QVL_FROM_BYTES, .name = item->name, .bytes = picture->bytes,
+                                         .n_bytes = picture->n_bytes};
+        return QVL_OK;
+    }
+    if (qvl_os_open_file(picture->path, out_fd, &n_bytes, err))
+        return err->status = QVL_ERR_MEDIA; /* the sentence stays: here a missing file is a missing picture */
+    *out = (struct qvl_media_source){.from = QVL_FROM_FD, .name = picture->path, .fd = *out_fd};
+    return QVL_OK;
+}
+
+/* Width and height of frame i before resizing. */
+static enum qvl_status probe_frame(const struct qvl_feed *feed, const struct qvl_media_item *item, size_t i,
+                                   uint32_t *w, uint32_t *h, const atomic_bool *stop, struct qvl_error *err)
+{
+    struct qvl_media_source source;
+    int fd;
+    enum qvl_status status = frame_source(item, i, &source, &fd, err);
+    if (!status)
+        status = qvl_media_probe_image(feed->media, &source, w, h, stop, err);
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+static enum qvl_status read_frame(const struct qvl_feed *feed, const struct qvl_media_item *item, size_t i,
+                                  struct qvl_picture *out, const atomic_bool *stop, struct qvl_error *err)
+{
+    struct qvl_media_source source;
+    int fd;
+    enum qvl_status status = frame_source(item, i, &source, &fd, err);
+    if (!status)
+        status = qvl_media_decode_image(feed->media, &source, out, stop, err);
+    if (fd >= 0)
+        close(fd);
+    return status;
+}
+
+static double frame_time(const struct qvl_media_source *source, size_t i)
+{
+    return source->from == QVL_FROM_FRAMES ? source->frames[i].time_s : source->pictures[i].time_s;
+}
+
+/* ---- measuring ----------------------------------------------------------------------------------- */
+
+/* Of n frames: their indices, in the order given, and their times, which never go back. */
+static enum qvl_status list_frames(const struct qvl_media_item *item, struct qvl_media_plan *plan,
+                                   struct qvl_error *err)
+{
+    const struct qvl_media_source *source = &item->part->source;
+    size_t n = source->n_frame;
+    uint64_t *index = qvl_arena_alloc(&plan->arena, n, sizeof *index, "a clip's list of frames", err);
+    double *time_s = index ? qvl_arena_alloc(&plan->arena, n, sizeof *time_s, "a clip's list of frames", err) : NULL;
+    if (!time_s)
+        return QVL_ERR_MEMORY;
+    for (size_t i = 0; i < n; i++) {
+        double t = frame_time(source, i);
+        if (!(t >= (i ? time_s[i - 1] : 0) && t <= QVL_MAX_CLIP_SECONDS))
+            return qvl_fail(err, QVL_ERR_MEDIA,
+                            "%s: frame %zu has the time %g s; times must be 0 to %u s and never go back", item->name,
+                            i + 1, t, QVL_MAX_CLIP_SECONDS);
+        index[i] = i;
+        time_s[i] = t;
+    }
+    plan->n_frame = plan->info.n_frame = n;
+    plan->info.frame_index = index;
+    plan->info.frame_s = time_s;
+    return QVL_OK;
+}
+
+/* A picture, or a clip of n frames or pictures: all of one size. */
+static enum qvl_status probe_frames(const struct qvl_feed *feed, const struct qvl_media_item *item,
+                                    struct qvl_media_plan *plan, const atomic_bool *stop, struct qvl_error *err)
+{
+    struct qvl_media_info *info = &plan->info;
+    plan->n_frame = 1;
+    enum qvl_status status = is_clip(item) ? list_frames(item, plan, err) : QVL_OK;
+    if (status || (status = probe_frame(feed, item, 0, &info->original_w, &info->original_h, stop, err)))
+        return status;
+    for (size_t i = 1; i < plan->n_frame; i++) {
+        uint32_t w, h;
+        if ((status = probe_frame(feed, item, i, &w, &h, stop, err)))
+            return status;
+        if (w != info->original_w || h != info->original_h)
+            return qvl_fail(err, QVL_ERR_MEDIA, "%s: frame %zu has %u x %u pixels, but the first one %u x %u",
+                            item->name, i + 1, w, h, info->original_w, info->original_h);
+    }
+    return QVL_OK;
+}
+
+static enum qvl_status make_plan(struct qvl_feed *feed, struct qvl_media_item *item,
+                                 const struct qvl_identity *identity, const atomic_bool *stop, struct qvl_error *err)
+{
+    struct qvl_media_plan *plan = NULL;
+    enum qvl_status status = qvl_media_plan_new(is_clip(item) ? QVL_MEDIA_VIDEO : QVL_MEDIA_IMAGE, &plan, err);
+    if (status)
+        return status;
+    plan->identity = *identity;
+    if ((status = probe_frames(feed, item, plan, stop, err)) ||
+        (status = qvl_media_plan_fit(plan, &feed->engine->config, &item->part->media, item->name, err)))
+        qvl_media_plan_release(plan);
+    else
+        item->plan = plan;
+    return status;
+}
+
+/* How many of the item's temporal patches make a run of the tower worth its reading of all weights. */
+static enum qvl_status make_groups(const struct qvl_feed *feed, struct qvl_media_item *item, struct qvl_error *err)
+{
+    struct qvl_grid grid = item->plan->grid;
+    uint32_t n_patch = grid.h * grid.w; /* below 2^24: limits on sides and pixels */
+    item->n_group_patch = n_patch < VISION_PATCHES ? VISION_PATCHES / n_patch : 1;
+    uint32_t n_group = (uint32_t)qvl_div_up(grid.t, item->n_group_patch);
+    item->group = qvl_arena_alloc(feed->arena, n_group, sizeof *item->group, "the features of a picture", err);
+    if (!item->group)
+        return QVL_ERR_MEMORY;
+    item->n_group = n_group;
+    item->n_hold = qvl_min_size(n_frame(item), (size_t)HOLD_GROUPS * item->n_group_patch * item->temporal_patch);
+    return QVL_OK;
+}
+
+/* The item counts as one of those shown; together they must leave room for a prompt. */
+static enum qvl_status add_info(struct qvl_feed *feed, struct qvl_media_item *item, struct qvl_error *err)
+{
+    item->i_shown = (uint32_t)feed->n_info;
+    struct qvl_media_info *info = &feed->info[feed->n_info++];
+    *info = item->plan->info;
+    info->name = item->name;
+    feed->n_tok += info->n_tok;
+    if (feed->n_tok >= feed->engine->n_ctx)
+        return qvl_fail(err, QVL_ERR_LIMIT,
+                        "the first %zu pictures and clips alone need %zu tokens, and the context holds %u "
+                        "(max_pixels makes them smaller)",
+                        feed->n_info, feed->n_tok, feed->engine->n_ctx);
+    return QVL_OK;
+}
+
+static enum qvl_status measure(struct qvl_feed *feed, struct qvl_media_item *item, const atomic_bool *stop,
+                               struct qvl_error *err)
+{
+    struct qvl_identity identity = {0};
+    enum qvl_status status = make_plan(feed, item, &identity, stop, err);
+    if (status || (status = make_groups(feed, item, err)))
+        return status;
+    return add_info(feed, item, err);
+}
+
+void qvl_feed_show(struct qvl_feed *feed, const struct qvl_prompt_parts *parts)
+{
+    for (size_t i = 0; i < parts->n; i++) {
+        const struct qvl_prompt_part *part = &parts->part[i];
+        bool is_media = part->kind == QVL_PROMPT_IMAGE || part->kind == QVL_PROMPT_VIDEO;
+        if (is_media && part->i_media < feed->n_item && !feed->item[part->i_media].is_shown) {
+            feed->item[part->i_media].is_shown = true;
+            feed->n_shown++;
+        }
+    }
+}
+
+bool qvl_feed_is_measured(const struct qvl_feed *feed)
+{
+    return feed->n_info == feed->n_shown;
+}
+
+static void add_time(struct qvl_feed *feed, double start_ms)
+{
+    pthread_mutex_lock(&feed->engine->lock);
+    feed->media_ms += qvl_now_ms() - start_ms;
+    pthread_mutex_unlock(&feed->engine->lock);
+}
+
+enum qvl_status qvl_feed_measure(struct qvl_feed *feed, const atomic_bool *stop, struct qvl_error *err)
+{
+    double start_ms = qvl_now_ms();
+    while (feed->i_measure < feed->n_item && !feed->item[feed->i_measure].is_shown)
+        feed->i_measure++;
+    if (feed->i_measure == feed->n_item)
+        return QVL_OK;
+    enum qvl_status status = measure(feed, &feed->item[feed->i_measure++], stop, err);
+    add_time(feed, start_ms);
+    return status;
+}
+
+/* ---- the hold ------------------------------------------------------------------------------------ */
+
+/* A frame is left to decode. Lock held. */
+static bool is_unfinished(const struct qvl_media_item *item)
+{
+    return item->plan && item->n_resized < n_frame(item);
+}
+
+static bool has_room(const struct qvl_media_item *item)
+{
+    return item->n_resized - item->n_released < item->n_hold;
+}
+
+/* The first item that has a frame left and room for it, or NULL. Lock held. */
+static struct qvl_media_item *find_hungry(const struct qvl_feed *feed)
+{
+    for (size_t i = 0; i < feed->n_item; i++)
+        if (is_unfinished(&feed->item[i]) && has_room(&feed->item[i]))
+            return &feed->item[i];
+    return NULL;
+}
+
+bool qvl_feed_is_hungry(const struct qvl_feed *feed)
+{
+    return find_hungry(feed) != NULL;
+}
+
+void qvl_feed_skip(struct qvl_media_item *item, uint32_t i_patch)
+{
+    uint32_t i_group_begin = i_patch / item->n_group_patch * item->n_group_patch;
+    if (i_patch >= item->plan->grid.t)
+        i_group_begin = item->plan->grid.t;
+    item->i_first = qvl_min_size((size_t)i_group_begin * item->temporal_patch, n_frame(item));
+    item->n_resized = item->n_released = item->i_first;
+}
+
+bool qvl_feed_has(const struct qvl_media_item *item, uint32_t end)
+{
+    return item->n_resized >= qvl_min_size((size_t)end * item->temporal_patch, n_frame(item));
+}
+
+const uint8_t *qvl_feed_frame(const struct qvl_media_item *item, size_t i_frame)
+{
+    return frame_place(item, qvl_min_size(i_frame, n_frame(item) - 1));
+}
+
+void qvl_feed_release(struct qvl_media_item *item, uint32_t end)
+{
+    item->n_released = qvl_min_size((size_t)end * item->temporal_patch, n_frame(item));
+    if (item->n_released < n_frame(item))
+        return;
+    qvl_arena_free(&item->pixels); /* all are resized: the caller does not come back to it */
+    item->rgb8 = NULL;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------------ */
+
+/* Decodes and resizes frame i into its place; its full-size pixels are gone afterwards. */
+static enum qvl_status decode_frame(const struct qvl_feed *feed, const struct qvl_media_item *item, size_t i,
+                                    const atomic_bool *stop, struct qvl_error *err)
+{
+    const struct qvl_media_info *info = &item->plan->info;
+    struct qvl_picture picture = {0};
+    enum qvl_status status = read_frame(feed, item, i, &picture, stop, err);
+    if (status)
+        return status;
+    if (picture.frame.w == info->original_w && picture.frame.h == info->original_h)
+        status = qvl_resize_bicubic(&picture.frame, info->resized_w, info->resized_h, item->part->media.resize,
+                                    frame_place(item, i), NULL, stop, err);
+    else
+        status = qvl_fail(err, QVL_ERR_MEDIA, "%s: frame %zu has %u x %u pixels, but %u x %u when it was measured",
+                          item->name, i + 1, picture.frame.w, picture.frame.h, info->original_w, info->original_h);
+    qvl_picture_free(&picture);
+    return status;
+}
+
+static enum qvl_status fill_place(const struct qvl_feed *feed, struct qvl_media_item *item, size_t i,
+                                  const atomic_bool *stop, struct qvl_error *err)
+{
+    if (atomic_load_explicit(stop, memory_order_relaxed))
+        return qvl_fail(err, QVL_ERR_CANCELLED, "cancelled");
+    if (!item->rgb8)
+        item->rgb8 = qvl_arena_alloc(&item->pixels, item->n_hold, frame_bytes(item), "resized pictures", err);
+    return item->rgb8 ? decode_frame(feed, item, i, stop, err) : QVL_ERR_MEMORY;
+}
+
+/* After an item's last frame: the last item's ends the helper process. */
+static void finish_item(struct qvl_feed *feed)
+{
+    for (size_t i = 0; i < feed->n_item; i++)
+        if (is_unfinished(&feed->item[i]))
+            return;
+    qvl_media_close(feed->media);
+    feed->media = NULL;
+}
+
+enum qvl_status qvl_feed_step(struct qvl_feed *feed, const atomic_bool *stop, struct qvl_error *err)
+{
+    double start_ms = qvl_now_ms();
+    pthread_mutex_t *lock = &feed->engine->lock;
+    pthread_mutex_lock(lock);
+    struct qvl_media_item *item = find_hungry(feed);
+    size_t i = item ? item->n_resized : 0;
+    pthread_mutex_unlock(lock);
+    enum qvl_status status = item ? fill_place(feed, item, i, stop, err) : QVL_OK;
+    if (item && !status) {
+        pthread_mutex_lock(lock);
+        item->n_resized++;
+        pthread_mutex_unlock(lock);
+        if (i + 1 == n_frame(item))
+            finish_item(feed);
+    }
+    add_time(feed, start_ms);
+    return status;
+}
+
+void qvl_feed_progress(const struct qvl_feed *feed, uint64_t *out_done, uint64_t *out_total)
+{
+    *out_done = feed->n_info;
+    *out_total = 2 * feed->n_shown;
+    for (size_t i = 0; i < feed->n_item; i++) {
+        const struct qvl_media_item *item = &feed->item[i];
+        *out_done += item->plan && (!is_unfinished(item) || !has_room(item));
+    }
+}
