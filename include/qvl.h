@@ -119,6 +119,12 @@ struct qvl_media_options {
     double start_s, end_s;           /* only this stretch; end_s 0: to the end. Times stay those of the file. */
 };
 
+enum qvl_media_guess { QVL_GUESS_OTHER, QVL_GUESS_IMAGE, QVL_GUESS_VIDEO };
+#define QVL_MEDIA_HEAD_BYTES 512 /* as many from the start of a file are enough */
+/* What the first n bytes of a file look like: a picture or clip that qvl reads, or something else. Names are not
+ * asked. */
+QVL_API enum qvl_media_guess qvl_media_sniff(const uint8_t *head, size_t n);
+
 /* ---- conversation ------------------------------------------------------------------------------- */
 
 enum qvl_role { QVL_ROLE_SYSTEM, QVL_ROLE_USER, QVL_ROLE_ASSISTANT, QVL_ROLE_TOOL };

@@ -36,6 +36,8 @@
 #define QVL_MAX_MEDIA_MS 30000u                      /* for one picture, unless the caller says otherwise */
 #define QVL_MAX_MEDIA_HELPER_BYTES (1ull << 30)      /* address space of qvl-media */
 #define QVL_MAX_MEDIA_HELPER_CPU_S 60u               /* of one qvl-media process */
+#define QVL_MAX_CLIP_HELPER_BYTES (2ull << 30)       /* the same for a clip: 17 frames of 4K in a decoder, its index */
+#define QVL_MAX_CLIP_HELPER_CPU_S 36000u             /* ten hours: the caller's deadlines are the true limit */
 
 /* conversation */
 #define QVL_MAX_MESSAGES 4096u
@@ -44,6 +46,7 @@
 #define QVL_MAX_CHAT_JSON_BYTES (1u << 30)           /* pictures and clips in data: URIs included */
 #define QVL_MAX_CHAT_JSON_VALUES (1u << 20)
 #define QVL_MAX_PATH_BYTES 4095u                     /* PATH_MAX of Linux without its NUL */
+#define QVL_MAX_INPUT_BYTES (1ull << 30)             /* of a program: what stdin brings, a conversation as JSON */
 #define QVL_MAX_STOP_STRINGS 16u
 #define QVL_MAX_STOP_BYTES 1024u
 #define QVL_MAX_TOP_LOGITS 64u

@@ -24,18 +24,22 @@ struct qvl_dump;
 struct qvl_asker {
     const struct qvl_options *options; /* the caller's, until closed */
     struct qvl_engine *engine;
-    struct qvl_engine_info info;       /* of the engine; load_ms is filled by the first question */
-    struct qvl_sampling sampling;      /* the model's, changed by the options, with the seed in use */
-    struct qvl_session *session;       /* or NULL; may be closed and replaced between questions */
-    struct qvl_progress progress;      /* say things through it, so that no bar is written over */
-    struct qvl_dump *dump;             /* of --dump, or NULL */
-    double start_ms;                   /* clock: when the question began; the first one: when the program did */
+    struct qvl_engine_info info;  /* of the engine; load_ms is filled by the first question */
+    struct qvl_sampling sampling; /* the model's, changed by the options, with the seed in use */
+    struct qvl_session *session;  /* or NULL; may be closed and replaced between questions */
+    struct qvl_progress progress; /* say things through it, so that no bar is written over */
+    struct qvl_dump *dump;        /* of --dump, or NULL */
+    double start_ms;              /* clock: when the question began; the first one: when the program did */
 };
 
 /* Opens the model of the options without reading weights, and a session if wanted. *out can be closed on failure,
  * too. */
 enum qvl_exit qvl_asker_open(const struct qvl_options *options, bool want_session, struct qvl_asker *out,
                              struct qvl_error *err);
+/* Reads the weights, unless that is done, and says so; qvl_ask does it, too, when it is its turn. */
+enum qvl_status qvl_asker_load(struct qvl_asker *asker, struct qvl_error *err);
+/* After a change of the options: the sampling anew, with another seed where none is given. */
+void qvl_asker_take_options(struct qvl_asker *asker);
 void qvl_asker_close(struct qvl_asker *asker);
 
 /* What came of a question. A zeroed struct is empty. */
@@ -45,7 +49,7 @@ struct qvl_reply {
     bool is_whole;              /* it came to its end, for this reason: */
     enum qvl_finish finish;
     size_t n_prompt_tok, n_cached_tok, n_output_tok;
-    struct qvl_bytes line;      /* the closing line of numbers, also where stderr is silent */
+    struct qvl_bytes line; /* the closing line of numbers, also where stderr is silent */
 };
 
 /* Prepares the request (what is wrong with it is found before weights are read), loads the weights the first time,

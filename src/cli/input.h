@@ -1,23 +1,45 @@
-/* input.h: the words of the command line as one user message: pictures opened, stdin read, texts in order. */
+/* input.h: pictures, clips and texts of one user message: files opened, stdin read, words told apart. */
 #ifndef QVL_CLI_INPUT_H
 #define QVL_CLI_INPUT_H
 
 #include "base/bytes.h"
+#include "chat/chat_json.h"
 #include "cli/options.h"
 
+/* A zeroed struct is an empty message. */
 struct qvl_input {
-    struct qvl_part *part; /* [n_part] */
-    size_t n_part, n_picture;
-    int *fd;               /* [n_fd] open pictures */
-    size_t n_fd;
+    struct qvl_part *part; /* [n_part]; what they point to lives until qvl_input_close, or is the caller's */
+    size_t n_part, n_part_alloc;
+    size_t n_media, n_clip; /* of the parts: pictures and clips; clips */
+    int *fd;                /* [n_fd] open files */
+    size_t n_fd, n_fd_alloc;
     struct qvl_bytes from_stdin;
+    struct qvl_arena arena; /* names, and clips that are pictures */
 };
 
-/* Parts keep the order of the command line, except that a single text goes last, where the model was trained to
- * find the question. A word that is a file of a known type is a picture; one that looks like the path of a
- * picture or clip and is none is QVL_ERR_MEDIA; every other word is text. Without any text, stdin is read unless it
- * is a terminal. */
+/* The words of the command line. Parts keep their order, except that a single text goes last, where the model was
+ * trained to find the question. A word that is a picture or clip by its content, or by its name, is one; a folder
+ * is a clip when --sample-fps or --frame-times say so; one that looks like the path of a picture or clip and is
+ * none is QVL_ERR_MEDIA; every other word is text. Pictures in a row are one clip after --video, or with
+ * --sample-fps or
+ * --frame-times. Without any text, stdin is read unless it is a terminal; a chat needs no text. */
 enum qvl_status qvl_input_open(const struct qvl_options *options, struct qvl_input *out, struct qvl_error *err);
+
+/* One more part, with the media settings of the options. QVL_PART_IMAGE: the picture at path; QVL_PART_VIDEO: the
+ * clip there, or the folder of pictures. A file: URI is a path, too. On failure the message is as before. */
+enum qvl_status qvl_input_add_media(const struct qvl_options *options, enum qvl_part_kind kind, const char *path,
+                                    struct qvl_input *input, struct qvl_error *err);
+/* Takes it back. */
+void qvl_input_drop_last(struct qvl_input *input);
+/* n bytes, the caller's. QVL_ERR_ARGUMENT: they are not UTF-8. */
+enum qvl_status qvl_input_add_text(struct qvl_input *input, const char *utf8, size_t n, struct qvl_error *err);
 void qvl_input_close(struct qvl_input *input);
+
+/* Whether a word is a picture or clip: a file by its content, else by its name. A folder is neither. */
+bool qvl_input_find_kind(const char *word, enum qvl_part_kind *out);
+/* What the options say about pictures and clips of --messages; paths are relative to the working folder. */
+struct qvl_chat_json_settings qvl_input_chat_settings(const struct qvl_options *options);
+/* Appends everything on stdin; none is QVL_ERR_ARGUMENT, more than QVL_MAX_INPUT_BYTES QVL_ERR_LIMIT. */
+enum qvl_status qvl_input_read_stdin(struct qvl_bytes *out, struct qvl_error *err);
 
 #endif

@@ -1,10 +1,10 @@
 /* qvl inspect: what a model folder holds. */
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/language.h"
 #include "cli/verbs.h"
 
 /* "key: value" lines; objects indent, arrays stay on one line. The library's object is two levels deep. */
@@ -64,7 +64,8 @@ static enum qvl_status add_text(const struct qvl_engine_info *info, bool is_chec
         root ? describe(root, out, err) : qvl_fail(err, QVL_ERR_INTERNAL, "the description is no JSON");
     json_decref(root);
     if (!status && is_checked)
-        status = qvl_bytes_add_format(out, err, "all %" PRIu64 " weights are finite numbers\n", info->n_parameter);
+        status = qvl_bytes_add_format(out, err, qvl_text("all %llu weights are finite numbers\n"),
+                                      (unsigned long long)info->n_parameter);
     return status;
 }
 
@@ -88,7 +89,7 @@ enum qvl_exit qvl_inspect_model(const struct qvl_options *options)
     if (options->n_item == 1)
         with_model.model = options->item[0].value;
     if (options->n_item > 1) {
-        fputs("qvl: inspect takes one model folder\n", stderr);
+        fputs(qvl_text("qvl: inspect takes one model folder\n"), stderr);
         return QVL_EXIT_USAGE;
     }
     enum qvl_exit code = QVL_EXIT_OK;

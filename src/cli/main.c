@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/language.h"
 #include "cli/signals.h"
 #include "cli/verbs.h"
 
@@ -24,16 +25,18 @@ struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_e
     struct qvl_error err = {0};
     struct qvl_engine *engine = NULL;
     if (!options->model) {
-        fputs("qvl: no model was given: -m DIR, or QVL_MODEL in the environment, names a folder that holds\n"
-              "     Qwen3-VL as published, for instance after:\n"
-              "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
-              "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct\n",
+        fputs(qvl_text("qvl: no model was given: -m DIR, or QVL_MODEL in the environment, names a folder that holds\n"
+                       "     Qwen3-VL as published, for instance after:\n"
+                       "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
+                       "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir "
+                       "Qwen3-VL-2B-Instruct\n"),
               stderr);
         *exit_code = QVL_EXIT_MODEL;
         return NULL;
     }
     struct qvl_engine_options settings = {.model_dir = options->model,
                                           .media_helper = options->media_helper,
+                                          .media_deadline_ms = (uint32_t)(options->media_timeout_s * 1e3),
                                           .compute = options->dtype,
                                           .n_thread = (uint32_t)options->n_thread,
                                           .n_ctx = (uint32_t)options->n_ctx,
@@ -115,9 +118,20 @@ static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
     return code;
 }
 
+/* qvl alone, by a person who has said where the model is: a chat. */
+static bool is_chat_wanted(int argc)
+{
+    const char *model = getenv("QVL_MODEL");
+    return argc < 2 && model && *model && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
 int main(int argc, char **argv)
 {
+    static char interactive[] = "--interactive";
     qvl_signals_open();
+    qvl_set_language(qvl_options_language(argc, argv));
+    if (is_chat_wanted(argc))
+        return (int)run_verb(&verbs[0], 1, &(char *){interactive});
     if (argc < 2) {
         qvl_options_help(stderr, false);
         return QVL_EXIT_USAGE;
@@ -128,7 +142,7 @@ int main(int argc, char **argv)
     if (verb)
         return (int)run_verb(verb, argc - 2, argv + 2);
     if (is_lone_word(argc, argv)) {
-        fprintf(stderr, "qvl: %s: no such command (to ask the model: qvl run %s)\n", argv[1], argv[1]);
+        fprintf(stderr, qvl_text("qvl: %s: no such command (to ask the model: qvl run %s)\n"), argv[1], argv[1]);
         return QVL_EXIT_USAGE;
     }
     return (int)run_verb(&verbs[0], argc - 1, argv + 1);

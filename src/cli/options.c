@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum value_kind { FLAG, TEXT, NUMBER, REAL, CHOICE, TEXT_LIST, ITEM_TEXT, ITEM_IMAGE };
+#include "base/language.h"
+#include "base/limits.h"
+
+enum value_kind { FLAG, TEXT, NUMBER, REAL, TIME, CHOICE, TEXT_LIST, ITEM_TEXT, ITEM_IMAGE, ITEM_VIDEO };
 
 enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, MAX_NAME = 32 };
 
@@ -33,6 +36,15 @@ static const struct option table[] = {
      "model folder as published on Hugging Face", "模型文件夹（Hugging Face 的原样）"},
     {"image", 0, NULL, R, false, ITEM_IMAGE, 0, "FILE", 0, 0, "a picture (repeatable); - is stdin",
      "图片（可重复）；- 表示标准输入"},
+    {"video", 0, NULL, R, false, ITEM_VIDEO, 0, "FILE|FOLDER", 0, 0,
+     "a clip, or pictures in a row as one (repeatable); - is stdin",
+     "视频，或作为视频的图片文件夹、图片列表（可重复）；- 表示标准输入"},
+    {"messages", 0, NULL, R, false, TEXT, TO(messages), "FILE", 0, 0,
+     "a whole conversation as JSON; - is stdin",
+     "整个对话（JSON）；- 表示标准输入"},
+    {"interactive", 'i', "chat", R, false, FLAG, TO(is_interactive), NULL, 0, 0,
+     "chat in the terminal",
+     "在终端中对话"},
     {"prompt", 'p', NULL, R, false, ITEM_TEXT, 0, "TEXT", 0, 0, "text, even if it looks like a file name",
      "文字（即使看起来像文件名）"},
     {"system", 0, NULL, R, false, TEXT, TO(system), "TEXT", 0, 0, "system message", "系统消息"},
@@ -60,15 +72,49 @@ static const struct option table[] = {
     {"loop-guard", 0, NULL, R, true, CHOICE, TO(loop_guard), "on|off", 0, 0,
      "stop an answer that repeats itself without end (on)", "检测无限重复并停止（on）"},
     {"max-pixels", 0, NULL, R, false, NUMBER, TO(max_pixels), "N", 1, 1e15,
-     "picture size after resizing; smaller is faster", "图片缩放后的最大像素数；越小越快"},
+     "size of a picture or frame after resizing; smaller is faster",
+     "图片或视频帧缩放后的最大像素数；越小越快"},
     {"min-pixels", 0, NULL, R, true, NUMBER, TO(min_pixels), "N", 1, 1e15, "smallest size after resizing",
-     "图片缩放后的最小像素数"},
+     "图片或视频帧缩放后的最小像素数"},
     {"image-max-tokens", 0, NULL, R, true, NUMBER, TO(max_image_tokens), "N", 1, 1e9,
      "--max-pixels in tokens of 32x32 pixels", "--max-pixels，以 32x32 像素的 token 计"},
     {"image-min-tokens", 0, NULL, R, true, NUMBER, TO(min_image_tokens), "N", 1, 1e9,
      "--min-pixels in tokens of 32x32 pixels", "--min-pixels，以 32x32 像素的 token 计"},
     {"resize", 0, NULL, R, true, CHOICE, TO(resize), "torchvision|pillow|pillow12", 0, 0,
      "whose bytes a resized picture has (torchvision)", "缩放算法与谁逐字节一致（torchvision）"},
+    {"fps", 0, "video-fps", R, false, REAL, TO(fps), "X", 1e-6, QVL_MAX_CLIP_FPS,
+     "frames a second that the model sees of a clip (2)",
+     "模型每秒看多少帧视频（2）"},
+    {"num-frames", 0, "nframes n-frames", R, true, NUMBER, TO(num_frames), "N", 1, QVL_MAX_CLIP_FRAMES,
+     "this many frames of a clip, instead of --fps",
+     "视频共取这么多帧，代替 --fps"},
+    {"min-frames", 0, NULL, R, true, NUMBER, TO(min_frames), "N", 1, QVL_MAX_CLIP_FRAMES,
+     "with --fps: at least N frames (4)",
+     "配合 --fps：至少 N 帧（4）"},
+    {"max-frames", 0, NULL, R, true, NUMBER, TO(max_frames), "N", 1, QVL_MAX_CLIP_FRAMES,
+     "with --fps: at most N frames (768)",
+     "配合 --fps：至多 N 帧（768）"},
+    {"start", 0, "video-start", R, false, TIME, TO(start_s), "TIME", 0, QVL_MAX_CLIP_SECONDS,
+     "of a clip only from here: seconds, mm:ss or hh:mm:ss",
+     "视频从此处开始：秒、mm:ss 或 hh:mm:ss"},
+    {"end", 0, "video-end", R, false, TIME, TO(end_s), "TIME", 0, QVL_MAX_CLIP_SECONDS,
+     "and only to here",
+     "到此处为止"},
+    {"total-pixels", 0, "video-total-pixels", R, true, NUMBER, TO(total_pixels), "N", 1, 1e15,
+     "of all frames of a clip together (25165824)",
+     "一段视频所有帧的像素总数（25165824）"},
+    {"sample-fps", 0, NULL, R, true, REAL, TO(sample_fps), "X", 1e-6, QVL_MAX_CLIP_FPS,
+     "pictures in a row are a clip with X frames a second (2)",
+     "连续的图片是一段每秒 X 帧的视频（2）"},
+    {"frame-times", 0, NULL, R, true, TEXT, TO(frame_times), "T,T,...", 0, 0,
+     "the same, with the time of each picture",
+     "同上，逐一给出每张图片的时间"},
+    {"video-wrapper", 0, NULL, R, true, FLAG, TO(want_video_wrapper), NULL, 0, 0,
+     "clips in the prompt as transformers >= 5.10 writes them",
+     "提示中的视频按 transformers >= 5.10 的写法"},
+    {"no-think-text", 0, NULL, R, false, FLAG, TO(no_think_text), NULL, 0, 0,
+     "Thinking models: show the answer only",
+     "Thinking 模型：只显示回答"},
     {"json", 0, NULL, R | I, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
      "标准输出为一个 JSON 对象"},
     {"ids", 0, NULL, R, true, FLAG, TO(want_ids), NULL, 0, 0, "with --json: prompt, prompt_ids, output_ids",
@@ -96,6 +142,9 @@ static const struct option table[] = {
      "每步最多处理的提示 token 数（288）"},
     {"media-helper", 0, NULL, R, true, TEXT, TO(media_helper), "FILE", 0, 0, "path of qvl-media",
      "qvl-media 的路径"},
+    {"media-timeout", 0, NULL, R, true, REAL, TO(media_timeout_s), "SECONDS", 0.001, 86400,
+     "for one picture or frame (30), and for reading through a clip (300)",
+     "一张图片或一帧（30），以及通读一段视频（300）的时限"},
     {"check", 0, NULL, I, true, FLAG, TO(want_check), NULL, 0, 0,
      "inspect: read every weight once; each must be a finite number",
      "inspect：读一遍全部权重，检查每个都是有限的数"},
@@ -104,6 +153,9 @@ static const struct option table[] = {
      "tokenize：标准输入每行一个 JSON 字符串，输出每行一个数组"},
     {"special", 0, NULL, T, true, FLAG, TO(want_special), NULL, 0, 0, "tokenize: recognise special tokens",
      "tokenize：识别特殊 token"},
+    {"lang", 0, NULL, R | I | T, true, CHOICE, TO(language), "en|zh", 0, 0,
+     "language of messages (the locale's)",
+     "消息的语言（默认取 locale）"},
     {"help", 'h', NULL, R | I | T, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
      "本帮助；`--help all` 列出全部选项"},
     {"version", 0, NULL, R | I | T, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
@@ -129,8 +181,36 @@ static enum qvl_status parse_number(const struct option *o, const char *text, do
     }
     if (is_good && *end == 0 && errno == 0 && *real >= o->lo && *real <= o->hi)
         return QVL_OK;
-    return qvl_fail(err, QVL_ERR_ARGUMENT, "--%s %.40s: it must be a%s number from %.16g to %.16g", o->name, text,
-                    o->kind == NUMBER ? " whole" : "", o->lo, o->hi);
+    if (o->kind == NUMBER)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--%s %.40s: it must be a whole number from %.16g to %.16g", o->name,
+                        text, o->lo, o->hi);
+    return qvl_fail(err, QVL_ERR_ARGUMENT, "--%s %.40s: it must be a number from %.16g to %.16g", o->name, text,
+                    o->lo, o->hi);
+}
+
+/* Seconds, mm:ss or hh:mm:ss, the seconds with or without a fraction. */
+static enum qvl_status parse_time(const struct option *o, const char *text, double *out, struct qvl_error *err)
+{
+    const char *c = text;
+    double seconds = 0;
+    bool is_good = strlen(text) < 40 && strspn(text, "0123456789.:") == strlen(text);
+    for (int i = 0; is_good; i++) {
+        char *end = NULL;
+        double part = strtod(c, &end);
+        is_good = isdigit((unsigned char)*c) && (i == 0 || part < 60);
+        seconds = seconds * 60 + part;
+        if (!is_good || *end == 0)
+            break;
+        is_good = *end == ':' && i < 2 && part == floor(part);
+        c = end + 1;
+    }
+    if (is_good && seconds >= o->lo && seconds <= o->hi) {
+        *out = seconds;
+        return QVL_OK;
+    }
+    return qvl_fail(err, QVL_ERR_ARGUMENT,
+                    "--%s %.40s: it must be a time from %.16g to %.16g: seconds, mm:ss or hh:mm:ss", o->name, text,
+                    o->lo, o->hi);
 }
 
 /* The place of `text` among the words "a|b|c". */
@@ -191,6 +271,7 @@ static enum qvl_status store(const struct option *o, const char *text, struct qv
         if (!(status = parse_number(o, text, &real, &number, err)))
             *(double *)field = real;
         return status;
+    case TIME: return parse_time(o, text, field, err);
     case CHOICE:
         if (!(status = parse_choice(o, text, &choice, err)))
             memcpy(field, &choice, sizeof choice); /* every enum here is as large as int */
@@ -200,6 +281,7 @@ static enum qvl_status store(const struct option *o, const char *text, struct qv
         return QVL_OK;
     case ITEM_TEXT: add_item(out, QVL_ITEM_TEXT, text); return QVL_OK;
     case ITEM_IMAGE: add_item(out, QVL_ITEM_IMAGE, text); return QVL_OK;
+    case ITEM_VIDEO: add_item(out, QVL_ITEM_VIDEO, text); return QVL_OK;
     }
     return QVL_OK;
 }
@@ -291,14 +373,25 @@ static void name_variable(const struct option *o, char out[MAX_NAME])
     out[n] = 0;
 }
 
+/* --fps on the command line silences QVL_NUM_FRAMES, and the other way round. */
+static bool has_rival(const struct qvl_options *out, const char *name)
+{
+    static const char *const rivals[][2] = {{"fps", "num-frames"}, {"sample-fps", "frame-times"}};
+    for (size_t i = 0; i < sizeof rivals / sizeof *rivals; i++)
+        for (int j = 0; j < 2; j++)
+            if (strcmp(rivals[i][j], name) == 0)
+                return qvl_options_has(out, rivals[i][1 - j]);
+    return false;
+}
+
 static enum qvl_status parse_environment(enum qvl_verb verb, struct qvl_options *out, struct qvl_error *err)
 {
     for (size_t i = 0; i < N_OPTION; i++) {
         const struct option *o = &table[i];
         char name[MAX_NAME];
-        bool is_setting = o->kind == FLAG || o->kind == TEXT || o->kind == NUMBER || o->kind == REAL ||
-                          o->kind == CHOICE;
-        if (!is_setting || out->is_given[i] || !(o->verbs & (int)verb))
+        bool is_setting = o->kind != TEXT_LIST && o->kind != ITEM_TEXT && o->kind != ITEM_IMAGE &&
+                          o->kind != ITEM_VIDEO;
+        if (!is_setting || out->is_given[i] || !(o->verbs & (int)verb) || has_rival(out, o->name))
             continue;
         name_variable(o, name);
         const char *value = getenv(name);
@@ -309,6 +402,35 @@ static enum qvl_status parse_environment(enum qvl_verb verb, struct qvl_options 
             return qvl_fail(err, QVL_ERR_ARGUMENT, "%s in the environment: %.400s", name, why.text);
         out->is_given[i] = true;
     }
+    return QVL_OK;
+}
+
+/* What can be told from the options alone. */
+static enum qvl_status find_contradiction(const struct qvl_options *o, struct qvl_error *err)
+{
+    if (o->fps > 0 && o->num_frames)
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "--fps and --num-frames contradict each other: frames a second, or frames in all");
+    if (o->num_frames && (o->min_frames || o->max_frames))
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--min-frames and --max-frames go with --fps, not with --num-frames");
+    if (o->min_frames && o->max_frames && o->min_frames > o->max_frames)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--min-frames %llu is more than --max-frames %llu",
+                        (unsigned long long)o->min_frames, (unsigned long long)o->max_frames);
+    if (qvl_options_has(o, "end") && o->start_s >= o->end_s)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--start %.16g s does not lie before --end %.16g s", o->start_s,
+                        o->end_s);
+    if (o->sample_fps > 0 && o->frame_times)
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "--sample-fps and --frame-times contradict each other: a rate, or the times themselves");
+    if (o->messages && o->system)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--messages has its own system message: --system does not go with it");
+    if (o->messages && o->n_item > 0)
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "--messages holds the whole conversation: no prompt, picture or clip goes with it");
+    if ((o->want_ids || o->n_logits) && !o->want_json)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--ids and --logits go with --json");
+    if (o->is_interactive && (o->want_json || o->is_dry_run))
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--json and --dry-run do not go with --interactive");
     return QVL_OK;
 }
 
@@ -326,6 +448,8 @@ enum qvl_status qvl_options_parse(enum qvl_verb verb, int n_arg, char **arg, str
     enum qvl_status status = parse_args(verb, n_arg, arg, out, err);
     if (!status)
         status = parse_environment(verb, out, err);
+    if (!status && !out->want_help && !out->want_version)
+        status = find_contradiction(out, err);
     if (status)
         qvl_options_free(out);
     return status;
@@ -343,41 +467,53 @@ bool qvl_options_has(const struct qvl_options *options, const char *name)
     return o && options->is_given[o - table];
 }
 
-/* ---- help ---------------------------------------------------------------------------------------- */
+/* ---- language ------------------------------------------------------------------------------------ */
 
-static bool is_chinese(void)
+enum qvl_language qvl_options_language(int n_arg, char **arg)
 {
-    const char *locale = getenv("LC_ALL");
-    if (!locale || !*locale)
-        locale = getenv("LC_MESSAGES");
-    if (!locale || !*locale)
-        locale = getenv("LANG");
-    return locale && strncmp(locale, "zh", 2) == 0;
+    static const char *const variables[] = {"QVL_LANG", "LC_ALL", "LC_MESSAGES", "LANG"};
+    const char *name = NULL;
+    for (int i = 0; i < n_arg && strcmp(arg[i], "--") != 0; i++) {
+        if (strncmp(arg[i], "--lang=", 7) == 0)
+            name = arg[i] + 7;
+        else if (strcmp(arg[i], "--lang") == 0 && i + 1 < n_arg)
+            name = arg[i + 1];
+    }
+    for (size_t i = 0; i < sizeof variables / sizeof *variables && (!name || !*name); i++)
+        name = getenv(variables[i]);
+    return name && strncmp(name, "zh", 2) == 0 ? QVL_LANGUAGE_ZH : QVL_LANGUAGE_EN;
 }
 
+/* ---- help ---------------------------------------------------------------------------------------- */
+
 static const char usage_en[] =
-    "usage: qvl [run] [-m MODEL] [PICTURE…] [OPTIONS] \"PROMPT\"   pictures and text in any order\n"
+    "usage: qvl [run] [-m MODEL] [PICTURE|CLIP…] [OPTIONS] \"PROMPT\"   in any order\n"
+    "       qvl [run] -i [-m MODEL]                             chat; also qvl alone on a terminal\n"
     "       qvl inspect MODEL [--json] [--check]                architecture and sizes; --check: weights\n"
     "       qvl tokenize -m MODEL TEXT…                         token ids\n"
     "\n"
-    "The answer goes to stdout, everything else to stderr. PICTURE or PROMPT may be - (stdin).\n"
+    "The answer goes to stdout, everything else to stderr. PICTURE, CLIP or PROMPT may be - (stdin).\n"
     "Each option has a twin in the environment: --max-pixels is QVL_MAX_PIXELS.\n";
 
 static const char usage_zh[] =
-    "用法：qvl [run] [-m 模型] [图片…] [选项] \"提示\"   图片和文字顺序任意\n"
+    "用法：qvl [run] [-m 模型] [图片|视频…] [选项] \"提示\"   顺序任意\n"
+    "      qvl [run] -i [-m 模型]                    对话；在终端中直接运行 qvl 也是\n"
     "      qvl inspect 模型 [--json] [--check]       结构与大小；--check 检查权重\n"
     "      qvl tokenize -m 模型 文字…                token 编号\n"
     "\n"
-    "回答写到标准输出，其余写到 stderr。图片或提示可以是 -（标准输入）。\n"
+    "回答写到标准输出，其余写到 stderr。图片、视频或提示可以是 -（标准输入）。\n"
     "每个选项都有对应的环境变量：--max-pixels 即 QVL_MAX_PIXELS。\n";
 
-static const char exits_en[] = "Exit codes: 0 done, 1 failure, 2 usage, 3 model, 4 picture, 5 does not fit (context,\n"
-                               "memory), 70 internal fault, 130 cancelled.\n";
-static const char exits_zh[] = "退出码：0 成功，1 失败，2 用法，3 模型，4 图片，5 放不下（上下文、内存），70 内部错误，130 取消。\n";
+static const char exits_en[] =
+    "Exit codes: 0 done, 1 failure, 2 usage, 3 model, 4 picture or clip, 5 does not fit (context,\n"
+    "memory), 70 internal fault, 130 cancelled.\n";
+static const char exits_zh[] =
+    "退出码：0 成功，1 失败，2 用法，3 模型，4 图片或视频，"
+    "5 放不下（上下文、内存），70 内部错误，130 取消。\n";
 
 void qvl_options_help(FILE *out, bool want_all)
 {
-    bool zh = is_chinese();
+    bool zh = qvl_language() == QVL_LANGUAGE_ZH;
     fprintf(out, "%s\n", zh ? usage_zh : usage_en);
     for (size_t i = 0; i < N_OPTION; i++) {
         const struct option *o = &table[i];

@@ -9,7 +9,8 @@
 enum qvl_item_kind {
     QVL_ITEM_WORD,  /* bare: a file or a text, by what it looks like */
     QVL_ITEM_TEXT,  /* --prompt */
-    QVL_ITEM_IMAGE  /* --image */
+    QVL_ITEM_IMAGE, /* --image */
+    QVL_ITEM_VIDEO  /* --video */
 };
 
 struct qvl_item {
@@ -20,22 +21,26 @@ struct qvl_item {
 enum qvl_progress_mode { QVL_PROGRESS_AUTO, QVL_PROGRESS_BAR, QVL_PROGRESS_PLAIN, QVL_PROGRESS_NONE };
 enum qvl_switch { QVL_SWITCH_ON, QVL_SWITCH_OFF };
 
-#define QVL_MAX_OPTIONS 64
+#define QVL_MAX_OPTIONS 80
 
 /* What was given; zero or NULL where nothing was. */
 struct qvl_options {
-    const char *model, *system, *dump, *isa, *media_helper;
+    const char *model, *system, *messages, *frame_times, *dump, *isa, *media_helper;
     const char **stop;        /* [n_stop] */
     size_t n_stop;
     struct qvl_item *item;    /* [n_item] in order */
     size_t n_item;
     uint64_t max_tokens, n_ctx, n_thread, n_chunk, n_logits, top_k, seed;
     uint64_t min_pixels, max_pixels, min_image_tokens, max_image_tokens;
+    uint64_t num_frames, min_frames, max_frames, total_pixels;
+    double fps, sample_fps, start_s, end_s, media_timeout_s;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     enum qvl_switch loop_guard;
     enum qvl_resize_rule resize;
     enum qvl_compute dtype;
     enum qvl_progress_mode progress;
+    enum qvl_language language; /* asked for with qvl_options_language before the rest is read */
+    bool want_video_wrapper, no_think_text, is_interactive;
     bool is_quiet, want_json, want_ids, is_dry_run, ignore_eos, want_jsonl, want_special, want_check, want_help,
         want_version;
     bool is_given[QVL_MAX_OPTIONS]; /* by place in the table: ask qvl_options_has */
@@ -45,14 +50,17 @@ struct qvl_options {
 enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4 };
 
 /* argv[0..n_arg) without program and verb. The environment fills what the command line leaves open: --max-pixels
- * is QVL_MAX_PIXELS. QVL_ERR_ARGUMENT names the option. */
+ * is QVL_MAX_PIXELS. QVL_ERR_ARGUMENT names the option, or those that contradict each other. */
 enum qvl_status qvl_options_parse(enum qvl_verb verb, int n_arg, char **arg, struct qvl_options *out,
                                   struct qvl_error *err);
 void qvl_options_free(struct qvl_options *options);
 /* Whether the option of this long name was given, on the command line or in the environment. */
 bool qvl_options_has(const struct qvl_options *options, const char *name);
 
-/* Usage and options; `want_all` also lists the rare ones. In Chinese where the locale is. */
+/* Of all messages: by the last --lang, else QVL_LANG, else the locale. */
+enum qvl_language qvl_options_language(int n_arg, char **arg);
+
+/* Usage and options; `want_all` also lists the rare ones. */
 void qvl_options_help(FILE *out, bool want_all);
 
 #endif

@@ -1,26 +1,34 @@
 #include "cli/progress.h"
 
 #include <stdarg.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/language.h"
 #include "cli/terminal.h"
 
 #define BAR_EVERY_MS 100.0
-#define LINE_EVERY_MS 10e3 /* plain lines inside one stage */
-#define WARN_SECONDS 60.0  /* a picture that takes longer gets a hint */
-#define JUDGE_AFTER_MS 3e3 /* and after one part in JUDGE_AFTER_PART: the first parts say little, because they */
-#define JUDGE_AFTER_PART 20 /* differ, and weights come from the disk */
+#define LINE_EVERY_MS 10e3
+#define ADVISE_SECONDS 60.0 /* who waits longer is told how to be faster */
 
-enum { BAR_CELLS = 24 };
+enum { BAR_CELLS = 20, MAX_LABEL = 96 };
 
 void qvl_progress_open(struct qvl_progress *p, enum qvl_progress_mode mode, bool is_quiet)
 {
     if (mode == QVL_PROGRESS_AUTO)
         mode = qvl_terminal_is(STDERR_FILENO) ? QVL_PROGRESS_BAR : QVL_PROGRESS_PLAIN;
     *p = (struct qvl_progress){.mode = is_quiet ? QVL_PROGRESS_NONE : mode,
-                               .has_colour = qvl_terminal_has_colour(STDERR_FILENO),
-                               .event_ms = qvl_now_ms()};
+                               .has_colour = qvl_terminal_has_colour(STDERR_FILENO)};
+    qvl_progress_begin(p, 0);
+}
+
+void qvl_progress_begin(struct qvl_progress *p, uint64_t n_parameter)
+{
+    qvl_progress_clear(p);
+    p->begin_ms = p->shown_ms = qvl_now_ms();
+    p->has_advised = false;
+    p->looking = (struct qvl_looking){.n_parameter = n_parameter, .begin_ms = p->begin_ms};
 }
 
 void qvl_progress_clear(struct qvl_progress *p)
@@ -31,13 +39,15 @@ void qvl_progress_clear(struct qvl_progress *p)
 }
 
 static void say(struct qvl_progress *p, bool is_dim, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+static void say(struct qvl_progress *p, bool is_dim, const char *format, va_list args)
 {
     if (p->mode == QVL_PROGRESS_NONE)
         return;
     qvl_progress_clear(p);
     if (is_dim && p->has_colour)
         fputs("\033[2m", stderr);
-    vfprintf(stderr, format, args);
+    vfprintf(stderr, qvl_text(format), args);
     fputs(is_dim && p->has_colour ? "\033[0m\n" : "\n", stderr);
 }
 
@@ -57,76 +67,112 @@ void qvl_progress_say_dim(struct qvl_progress *p, const char *format, ...)
     va_end(args);
 }
 
-static void name_stage(const struct qvl_event *event, char *out, size_t n_out)
-{
-    switch (event->progress.stage) {
-    case QVL_STAGE_MEDIA: snprintf(out, n_out, "pictures"); return;
-    case QVL_STAGE_QUEUE: snprintf(out, n_out, "queue"); return;
-    case QVL_STAGE_VISION:
-        snprintf(out, n_out, "vision %u/%u", event->progress.i_media + 1, event->progress.n_media);
-        return;
-    case QVL_STAGE_PREFILL: snprintf(out, n_out, "prefill"); return;
-    }
-}
+/* ---- one line ------------------------------------------------------------------------------------ */
 
-static void draw_bar(struct qvl_progress *p, const char *name, uint64_t done, uint64_t total, double seconds)
+/* A bar when the share of the work is known (>= 0), else the label alone; on a terminal over the last one. */
+static void draw(struct qvl_progress *p, const char *label, double share, const char *time)
 {
-    char cells[BAR_CELLS + 1];
-    uint64_t n_full = total ? done * BAR_CELLS / total : 0;
-    for (uint64_t i = 0; i < BAR_CELLS; i++)
-        cells[i] = i < n_full ? '#' : '.';
-    cells[BAR_CELLS] = 0;
-    double percent = total ? 100.0 * (double)done / (double)total : 0;
-    fprintf(stderr, "\r\033[K%-12s [%s] %3.0f%%  %.1f s", name, cells, percent, seconds);
+    if (p->mode == QVL_PROGRESS_PLAIN) {
+        fprintf(stderr, share < 0 ? "%s  %s\n" : "%s  %s  %.0f%%\n", label, time, 100 * share);
+        return;
+    }
+    fprintf(stderr, "\r\033[K%s ", label);
+    if (share >= 0) {
+        char cells[BAR_CELLS + 1];
+        for (int i = 0; i < BAR_CELLS; i++)
+            cells[i] = i < (int)(share * BAR_CELLS) ? '#' : '.';
+        cells[BAR_CELLS] = 0;
+        fprintf(stderr, "[%s] %3.0f%% ", cells, 100 * share);
+    }
+    fprintf(stderr, " %s", time);
     fflush(stderr);
     p->is_bar_shown = true;
 }
 
-/* Once for each picture: how long it will take, from the blocks done so far. */
-static void warn_of_long_picture(struct qvl_progress *p, const struct qvl_event *event, double now_ms)
+/* Whether it is time for the next one. */
+static bool is_due(struct qvl_progress *p, double now_ms)
 {
-    uint64_t done = event->progress.done - p->first_done, left = event->progress.total - event->progress.done;
-    if (event->progress.stage != QVL_STAGE_VISION || p->is_warned || done == 0 ||
-        done * JUDGE_AFTER_PART < event->progress.total || now_ms - p->first_ms < JUDGE_AFTER_MS)
-        return;
-    double estimate = (now_ms - p->stage_ms + (now_ms - p->first_ms) / (double)done * (double)left) / 1e3;
-    if (estimate <= WARN_SECONDS)
-        return;
-    p->is_warned = true;
-    qvl_progress_say(p, "qvl: picture %u takes about %.0f s to look at; a smaller --max-pixels is faster",
-                     event->progress.i_media + 1, estimate);
+    double every_ms = p->mode == QVL_PROGRESS_BAR ? BAR_EVERY_MS : LINE_EVERY_MS;
+    if (p->mode == QVL_PROGRESS_NONE || now_ms - p->shown_ms < every_ms)
+        return false;
+    p->shown_ms = now_ms;
+    return true;
 }
 
-void qvl_progress_show(struct qvl_progress *p, const struct qvl_event *event)
+static void name_time(const struct qvl_progress *p, double now_ms, char *out, size_t n_out)
 {
-    char name[40] = "";
-    double now_ms = qvl_now_ms();
-    if (p->mode == QVL_PROGRESS_NONE || event->progress.total == 0) {
-        p->event_ms = now_ms;
-        return;
-    }
-    bool is_new = !p->is_stage_begun || p->stage != event->progress.stage || p->i_media != event->progress.i_media;
-    bool is_end = event->progress.done == event->progress.total;
-    if (is_new) {
-        p->is_stage_begun = true;
-        p->is_warned = false;
-        p->stage = event->progress.stage;
-        p->i_media = event->progress.i_media;
-        p->stage_ms = p->event_ms;
-        p->first_ms = now_ms;
-        p->first_done = event->progress.done;
-    }
-    p->event_ms = now_ms;
-    double seconds = (now_ms - p->stage_ms) / 1e3;
-    warn_of_long_picture(p, event, now_ms);
-    double every_ms = p->mode == QVL_PROGRESS_BAR ? BAR_EVERY_MS : LINE_EVERY_MS;
-    if (!is_new && !is_end && now_ms - p->shown_ms < every_ms)
-        return;
-    p->shown_ms = now_ms;
-    name_stage(event, name, sizeof name);
-    if (p->mode == QVL_PROGRESS_BAR)
-        draw_bar(p, name, event->progress.done, event->progress.total, seconds);
+    double left_s = p->looking.has_begun ? p->looking.left_s : -1;
+    if (left_s < 0)
+        snprintf(out, n_out, qvl_text("%.0f s"), (now_ms - p->begin_ms) / 1e3);
+    else if (left_s < 100)
+        snprintf(out, n_out, qvl_text("%.0f s left"), left_s);
     else
-        fprintf(stderr, "%s: %llu of %llu, %.1f s\n", name, (unsigned long long)event->progress.done,
-                (unsigned long long)event->progress.total, seconds);
+        snprintf(out, n_out, qvl_text("%.0f min left"), left_s / 60);
+}
+
+/* ---- what it says -------------------------------------------------------------------------------- */
+
+static void name_looking(const struct qvl_looking *l, enum qvl_stage stage, char *out, size_t n_out)
+{
+    if (l->has_clip)
+        snprintf(out, n_out, qvl_text("frame %llu of %llu, token %llu of %llu"),
+                 (unsigned long long)l->n_frame_done, (unsigned long long)l->n_frame,
+                 (unsigned long long)l->n_tok_done, (unsigned long long)l->n_tok);
+    else if (stage == QVL_STAGE_VISION)
+        snprintf(out, n_out, qvl_text("vision %u/%u"), l->i_media + 1, l->n_media);
+    else
+        snprintf(out, n_out, qvl_text("prefill %llu/%llu"), (unsigned long long)l->n_tok_done,
+                 (unsigned long long)l->n_tok);
+}
+
+/* Once for each question. */
+static void advise(struct qvl_progress *p, double now_ms)
+{
+    const struct qvl_looking *l = &p->looking;
+    double total_s = (now_ms - p->begin_ms) / 1e3 + l->left_s;
+    if (p->has_advised || l->left_s < 0 || l->n_media == 0 || total_s <= ADVISE_SECONDS)
+        return;
+    p->has_advised = true;
+    if (l->has_clip)
+        qvl_progress_say(p, "qvl: looking takes about %.0f s; a smaller --fps or --total-pixels is faster",
+                         total_s);
+    else
+        qvl_progress_say(p, "qvl: looking takes about %.0f s; a smaller --max-pixels is faster", total_s);
+}
+
+void qvl_progress_show(struct qvl_progress *p, const struct qvl_request *request, const struct qvl_event *event)
+{
+    char label[MAX_LABEL] = "", time[40];
+    double now_ms = qvl_now_ms(), share = -1;
+    if (p->mode == QVL_PROGRESS_NONE || event->progress.total == 0)
+        return;
+    if (event->progress.stage == QVL_STAGE_MEDIA) {
+        snprintf(label, sizeof label, qvl_text("reading %llu/%llu"), (unsigned long long)event->progress.done,
+                 (unsigned long long)event->progress.total);
+    } else if (event->progress.stage == QVL_STAGE_QUEUE) {
+        snprintf(label, sizeof label, "%s", qvl_text("queue"));
+    } else {
+        struct qvl_request_info info;
+        qvl_request_get_info(request, &info);
+        qvl_looking_update(&p->looking, &info, event, now_ms);
+        advise(p, now_ms);
+        name_looking(&p->looking, event->progress.stage, label, sizeof label);
+        share = p->looking.share;
+    }
+    if (!is_due(p, now_ms))
+        return;
+    name_time(p, now_ms, time, sizeof time);
+    draw(p, label, share, time);
+}
+
+void qvl_progress_show_thinking(struct qvl_progress *p, size_t n_tok)
+{
+    char label[MAX_LABEL], time[40];
+    double now_ms = qvl_now_ms();
+    if (!is_due(p, now_ms))
+        return;
+    snprintf(label, sizeof label, qvl_text("thinking… %zu tokens"), n_tok);
+    p->looking.left_s = -1;
+    name_time(p, now_ms, time, sizeof time);
+    draw(p, label, -1, time);
 }

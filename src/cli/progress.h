@@ -1,29 +1,33 @@
-/* progress.h: what qvl says on stderr while the user waits: a bar on a terminal, plain lines elsewhere. */
+/* progress.h: what qvl says on stderr while the user waits: one bar on a terminal, a plain line every ten seconds
+ * elsewhere. */
 #ifndef QVL_CLI_PROGRESS_H
 #define QVL_CLI_PROGRESS_H
 
+#include "cli/looking.h"
 #include "cli/options.h"
 
 struct qvl_progress {
     enum qvl_progress_mode mode; /* not AUTO any more */
     bool has_colour;
     bool is_bar_shown;
-    double stage_ms, event_ms, shown_ms; /* clock: when the stage began; last event; last thing shown */
-    enum qvl_stage stage;
-    uint32_t i_media;
-    bool is_stage_begun, is_warned;
-    uint64_t first_done;         /* the stage's first event, for the estimate: progress and clock */
-    double first_ms;
+    double begin_ms, shown_ms; /* clock: when the question began; last thing shown, or that */
+    bool has_advised;          /* said how to be faster */
+    struct qvl_looking looking;
 };
 
 void qvl_progress_open(struct qvl_progress *progress, enum qvl_progress_mode mode, bool is_quiet);
-/* A line for people; a bar on the screen makes place first. Nothing in mode NONE. */
+/* A question begins, of a model with so many weights; and once more when the weights are loaded. */
+void qvl_progress_begin(struct qvl_progress *progress, uint64_t n_parameter);
+/* A line for people in the language chosen; a bar on the screen makes place first. Nothing in mode NONE. */
 void qvl_progress_say(struct qvl_progress *progress, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same, dim. */
 void qvl_progress_say_dim(struct qvl_progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* An event of kind QVL_EVENT_PROGRESS. */
-void qvl_progress_show(struct qvl_progress *progress, const struct qvl_event *event);
+void qvl_progress_show(struct qvl_progress *progress, const struct qvl_request *request,
+                       const struct qvl_event *event);
+/* The answer is on its way, but so far only reasoning that is not shown: so many tokens. */
+void qvl_progress_show_thinking(struct qvl_progress *progress, size_t n_tok);
 /* Takes the bar off the screen. */
 void qvl_progress_clear(struct qvl_progress *progress);
 

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/language.h"
+
 const char *qvl_finish_name(enum qvl_finish finish)
 {
     return finish == QVL_FINISH_STOP ? "stop" : finish == QVL_FINISH_LENGTH ? "length" : "loop";
@@ -31,7 +33,12 @@ static enum qvl_status add_string(struct qvl_bytes *out, const char *key, const 
 static enum qvl_status add_answer(const struct qvl_report *r, struct qvl_bytes *out, struct qvl_error *err)
 {
     const char *finish = r->is_dry_run ? NULL : qvl_finish_name(r->finish);
+    bool has_reasoning = r->engine.is_thinking && !r->is_dry_run;
     enum qvl_status status = add_string(out, "text", r->is_dry_run ? NULL : r->text, r->n_text, err);
+    if (!status)
+        status = qvl_bytes_add_text(out, ",\n ", err);
+    if (!status)
+        status = add_string(out, "reasoning", has_reasoning ? r->reasoning : NULL, r->n_reasoning, err);
     if (!status)
         status = qvl_bytes_add_text(out, ",\n ", err);
     if (!status)
@@ -49,9 +56,10 @@ static enum qvl_status add_usage(const struct qvl_report *r, struct qvl_bytes *o
     return qvl_bytes_add_format(
         out, err,
         ",\n \"usage\": {\"prompt_tokens\": %zu, \"completion_tokens\": %zu, \"total_tokens\": %zu, "
-        "\"prompt_tokens_details\": {\"image_tokens\": %zu, \"video_tokens\": %zu, \"text_tokens\": %zu}}",
+        "\"prompt_tokens_details\": {\"image_tokens\": %zu, \"video_tokens\": %zu, \"text_tokens\": %zu, "
+        "\"cached_tokens\": %zu}}",
         q->n_prompt_tok, q->n_output_tok, q->n_prompt_tok + q->n_output_tok, q->n_image_tok, q->n_video_tok,
-        q->n_prompt_tok - q->n_image_tok - q->n_video_tok);
+        q->n_prompt_tok - q->n_image_tok - q->n_video_tok, q->n_cached_tok);
 }
 
 static enum qvl_status add_timings(const struct qvl_report *r, struct qvl_bytes *out, struct qvl_error *err)
@@ -67,20 +75,60 @@ static enum qvl_status add_timings(const struct qvl_report *r, struct qvl_bytes 
         generate_rate(q));
 }
 
-static enum qvl_status add_images(const struct qvl_request_info *q, struct qvl_bytes *out, struct qvl_error *err)
+/* What pictures and clips have in common; leaves the object open. */
+static enum qvl_status add_media(const struct qvl_media_info *m, struct qvl_bytes *out, struct qvl_error *err)
 {
-    enum qvl_status status = qvl_bytes_add_text(out, ",\n \"images\": [", err);
+    enum qvl_status status = add_string(out, "name", m->name, strlen(m->name), err);
+    if (status)
+        return status;
+    return qvl_bytes_add_format(
+        out, err,
+        ", \"original_hw\": [%u, %u], \"resized_hw\": [%u, %u], \"grid_thw\": [%u, %u, %u], "
+        "\"tokens\": %u",
+        m->original_h, m->original_w, m->resized_h, m->resized_w, m->grid_t, m->grid_h, m->grid_w, m->n_tok);
+}
+
+static enum qvl_status add_clip(const struct qvl_media_info *m, struct qvl_bytes *out, struct qvl_error *err)
+{
+    enum qvl_status status = qvl_bytes_add_text(out, ",\n   \"frame_indices\": [", err);
+    for (size_t i = 0; i < m->n_frame && !status; i++)
+        status = qvl_bytes_add_format(out, err, "%s%" PRIu64, i ? ", " : "", m->frame_index[i]);
+    if (!status)
+        status = qvl_bytes_add_text(out, "],\n   \"timestamps\": [", err);
+    for (size_t i = 0; i < m->grid_t && !status; i++)
+        status = qvl_bytes_add_format(out, err, "%s%.1f", i ? ", " : "", m->patch_s[i]);
+    if (!status && m->n_frame_file == 0) /* frames or pictures: there is no file */
+        return qvl_bytes_add_text(
+            out,
+            "],\n   \"fps\": null, \"duration\": null, \"codec\": null, \"frames_in_file\": null, \"cut\": false",
+            err);
+    if (!status)
+        status =
+            qvl_bytes_add_format(out, err, "],\n   \"fps\": %.9g, \"duration\": %.9g, ", m->fps, m->duration_s);
+    if (!status)
+        status = add_string(out, "codec", m->codec, m->codec ? strlen(m->codec) : 0, err);
+    return status ? status
+                  : qvl_bytes_add_format(out, err, ", \"frames_in_file\": %" PRIu64 ", \"cut\": %s",
+                                         m->n_frame_file, m->is_cut ? "true" : "false");
+}
+
+static enum qvl_status add_media_list(const struct qvl_request_info *q, enum qvl_media_kind kind,
+                                      struct qvl_bytes *out, struct qvl_error *err)
+{
+    bool is_clip = kind == QVL_MEDIA_VIDEO, is_first = true;
+    enum qvl_status status = qvl_bytes_add_format(out, err, ",\n \"%s\": [", is_clip ? "videos" : "images");
     for (size_t i = 0; i < q->n_media && !status; i++) {
         const struct qvl_media_info *m = &q->media[i];
-        status = qvl_bytes_add_text(out, i ? ",\n  {" : "\n  {", err);
+        if (m->kind != kind)
+            continue;
+        status = qvl_bytes_add_text(out, is_first ? "\n  {" : ",\n  {", err);
         if (!status)
-            status = add_string(out, "name", m->name, strlen(m->name), err);
+            status = add_media(m, out, err);
+        if (!status && is_clip)
+            status = add_clip(m, out, err);
         if (!status)
-            status = qvl_bytes_add_format(out, err,
-                                          ", \"original_hw\": [%u, %u], \"resized_hw\": [%u, %u], "
-                                          "\"grid_thw\": [%u, %u, %u], \"tokens\": %u}",
-                                          m->original_h, m->original_w, m->resized_h, m->resized_w, m->grid_t,
-                                          m->grid_h, m->grid_w, m->n_tok);
+            status = qvl_bytes_add_text(out, "}", err);
+        is_first = false;
     }
     return status ? status : qvl_bytes_add_text(out, "]", err);
 }
@@ -114,7 +162,8 @@ static enum qvl_status add_settings(const struct qvl_report *r, struct qvl_bytes
     return qvl_bytes_add_format(
         out, err,
         ",\n \"seed\": %" PRIu64 ", \"sampling\": {\"temperature\": %.9g, \"top_k\": %u, \"top_p\": %.9g, "
-        "\"min_p\": %.9g, \"repetition_penalty\": %.9g, \"presence_penalty\": %.9g, \"frequency_penalty\": %.9g},\n "
+        "\"min_p\": %.9g, \"repetition_penalty\": %.9g, \"presence_penalty\": %.9g, \"frequency_penalty\": "
+        "%.9g},\n "
         "\"isa\": \"%s\", \"threads\": %u, \"dtype\": \"%s\", \"version\": \"%s\"}\n",
         s->seed, (double)s->temperature, s->top_k, (double)s->top_p, (double)s->min_p,
         (double)s->repetition_penalty, (double)s->presence_penalty, (double)s->frequency_penalty, r->engine.isa,
@@ -126,37 +175,82 @@ enum qvl_status qvl_report_json(const struct qvl_report *r, struct qvl_bytes *ou
     enum qvl_status status;
     if ((status = qvl_bytes_add_text(out, "{", err)) || (status = add_answer(r, out, err)) ||
         (status = add_usage(r, out, err)) || (status = add_timings(r, out, err)) ||
-        (status = add_images(&r->request, out, err)) || (status = add_details(r, out, err)) ||
+        (status = add_media_list(&r->request, QVL_MEDIA_IMAGE, out, err)) ||
+        (status = add_media_list(&r->request, QVL_MEDIA_VIDEO, out, err)) || (status = add_details(r, out, err)) ||
         (status = qvl_bytes_add_text(out, ",\n ", err)) ||
         (status = add_string(out, "model", r->model, strlen(r->model), err)))
         return status;
     return add_settings(r, out, err);
 }
 
-/* One picture by its size, several by their number. */
-static enum qvl_status add_picture_words(const struct qvl_request_info *q, struct qvl_bytes *out,
-                                         struct qvl_error *err)
+/* One picture by its size and one clip by its length, several by their number. */
+static enum qvl_status add_media_words(const struct qvl_request_info *q, struct qvl_bytes *out,
+                                       struct qvl_error *err)
 {
-    if (q->n_media == 0)
-        return QVL_OK;
-    if (q->n_media == 1)
-        return qvl_bytes_add_format(out, err, "1 picture %ux%u, %zu tok · vision %.1f s · ", q->media[0].original_w,
-                                    q->media[0].original_h, q->n_image_tok, q->vision_ms / 1e3);
-    return qvl_bytes_add_format(out, err, "%zu pictures, %zu tok · vision %.1f s · ", q->n_media, q->n_image_tok,
-                                q->vision_ms / 1e3);
+    const struct qvl_media_info *picture = NULL, *clip = NULL;
+    size_t n_picture = 0, n_clip = 0, n_frame = 0;
+    enum qvl_status status = QVL_OK;
+    for (size_t i = 0; i < q->n_media; i++) {
+        const struct qvl_media_info *m = &q->media[i];
+        if (m->kind == QVL_MEDIA_VIDEO) {
+            clip = m;
+            n_clip++;
+            n_frame += m->n_frame;
+        } else {
+            picture = m;
+            n_picture++;
+        }
+    }
+    if (n_picture == 1)
+        status = qvl_bytes_add_format(out, err, qvl_text("1 picture %ux%u, %zu tok · "), picture->original_w,
+                                      picture->original_h, q->n_image_tok);
+    else if (n_picture > 1)
+        status = qvl_bytes_add_format(out, err, qvl_text("%zu pictures, %zu tok · "), n_picture, q->n_image_tok);
+    if (!status && n_clip == 1)
+        status = qvl_bytes_add_format(out, err, qvl_text("1 clip %.0f s, %zu frames, %zu tok · "),
+                                      clip->n_frame_file ? clip->duration_s : clip->frame_s[clip->n_frame - 1],
+                                      n_frame, q->n_video_tok);
+    else if (!status && n_clip > 1)
+        status = qvl_bytes_add_format(out, err, qvl_text("%zu clips, %zu frames, %zu tok · "), n_clip, n_frame,
+                                      q->n_video_tok);
+    if (status || q->n_media == 0)
+        return status;
+    return qvl_bytes_add_format(out, err, qvl_text("vision %.1f s · "), q->vision_ms / 1e3);
 }
 
 enum qvl_status qvl_report_line(const struct qvl_report *r, struct qvl_bytes *out, struct qvl_error *err)
 {
     const struct qvl_request_info *q = &r->request;
-    enum qvl_status status = add_picture_words(q, out, err);
+    size_t n_new = q->n_prompt_tok - q->n_cached_tok;
+    enum qvl_status status = add_media_words(q, out, err);
+    if (!status && q->n_cached_tok)
+        status = qvl_bytes_add_format(out, err, qvl_text("%zu tok known · "), q->n_cached_tok);
     if (status)
         return status;
-    return qvl_bytes_add_format(out, err,
-                                "prefill %zu tok @ %.1f/s · first token %.1f s · %zu tok @ %.1f/s · %.1f s · %s",
-                                q->n_prompt_tok, per_second(q->n_prompt_tok, q->prefill_ms),
-                                q->first_token_ms / 1e3, q->n_output_tok, generate_rate(q), r->total_ms / 1e3,
-                                qvl_finish_name(r->finish));
+    return qvl_bytes_add_format(
+        out, err, qvl_text("prefill %zu tok @ %.1f/s · first token %.1f s · %zu tok @ %.1f/s · %.1f s · %s"), n_new,
+        per_second(n_new, q->prefill_ms), q->first_token_ms / 1e3, q->n_output_tok, generate_rate(q),
+        r->total_ms / 1e3, qvl_finish_name(r->finish));
+}
+
+/* A clip: which frames, when, and what they cost. */
+static enum qvl_status add_clip_plan(const struct qvl_media_info *m, struct qvl_bytes *out, struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    if (m->n_frame_file)
+        status = qvl_bytes_add_format(
+            out, err, qvl_text("%s: %s, %u x %u pixels, %llu frames, %.5g a second, %.2f s\n"), m->name, m->codec,
+            m->original_w, m->original_h, (unsigned long long)m->n_frame_file, m->fps, m->duration_s);
+    else
+        status =
+            qvl_bytes_add_format(out, err, qvl_text("%s: %u x %u pixels\n"), m->name, m->original_w, m->original_h);
+    if (!status)
+        status = qvl_bytes_add_format(out, err, qvl_text("  %zu frames resized to %u x %u, %u tokens:"), m->n_frame,
+                                      m->resized_w, m->resized_h, m->n_tok);
+    for (size_t i = 0; i < m->n_frame && !status; i++)
+        status = qvl_bytes_add_format(out, err, qvl_text("%s%llu at %.2f s"), i == 0 ? " " : ", ",
+                                      (unsigned long long)m->frame_index[i], m->frame_s[i]);
+    return status ? status : qvl_bytes_add_text(out, "\n", err);
 }
 
 enum qvl_status qvl_report_plan(const struct qvl_report *r, struct qvl_bytes *out, struct qvl_error *err)
@@ -165,11 +259,16 @@ enum qvl_status qvl_report_plan(const struct qvl_report *r, struct qvl_bytes *ou
     enum qvl_status status = QVL_OK;
     for (size_t i = 0; i < q->n_media && !status; i++) {
         const struct qvl_media_info *m = &q->media[i];
-        status = qvl_bytes_add_format(out, err, "%s: %u x %u pixels, resized to %u x %u, %u tokens\n", m->name,
-                                      m->original_w, m->original_h, m->resized_w, m->resized_h, m->n_tok);
+        if (m->kind == QVL_MEDIA_VIDEO)
+            status = add_clip_plan(m, out, err);
+        else
+            status =
+                qvl_bytes_add_format(out, err, qvl_text("%s: %u x %u pixels, resized to %u x %u, %u tokens\n"),
+                                     m->name, m->original_w, m->original_h, m->resized_w, m->resized_h, m->n_tok);
     }
     if (status)
         return status;
-    return qvl_bytes_add_format(out, err, "prompt: %zu tokens, %zu of them pictures; context %u\n", q->n_prompt_tok,
-                                q->n_image_tok, r->engine.n_ctx);
+    return qvl_bytes_add_format(out, err,
+                                qvl_text("prompt: %zu tokens, %zu of them pictures and %zu clips; context %u\n"),
+                                q->n_prompt_tok, q->n_image_tok, q->n_video_tok, r->engine.n_ctx);
 }

@@ -11,8 +11,8 @@ struct qvl_report {
     struct qvl_sampling sampling;
     enum qvl_compute dtype;
     bool is_dry_run;          /* no text, no finish reason */
-    const char *text;         /* n_text bytes */
-    size_t n_text;
+    const char *text, *reasoning; /* n_text and n_reasoning bytes; of a model that does not think, no reasoning */
+    size_t n_text, n_reasoning;
     enum qvl_finish finish;
     const char *stop;         /* or NULL */
     bool want_ids;

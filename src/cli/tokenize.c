@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/language.h"
 #include "base/limits.h"
 #include "cli/verbs.h"
 
@@ -71,7 +72,7 @@ enum qvl_exit qvl_tokenize_texts(const struct qvl_options *options)
     struct qvl_error err = {0};
     enum qvl_exit code = QVL_EXIT_OK;
     if (options->want_jsonl == (options->n_item > 0)) {
-        fputs("qvl: tokenize takes texts, or --jsonl and stdin\n", stderr);
+        fputs(qvl_text("qvl: tokenize takes texts, or --jsonl and stdin\n"), stderr);
         return QVL_EXIT_USAGE;
     }
     struct qvl_engine *engine = qvl_open_engine(options, &code);
