@@ -373,15 +373,16 @@ static void name_variable(const struct option *o, char out[MAX_NAME])
     out[n] = 0;
 }
 
-/* --fps on the command line silences QVL_NUM_FRAMES, and the other way round. */
-static bool has_rival(const struct qvl_options *out, const char *name)
+/* The option that this one excludes, or NULL: --fps on the command line silences QVL_NUM_FRAMES, and the other way
+ * round. */
+static const struct option *find_rival(const char *name)
 {
     static const char *const rivals[][2] = {{"fps", "num-frames"}, {"sample-fps", "frame-times"}};
     for (size_t i = 0; i < sizeof rivals / sizeof *rivals; i++)
         for (int j = 0; j < 2; j++)
             if (strcmp(rivals[i][j], name) == 0)
-                return qvl_options_has(out, rivals[i][1 - j]);
-    return false;
+                return find_long(rivals[i][1 - j], strlen(rivals[i][1 - j]));
+    return NULL;
 }
 
 static enum qvl_status parse_environment(enum qvl_verb verb, struct qvl_options *out, struct qvl_error *err)
@@ -391,7 +392,8 @@ static enum qvl_status parse_environment(enum qvl_verb verb, struct qvl_options 
         char name[MAX_NAME];
         bool is_setting = o->kind != TEXT_LIST && o->kind != ITEM_TEXT && o->kind != ITEM_IMAGE &&
                           o->kind != ITEM_VIDEO;
-        if (!is_setting || out->is_given[i] || !(o->verbs & (int)verb) || has_rival(out, o->name))
+        const struct option *rival = find_rival(o->name);
+        if (!is_setting || out->is_given[i] || !(o->verbs & (int)verb) || (rival && out->is_given[rival - table]))
             continue;
         name_variable(o, name);
         const char *value = getenv(name);
@@ -452,6 +454,26 @@ enum qvl_status qvl_options_parse(enum qvl_verb verb, int n_arg, char **arg, str
         status = find_contradiction(out, err);
     if (status)
         qvl_options_free(out);
+    return status;
+}
+
+enum qvl_status qvl_options_set(struct qvl_options *options, const char *name, const char *value,
+                                struct qvl_error *err)
+{
+    const struct option *o = find_long(name, strlen(name)), *rival = o ? find_rival(o->name) : NULL;
+    struct qvl_options changed = *options;
+    if (!o || (o->kind != FLAG && o->kind != NUMBER && o->kind != REAL && o->kind != TIME && o->kind != CHOICE))
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%.60s: no such setting", name);
+    enum qvl_status status = store(o, value, &changed, err);
+    if (status)
+        return status;
+    changed.is_given[o - table] = true;
+    if (rival && changed.is_given[rival - table]) { /* each is 8 bytes: a number, or a pointer */
+        memset((char *)&changed + rival->offset, 0, sizeof(uint64_t));
+        changed.is_given[rival - table] = false;
+    }
+    if (!(status = find_contradiction(&changed, err)))
+        *options = changed;
     return status;
 }
 

@@ -54,6 +54,10 @@ enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4 };
 enum qvl_status qvl_options_parse(enum qvl_verb verb, int n_arg, char **arg, struct qvl_options *out,
                                   struct qvl_error *err);
 void qvl_options_free(struct qvl_options *options);
+/* Sets a number, choice or flag by its long name, as the chat does; what it excludes is forgotten. On failure the
+ * options are as before. */
+enum qvl_status qvl_options_set(struct qvl_options *options, const char *name, const char *value,
+                                struct qvl_error *err);
 /* Whether the option of this long name was given, on the command line or in the environment. */
 bool qvl_options_has(const struct qvl_options *options, const char *name);
 
