@@ -35,7 +35,7 @@ struct qvl_line_editor {
     History *history;
     int history_fd;      /* appended to, or -1 */
     int signal_fd;
-    const char *const *commands;
+    qvl_command_name *command;
     char *prompt;
     char *line;          /* getline's */
     size_t n_line_alloc;
@@ -224,22 +224,23 @@ static char *give_prompt(EditLine *el)
 }
 
 /* How many bytes all commands that begin with these n have in common, and how many such commands there are. */
-static size_t match_commands(const char *const *commands, const char *typed, size_t n, size_t *n_match,
+static size_t match_commands(qvl_command_name *command, const char *typed, size_t n, size_t *n_match,
                              const char **first)
 {
     size_t n_common = 0;
+    const char *name;
     *n_match = 0;
-    for (; *commands; commands++) {
-        if (strncmp(*commands, typed, n) != 0)
+    for (size_t i = 0; (name = command(i)); i++) {
+        if (strncmp(name, typed, n) != 0)
             continue;
         if ((*n_match)++ == 0) {
-            *first = *commands;
-            n_common = strlen(*commands);
+            *first = name;
+            n_common = strlen(name);
         }
-        size_t i = 0;
-        while (i < n_common && (*commands)[i] == (*first)[i])
-            i++;
-        n_common = i;
+        size_t n_same = 0;
+        while (n_same < n_common && name[n_same] == (*first)[n_same])
+            n_same++;
+        n_common = n_same;
     }
     return n_common;
 }
@@ -253,16 +254,17 @@ static unsigned char complete(EditLine *el, int ch)
     const char *first = NULL;
     char rest[32] = "";
     if (n > 0 && line->buffer[0] == '/' && !memchr(line->buffer, ' ', n))
-        n_common = match_commands(e->commands, line->buffer, n, &n_match, &first);
+        n_common = match_commands(e->command, line->buffer, n, &n_match, &first);
     if (n_match == 0)
         return _el_fn_complete(el, ch);
     snprintf(rest, sizeof rest, "%.*s%s", (int)(n_common - n), first + n, n_match == 1 ? " " : "");
     if (rest[0])
         return el_insertstr(el, rest) == 0 ? CC_REFRESH : CC_ERROR;
     fputc('\n', stderr);
-    for (const char *const *name = e->commands; *name; name++)
-        if (strncmp(*name, first, n) == 0)
-            fprintf(stderr, "%s  ", *name);
+    const char *name;
+    for (size_t i = 0; (name = e->command(i)); i++)
+        if (strncmp(name, first, n) == 0)
+            fprintf(stderr, "%s  ", name);
     fputc('\n', stderr);
     return CC_REDISPLAY;
 }
@@ -312,7 +314,7 @@ static enum qvl_status open_terminal(struct qvl_line_editor *e, struct qvl_error
 
 /* ---- interface ----------------------------------------------------------------------------------- */
 
-enum qvl_status qvl_line_editor_open(int signal_fd, const char *const *commands, struct qvl_line_editor **out,
+enum qvl_status qvl_line_editor_open(int signal_fd, qvl_command_name *command, struct qvl_line_editor **out,
                                      struct qvl_error *err)
 {
     struct qvl_line_editor *e = calloc(1, sizeof *e);
@@ -320,7 +322,7 @@ enum qvl_status qvl_line_editor_open(int signal_fd, const char *const *commands,
         return qvl_fail_memory(err, sizeof *e, "the line editor");
     e->history_fd = -1;
     e->signal_fd = signal_fd;
-    e->commands = commands;
+    e->command = command;
     if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && open_terminal(e, err)) {
         qvl_line_editor_close(e);
         return err->status;

@@ -17,10 +17,12 @@ enum qvl_line_kind {
     QVL_LINE_END          /* Ctrl-D on an empty line, the end of a file, SIGTERM */
 };
 
+/* The name of command i with its slash, NULL after the last. */
+typedef const char *qvl_command_name(size_t i);
+
 /* Editing where stdin and stderr are terminals. `signal_fd` is that of qvl_signals_open_chat, read only then, or -1.
- * `commands` (names with their slash, NULL last; static) are completed at the beginning of a line, paths everywhere
- * else. *out is the caller's to close. */
-enum qvl_status qvl_line_editor_open(int signal_fd, const char *const *commands, struct qvl_line_editor **out,
+ * Commands are completed at the beginning of a line, paths everywhere else. *out is the caller's to close. */
+enum qvl_status qvl_line_editor_open(int signal_fd, qvl_command_name *command, struct qvl_line_editor **out,
                                      struct qvl_error *err);
 void qvl_line_editor_close(struct qvl_line_editor *editor);
 bool qvl_line_editor_is_terminal(const struct qvl_line_editor *editor);

@@ -99,6 +99,19 @@ static enum qvl_exit show_version(void)
     return flush_stdout();
 }
 
+/* Someone who types and reads what is said. */
+static bool has_person(void)
+{
+    return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+}
+
+/* Nothing was asked: such a person wants to chat. */
+static bool is_chat_wanted(const struct verb *verb, const struct qvl_options *o)
+{
+    return verb->verb == QVL_VERB_RUN && o->n_item == 0 && !o->messages && !o->want_json && !o->is_dry_run &&
+           has_person();
+}
+
 static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
 {
     struct qvl_options options;
@@ -107,6 +120,7 @@ static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
         qvl_say_error(&err);
         return qvl_exit_of(err.status, QVL_EXIT_FAILURE);
     }
+    options.is_interactive |= is_chat_wanted(verb, &options);
     enum qvl_exit code;
     if (options.want_help)
         code = show_help(options.n_item == 1 && strcmp(options.item[0].value, "all") == 0);
@@ -118,24 +132,16 @@ static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
     return code;
 }
 
-/* qvl alone, by a person who has said where the model is: a chat. */
-static bool is_chat_wanted(int argc)
-{
-    const char *model = getenv("QVL_MODEL");
-    return argc < 2 && model && *model && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-}
-
 int main(int argc, char **argv)
 {
-    static char interactive[] = "--interactive";
     qvl_signals_open();
     qvl_set_language(qvl_options_language(argc, argv));
-    if (is_chat_wanted(argc))
-        return (int)run_verb(&verbs[0], 1, &(char *){interactive});
-    if (argc < 2) {
+    if (argc < 2 && !has_person()) {
         qvl_options_help(stderr, false);
         return QVL_EXIT_USAGE;
     }
+    if (argc < 2)
+        return (int)run_verb(&verbs[0], 0, NULL);
     if (strcmp(argv[1], "help") == 0)
         return (int)show_help(argc == 3 && strcmp(argv[2], "all") == 0);
     const struct verb *verb = find_verb(argv[1]);
