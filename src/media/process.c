@@ -41,10 +41,11 @@ static int set_signals(posix_spawnattr_t *attributes)
     return error ? error : posix_spawnattr_setsigdefault(attributes, &all);
 }
 
-static int spawn(const char *path, bool want_av, int sock, pid_t *out_pid)
+static int spawn(const char *path, enum qvl_media_mode mode, int sock, pid_t *out_pid)
 {
-    char name[] = "qvl-media", av[] = "--av";
-    char *argv[] = {name, want_av ? av : NULL, NULL}, *environment[] = {NULL};
+    char name[] = "qvl-media", av[] = "--av", clip[] = "--clip";
+    char *argv[] = {name, mode == QVL_MODE_AV ? av : mode == QVL_MODE_CLIP ? clip : NULL, NULL};
+    char *environment[] = {NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     int error = posix_spawn_file_actions_init(&actions);
@@ -59,20 +60,21 @@ static int spawn(const char *path, bool want_av, int sock, pid_t *out_pid)
     return error;
 }
 
-enum qvl_media_outcome qvl_media_process_start(struct qvl_media_process *process, const char *path, bool want_av)
+enum qvl_media_outcome qvl_media_process_start(struct qvl_media_process *process, const char *path,
+                                               enum qvl_media_mode mode)
 {
     int socks[2];
     pid_t pid = 0;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) != 0)
         return QVL_OUTCOME_NO_START;
-    int error = spawn(path, want_av, socks[1], &pid);
+    int error = spawn(path, mode, socks[1], &pid);
     close(socks[1]);
     if (error) {
         close(socks[0]);
         errno = error;
         return QVL_OUTCOME_NO_START;
     }
-    *process = (struct qvl_media_process){.pid = pid, .sock = socks[0], .has_av = want_av, .exit_status = -1};
+    *process = (struct qvl_media_process){.pid = pid, .sock = socks[0], .mode = mode, .exit_status = -1};
     return QVL_OUTCOME_ANSWER;
 }
 

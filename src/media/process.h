@@ -10,11 +10,18 @@
 
 #include "media/protocol.h"
 
+/* What a process can do besides JPEG, PNG and WebP; its limits go with it. */
+enum qvl_media_mode {
+    QVL_MODE_PLAIN,
+    QVL_MODE_AV,  /* the pictures of the module; everything of PLAIN */
+    QVL_MODE_CLIP /* one clip, and no pictures */
+};
+
 /* A zeroed struct is "not running". */
 struct qvl_media_process {
     pid_t pid; /* 0: not running */
     int sock;
-    bool has_av;
+    enum qvl_media_mode mode;
     uint32_t serial; /* of the last request */
     int exit_status; /* as waitpid gives it, of the last process that was stopped or died; -1 unknown */
 };
@@ -34,7 +41,8 @@ enum qvl_media_outcome {
 };
 
 /* Starts path with an empty environment and no descriptors but the socket. Does not wait for HELLO. */
-enum qvl_media_outcome qvl_media_process_start(struct qvl_media_process *process, const char *path, bool want_av);
+enum qvl_media_outcome qvl_media_process_start(struct qvl_media_process *process, const char *path,
+                                               enum qvl_media_mode mode);
 /* Receives the reply to `asked`. After any outcome but ANSWER the process is gone. */
 enum qvl_media_outcome qvl_media_process_receive(struct qvl_media_process *process,
                                                  const struct qvl_media_request *asked,

@@ -2,6 +2,7 @@
 #include "media/protocol.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,19 +21,36 @@ size_t qvl_media_rgb_bytes(uint32_t w, uint32_t h)
     return (size_t)w * h * 3;
 }
 
-bool qvl_media_request_is_valid(const struct qvl_media_request *request, size_t n_bytes, size_t n_fd)
+bool qvl_media_request_is_valid(const struct qvl_media_request *r, size_t n_bytes, size_t n_fd)
 {
-    if (n_bytes != sizeof *request || request->magic != QVL_MEDIA_MAGIC || request->serial == 0)
+    if (n_bytes != sizeof *r || r->magic != QVL_MEDIA_MAGIC || r->serial == 0)
         return false;
-    if (request->format == QVL_FORMAT_NONE || request->format > QVL_FORMAT_LAST)
+    bool is_of_clip = r->verb == QVL_MEDIA_CLIP || r->verb == QVL_MEDIA_FRAME;
+    if (is_of_clip != qvl_format_is_clip(r->format) || (!is_of_clip && !qvl_format_is_picture(r->format)))
         return false;
-    if (request->n_bytes == 0 || request->n_bytes > QVL_MAX_IMAGE_FILE_BYTES)
+    if (r->n_bytes == 0 || r->n_bytes > (is_of_clip ? QVL_MAX_CLIP_FILE_BYTES : QVL_MAX_IMAGE_FILE_BYTES))
         return false;
-    switch (request->verb) {
-    case QVL_MEDIA_PROBE: return n_fd == 1 && request->w == 0 && request->h == 0;
-    case QVL_MEDIA_DECODE: return n_fd == 2 && qvl_media_size_is_allowed(request->w, request->h);
+    if ((r->i_frame != 0 && r->verb != QVL_MEDIA_FRAME) || r->no_seek > (r->verb == QVL_MEDIA_CLIP))
+        return false;
+    switch (r->verb) {
+    case QVL_MEDIA_PROBE:
+    case QVL_MEDIA_CLIP: return n_fd == 1 && r->w == 0 && r->h == 0;
+    case QVL_MEDIA_DECODE: return n_fd == 2 && qvl_media_size_is_allowed(r->w, r->h);
+    case QVL_MEDIA_FRAME: return n_fd == 1 && qvl_media_size_is_allowed(r->w, r->h);
     default: return false;
     }
+}
+
+static bool has_clip_facts(const struct qvl_media_reply *r)
+{
+    return r->codec > QVL_CODEC_NONE && r->codec <= QVL_CODEC_LAST && r->is_cut <= 1 && r->n_frame >= 1 &&
+           r->n_frame <= QVL_MAX_CLIP_FILE_FRAMES && isfinite(r->fps) && r->fps > 0 && isfinite(r->duration_s) &&
+           r->duration_s >= 0;
+}
+
+static bool has_no_clip_facts(const struct qvl_media_reply *r)
+{
+    return r->codec == 0 && r->is_cut == 0 && r->n_frame == 0 && r->fps == 0 && r->duration_s == 0;
 }
 
 bool qvl_media_reply_is_valid(const struct qvl_media_reply *reply, size_t n_bytes,
@@ -44,11 +62,29 @@ bool qvl_media_reply_is_valid(const struct qvl_media_reply *reply, size_t n_byte
     bool is_hello_fault = reply->fault == QVL_FAULT_NO_SANDBOX || reply->fault == QVL_FAULT_NO_MODULE;
     if (is_hello_fault && reply->verb != QVL_MEDIA_HELLO)
         return false;
+    if (reply->verb == QVL_MEDIA_CLIP && reply->fault == QVL_FAULT_NONE)
+        return has_clip_facts(reply);
+    if (!has_no_clip_facts(reply))
+        return false;
     if (reply->verb == QVL_MEDIA_PROBE && reply->fault == QVL_FAULT_NONE)
         return true;
-    if (reply->verb == QVL_MEDIA_DECODE && reply->fault == QVL_FAULT_NONE)
+    if ((reply->verb == QVL_MEDIA_DECODE || reply->verb == QVL_MEDIA_FRAME) && reply->fault == QVL_FAULT_NONE)
         return reply->w == asked->w && reply->h == asked->h;
     return reply->w == 0 && reply->h == 0;
+}
+
+const char *qvl_codec_name(enum qvl_codec codec)
+{
+    static const char *const names[QVL_CODEC_LAST + 1] = {
+        [QVL_CODEC_NONE] = "none",           [QVL_CODEC_H264] = "h264",
+        [QVL_CODEC_HEVC] = "hevc",           [QVL_CODEC_VP8] = "vp8",
+        [QVL_CODEC_VP9] = "vp9",             [QVL_CODEC_AV1] = "av1",
+        [QVL_CODEC_MPEG4] = "mpeg4",         [QVL_CODEC_MJPEG] = "mjpeg",
+        [QVL_CODEC_MPEG1] = "mpeg1video",    [QVL_CODEC_MPEG2] = "mpeg2video",
+        [QVL_CODEC_H263] = "h263",           [QVL_CODEC_MSMPEG4V2] = "msmpeg4v2",
+        [QVL_CODEC_MSMPEG4V3] = "msmpeg4v3", [QVL_CODEC_PRORES] = "prores",
+    };
+    return names[codec <= QVL_CODEC_LAST ? codec : QVL_CODEC_NONE];
 }
 
 const char *qvl_fault_text(enum qvl_fault fault)
@@ -64,6 +100,14 @@ const char *qvl_fault_text(enum qvl_fault fault)
     case QVL_FAULT_CHANGED: return "changed while it was read";
     case QVL_FAULT_MEMORY: return "needs more memory to decode than qvl-media may use";
     case QVL_FAULT_READ: return "cannot be read by qvl-media";
+    case QVL_FAULT_NO_VIDEO:
+    case QVL_FAULT_NO_FRAME:
+    case QVL_FAULT_NO_INDEX:
+    case QVL_FAULT_NO_TIMES:
+    case QVL_FAULT_CODEC:
+    case QVL_FAULT_LONG:
+    case QVL_FAULT_RESIZED:
+    case QVL_FAULT_FRAME: break; /* of clips, which have sentences of their own */
     case QVL_FAULT_NO_SANDBOX:
         return "is not decoded: this system does not let qvl-media lock itself in (seccomp is missing)";
     case QVL_FAULT_NO_MODULE:

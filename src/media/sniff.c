@@ -36,6 +36,7 @@ static const struct magic magics[] = {
     {QVL_FORMAT_MATROSKA, 0, 4, "\x1a\x45\xdf\xa3"},
     {QVL_FORMAT_MP4, 4, 4, "moov"},
     {QVL_FORMAT_MP4, 4, 4, "mdat"},
+    {QVL_FORMAT_MP4, 4, 4, "wide"}, /* what QuickTime begins with where it writes no "ftyp" */
 };
 
 static bool has_at(const uint8_t *head, size_t n, size_t offset, const char *bytes, size_t n_bytes)

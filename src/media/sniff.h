@@ -2,13 +2,14 @@
 #ifndef QVL_MEDIA_SNIFF_H
 #define QVL_MEDIA_SNIFF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define QVL_SNIFF_BYTES 512u /* this many from the start are enough */
 
-/* Formats up to QVL_FORMAT_LAST are pictures that qvl-media decodes; the rest is recognised for the sentence
- * that refuses it. */
+/* Formats up to QVL_FORMAT_LAST are pictures that qvl-media decodes, MP4, Matroska and AVI are its clips; the rest
+ * is recognised for the sentence that refuses it. */
 enum qvl_format {
     QVL_FORMAT_NONE,
     QVL_FORMAT_JPEG,
@@ -33,6 +34,16 @@ enum qvl_format {
     QVL_FORMAT_AVI,
     QVL_FORMAT_TEXT
 };
+
+static inline bool qvl_format_is_picture(uint32_t format)
+{
+    return format > QVL_FORMAT_NONE && format <= QVL_FORMAT_LAST;
+}
+
+static inline bool qvl_format_is_clip(uint32_t format)
+{
+    return format == QVL_FORMAT_MP4 || format == QVL_FORMAT_MATROSKA || format == QVL_FORMAT_AVI;
+}
 
 /* head: the first n bytes, n <= QVL_SNIFF_BYTES. */
 enum qvl_format qvl_sniff(const uint8_t *head, size_t n);

@@ -37,7 +37,8 @@ static void serve(const uint8_t *data, size_t n)
         n_fd = request.verb == QVL_MEDIA_DECODE ? 2 : 1;
         if (n_fd == 1)
             close(fds[1]);
-        if (qvl_serve_request(&request, n_head, fds, n_fd, NULL, &reply) &&
+        struct qvl_server server = {0};
+        if (qvl_serve_request(&server, &request, n_head, fds, n_fd, &reply) &&
             !qvl_media_reply_is_valid(&reply, sizeof reply, &request))
             abort(); /* what one end says the other must accept */
     }

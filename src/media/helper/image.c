@@ -9,7 +9,7 @@ static qvl_image_probe_fn *const probes[QVL_FORMAT_LAST + 1] = {
 enum qvl_fault qvl_image_probe(enum qvl_format format, const uint8_t *bytes, size_t n,
                                struct qvl_image_info *out)
 {
-    if (format == QVL_FORMAT_NONE || format > QVL_FORMAT_LAST)
+    if (!qvl_format_is_picture(format))
         return QVL_FAULT_VARIANT;
     return probes[format](bytes, n, out);
 }

@@ -1,13 +1,13 @@
 /* The cage of qvl-media.
  *
- * What leaves: a process that may compute, allocate, talk on one socket, map and close the descriptors that it is
- * sent, and exit. Layers, outer to inner; the last one alone is enough and is the one that must work, the others
+ * What leaves: a process that may compute, allocate, talk on one socket, map, read and close the descriptors that it
+ * is sent, and exit. Layers, outer to inner; the last one alone is enough and is the one that must work, the others
  * stand behind it in case the kernel or the filter has a hole:
  *   1. namespaces of its own: no network devices, no other processes, no mounts to see (where allowed);
  *   2. resource limits: memory, processor time, descriptors, file size, processes, core dumps;
  *   3. no new privileges, not dumpable (so not readable through /proc), dies with its parent;
  *   4. Landlock: no path may be opened, no port bound or connected (where the kernel has it);
- *   5. seccomp: 17 system calls are allowed, two of them without PROT_EXEC; any other kills the process.
+ *   5. seccomp: 18 system calls are allowed, two of them without PROT_EXEC; any other kills the process.
  * The order matters: a new user namespace resets 3, and nothing can be set up after 5.
  *
  * AddressSanitizer and ThreadSanitizer need huge reservations and a few calls more. Those builds leave out the
@@ -49,11 +49,11 @@ static void set_limit(__rlimit_resource_t resource, rlim_t value)
     setrlimit(resource, &limit);
 }
 
-static void set_limits(void)
+static void set_limits(enum qvl_sandbox_room room)
 {
     if (!IS_SANITIZED)
-        set_limit(RLIMIT_AS, QVL_MAX_MEDIA_HELPER_BYTES);
-    set_limit(RLIMIT_CPU, QVL_MAX_MEDIA_HELPER_CPU_S);
+        set_limit(RLIMIT_AS, room == QVL_ROOM_CLIP ? QVL_MAX_CLIP_HELPER_BYTES : QVL_MAX_MEDIA_HELPER_BYTES);
+    set_limit(RLIMIT_CPU, room == QVL_ROOM_CLIP ? QVL_MAX_CLIP_HELPER_CPU_S : QVL_MAX_MEDIA_HELPER_CPU_S);
     set_limit(RLIMIT_NOFILE, MAX_OPEN);
     set_limit(RLIMIT_FSIZE, 0);
     set_limit(RLIMIT_NPROC, 0);
@@ -97,7 +97,7 @@ static bool enter_seccomp(void)
         SCMP_SYS(brk),     SCMP_SYS(munmap),       SCMP_SYS(mremap),          SCMP_SYS(madvise),
         SCMP_SYS(futex),   SCMP_SYS(recvmsg),      SCMP_SYS(close),           SCMP_SYS(fstat),
         SCMP_SYS(exit),    SCMP_SYS(exit_group),   SCMP_SYS(rt_sigreturn),    SCMP_SYS(restart_syscall),
-        SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
+        SCMP_SYS(getrandom), SCMP_SYS(clock_gettime), SCMP_SYS(pread64),
 #if IS_SANITIZED
         SCMP_SYS(write),   SCMP_SYS(getpid),       SCMP_SYS(gettid),          SCMP_SYS(sigaltstack),
         SCMP_SYS(sched_yield), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(tgkill),
@@ -118,11 +118,11 @@ static bool enter_seccomp(void)
     return is_ok;
 }
 
-bool qvl_sandbox_enter(void)
+bool qvl_sandbox_enter(enum qvl_sandbox_room room)
 {
     /* May be forbidden, which is why it is only the outermost layer. */
     unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC);
-    set_limits();
+    set_limits(room);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return false;
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

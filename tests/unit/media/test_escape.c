@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "media/helper/sandbox.h"
 #include "media/protocol.h"
 
@@ -139,7 +140,7 @@ static int run_locked(long (*try)(void))
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        if (!qvl_sandbox_enter())
+        if (!qvl_sandbox_enter(QVL_ROOM_CLIP))
             _exit(EXIT_NO_SANDBOX);
         _exit(try() == -4711 ? EXIT_WORKS : EXIT_SURVIVED);
     }
@@ -190,7 +191,7 @@ static void test_decoding_is_allowed(void **state)
 #if !defined(__SANITIZE_ADDRESS__)
 static long allocate_too_much(void)
 {
-    return malloc(1100u << 20) ? 0 : -4711;
+    return malloc(QVL_MAX_CLIP_HELPER_BYTES) ? 0 : -4711;
 }
 
 static void test_memory_is_limited(void **state)
