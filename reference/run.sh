@@ -90,6 +90,14 @@ if [ -d "$qwen/qwen_vl_utils" ]; then
 else
     note skipped "sample_frames_vectors: qwen_vl_utils cannot be installed" 0
 fi
+step "clip_files: made again, equal bytes" py reference/clip_files.py --check
+if [ -d "$qwen/qwen_vl_utils" ] && reference/torchcodec.sh "$build/torchcodec" "$venv/bin/python" &&
+    "${PYAV_PYTHON:-/usr/bin/python3}" -c 'import av, sys; sys.exit(av.library_versions["libswscale"][0] != 6)'; then
+    step "clip_file_vectors: regenerated, equal" env "LD_LIBRARY_PATH=$build/torchcodec/so" \
+        "PYTHONPATH=$build/torchcodec/lib" timeout 1800 "$venv/bin/python" reference/clip_file_vectors.py "$qwen" --check
+else
+    note skipped "clip_file_vectors: no torchcodec, or no PyAV (python3-av) over FFmpeg 5" 0
+fi
 step "golden models saved again by transformers: equal logits" py reference/resave.py "$build/qvl"
 if [ -d "$data/tokenizer" ] && [ -d "$data/photos" ]; then
     step "program beside transformers, real vocabulary, photographs" py reference/live.py "$build/qvl" "$data"
