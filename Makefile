@@ -82,7 +82,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c $< -o $@
 
-# The same model with the switches of model/mistake.h, for the test that shows each one is caught.
+# The same rooms with the switches of model/mistake.h, for the test that shows each one is caught.
 $(BUILD)/mistakes/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -DQVL_MISTAKES -MMD -MP -c $< -o $@
@@ -119,6 +119,7 @@ $(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))te
 endef
 $(foreach t,$(TEST_SRC),$(eval $(call TEST_RULE,$(t))))
 MEDIA_TESTS := $(filter $(BUILD)/tests/unit/media/%,$(TESTS))
+$(filter $(BUILD)/tests/unit/engine/%,$(TESTS)): | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
 $(MEDIA_TESTS): $(BUILD)/libqvl-media.a | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
 $(MEDIA_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a $(MEDIA_TEST_LIBS)
 
@@ -126,10 +127,11 @@ $(MEDIA_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a $(MEDIA_T
 $(BUILD)/make_golden: $(call objects,tests/golden/tool/make_golden.c tests/golden/golden_model.c)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -ljansson -lm -o $@
 
-# This one test links the model room with the switches of model/mistake.h in place of the library's.
+# This one test links the model and engine rooms with the switches of model/mistake.h in place of the library's.
 MISTAKE_TEST := $(BUILD)/tests/golden/mistakes/test_mistakes
-$(MISTAKE_TEST): $(patsubst %.c,$(BUILD)/mistakes/%.o,$(wildcard src/model/*.c tests/golden/mistakes/*.c) \
-		$(filter-out tests/golden/test_%,$(wildcard tests/golden/*.c))) $(BUILD)/libqvl.a
+$(MISTAKE_TEST): $(patsubst %.c,$(BUILD)/mistakes/%.o,$(wildcard src/model/*.c src/engine/*.c) \
+		$(wildcard tests/golden/mistakes/*.c) $(filter-out tests/golden/test_%,$(wildcard tests/golden/*.c))) \
+		$(TEST_LIB) $(BUILD)/libqvl.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lcmocka $(LIBS) -o $@
 TESTS += $(MISTAKE_TEST)

@@ -1,10 +1,12 @@
 #include "engine/chat_copy.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "engine/sampler.h"
+#include "model/sample_frames.h"
 
 struct copier {
     struct qvl_arena *arena;
@@ -23,35 +25,70 @@ static enum qvl_status copy_text(struct copier *c, const char *s, const char **o
     return *out ? QVL_OK : QVL_ERR_MEMORY;
 }
 
+static const char *name_of(const struct qvl_part *part)
+{
+    return part->source.name ? part->source.name : part->kind == QVL_PART_VIDEO ? "a clip" : "a picture";
+}
+
+static bool has_content(const struct qvl_media_source *s, bool is_clip)
+{
+    switch (s->from) {
+    case QVL_FROM_BYTES: return s->bytes && s->n_bytes;
+    case QVL_FROM_FD: return s->fd >= 0;
+    case QVL_FROM_FRAMES: return s->frames && (is_clip ? s->n_frame > 0 : s->n_frame == 1);
+    case QVL_FROM_PICTURES: return s->pictures && s->n_frame > 0;
+    }
+    return false;
+}
+
+static enum qvl_status check_frames(const struct qvl_part *part, struct qvl_error *err)
+{
+    const struct qvl_media_source *s = &part->source;
+    if (part->kind != QVL_PART_VIDEO && s->from == QVL_FROM_PICTURES)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: a list of pictures is a clip, not one picture", name_of(part));
+    if (s->n_frame > QVL_MAX_CLIP_FRAMES)
+        return qvl_fail(err, QVL_ERR_LIMIT, "%s has %zu frames: at most %u are allowed", name_of(part), s->n_frame,
+                        QVL_MAX_CLIP_FRAMES);
+    for (size_t i = 0; s->from == QVL_FROM_PICTURES && i < s->n_frame; i++)
+        if (!s->pictures[i].path && !(s->pictures[i].bytes && s->pictures[i].n_bytes))
+            return qvl_fail(err, QVL_ERR_MEDIA, "%s: picture %zu has no content", name_of(part), i + 1);
+    return QVL_OK;
+}
+
+static enum qvl_status check_options(const struct qvl_part *part, struct qvl_error *err)
+{
+    const struct qvl_media_options *o = &part->media;
+    bool is_clip = part->kind == QVL_PART_VIDEO;
+    struct qvl_error why = {0};
+    if (o->max_pixels && o->min_pixels > o->max_pixels)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: min_pixels %" PRIu64 " is more than max_pixels %" PRIu64,
+                        name_of(part), o->min_pixels, o->max_pixels);
+    if (is_clip && o->total_pixels && o->min_pixels > o->total_pixels)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: min_pixels %" PRIu64 " is more than total_pixels %" PRIu64,
+                        name_of(part), o->min_pixels, o->total_pixels);
+    if (o->resize > QVL_RESIZE_PILLOW12)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%d is no resize rule", (int)o->resize);
+    if (is_clip && qvl_sample_frames_check(o, &why))
+        return qvl_fail(err, why.status, "%s: %.400s", name_of(part), why.text);
+    return QVL_OK;
+}
+
 static enum qvl_status check_media(struct copier *c, const struct qvl_part *part)
 {
     const struct qvl_media_source *s = &part->source;
     bool is_clip = part->kind == QVL_PART_VIDEO;
-    if (is_clip && s->from != QVL_FROM_FRAMES)
-        return qvl_fail(c->err, QVL_ERR_MEDIA,
-                        "%s: this version reads pictures and, through the library, clips as frames; no video files",
-                        s->name ? s->name : "a clip");
     if (!is_clip && part->kind != QVL_PART_IMAGE)
         return qvl_fail(c->err, QVL_ERR_ARGUMENT, "a message part has the unknown kind %d", (int)part->kind);
     if (++c->n_media > QVL_MAX_MEDIA_PER_REQUEST)
         return qvl_fail(c->err, QVL_ERR_LIMIT, "the conversation holds more than %u pictures and clips",
                         QVL_MAX_MEDIA_PER_REQUEST);
-    bool is_there = s->from == QVL_FROM_BYTES    ? s->bytes && s->n_bytes
-                    : s->from == QVL_FROM_FD     ? s->fd >= 0
-                    : s->from == QVL_FROM_FRAMES ? s->frames && (is_clip ? s->n_frame > 0 : s->n_frame == 1)
-                                                 : false;
-    if (!is_there)
+    if (!has_content(s, is_clip))
         return qvl_fail(c->err, QVL_ERR_MEDIA, "%s %zu (%s) has no content", is_clip ? "clip" : "picture",
                         c->n_media, s->name ? s->name : "no name");
-    if (is_clip && s->n_frame > QVL_MAX_CLIP_FRAMES)
-        return qvl_fail(c->err, QVL_ERR_LIMIT, "%s has %zu frames: at most %u are allowed",
-                        s->name ? s->name : "a clip", s->n_frame, QVL_MAX_CLIP_FRAMES);
-    if (part->media.max_pixels && part->media.min_pixels > part->media.max_pixels)
-        return qvl_fail(c->err, QVL_ERR_ARGUMENT, "min_pixels %llu is more than max_pixels %llu",
-                        (unsigned long long)part->media.min_pixels, (unsigned long long)part->media.max_pixels);
-    if (part->media.resize > QVL_RESIZE_PILLOW12)
-        return qvl_fail(c->err, QVL_ERR_ARGUMENT, "%d is no resize rule", (int)part->media.resize);
-    return QVL_OK;
+    enum qvl_status status = QVL_OK;
+    if (s->from == QVL_FROM_FRAMES || s->from == QVL_FROM_PICTURES)
+        status = check_frames(part, c->err);
+    return status ? status : check_options(part, c->err);
 }
 
 static enum qvl_status copy_part(struct copier *c, const struct qvl_part *part, struct qvl_part *out)

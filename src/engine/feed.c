@@ -3,11 +3,11 @@
  * time, wherever there is room: a picture's hold is its one frame, a clip's two groups of temporal patches, one for
  * the tower and one on its way.
  *
- * Two kinds of source, one way: a frame of any of them is a struct qvl_picture (pixels of the caller, or shared with
- * the helper process), checked against what was measured, resized into its place, and gone. */
+ * Four kinds of source, one way: a frame of any of them is a struct qvl_picture (pixels of the caller, or shared with
+ * a helper process), checked against what was measured, resized into its place, and gone. */
 #include "engine/feed.h"
 
-#include <stdlib.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,8 +15,10 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/os.h"
-#include "engine/engine.h"
+#include "engine/session.h"
+#include "media/clip.h"
 #include "model/resize.h"
+#include "model/sample_frames.h"
 
 enum {
     VISION_PATCHES = 1024, /* small temporal patches share a run of the tower up to this many patches */
@@ -26,6 +28,13 @@ enum {
 static bool is_clip(const struct qvl_media_item *item)
 {
     return item->part->kind == QVL_PART_VIDEO;
+}
+
+/* A clip that the helper reads as a whole file; of any other the caller gives every frame. */
+static bool is_clip_file(const struct qvl_media_item *item)
+{
+    enum qvl_media_from from = item->part->source.from;
+    return is_clip(item) && (from == QVL_FROM_BYTES || from == QVL_FROM_FD);
 }
 
 /* Of one resized frame. */
@@ -81,6 +90,7 @@ void qvl_feed_free(struct qvl_feed *feed)
 {
     for (size_t i = 0; i < feed->n_item; i++) {
         struct qvl_media_item *item = &feed->item[i];
+        qvl_clip_close(item->clip);
         qvl_arena_free(&item->pixels);
         qvl_media_plan_release(item->plan);
     }
@@ -96,6 +106,7 @@ static enum qvl_status frame_source(const struct qvl_media_item *item, size_t i,
 {
     const struct qvl_media_source *source = &item->part->source;
     *out = *source;
+    out->name = item->name;
     *out_fd = -1;
     if (source->from == QVL_FROM_FRAMES) {
         out->frames = &source->frames[i];
@@ -130,8 +141,8 @@ static enum qvl_status probe_frame(const struct qvl_feed *feed, const struct qvl
     return status;
 }
 
-static enum qvl_status read_frame(const struct qvl_feed *feed, const struct qvl_media_item *item, size_t i,
-                                  struct qvl_picture *out, const atomic_bool *stop, struct qvl_error *err)
+static enum qvl_status read_picture(const struct qvl_feed *feed, const struct qvl_media_item *item, size_t i,
+                                    struct qvl_picture *out, const atomic_bool *stop, struct qvl_error *err)
 {
     struct qvl_media_source source;
     int fd;
@@ -141,6 +152,74 @@ static enum qvl_status read_frame(const struct qvl_feed *feed, const struct qvl_
     if (fd >= 0)
         close(fd);
     return status;
+}
+
+/* ---- clips in files ------------------------------------------------------------------------------ */
+
+/* Before the item's clip is used: of the others, so many keep their processes that there are QVL_MAX_CLIPS_OPEN with
+ * this one. The last in order rests, since it is wanted last. */
+static void wake_clip(struct qvl_feed *feed, struct qvl_media_item *item)
+{
+    struct qvl_media_item *last = NULL;
+    size_t n_awake = 0;
+    for (size_t i = 0; i < feed->n_item; i++)
+        if (feed->item[i].is_awake) {
+            last = &feed->item[i] == item ? last : &feed->item[i];
+            n_awake++;
+        }
+    if (!item->is_awake && n_awake == QVL_MAX_CLIPS_OPEN) {
+        qvl_clip_rest(last->clip);
+        last->is_awake = false;
+    }
+    item->is_awake = true;
+}
+
+static void close_clip(struct qvl_media_item *item)
+{
+    qvl_clip_close(item->clip);
+    item->clip = NULL;
+    item->is_awake = false;
+}
+
+static enum qvl_status open_clip(struct qvl_feed *feed, struct qvl_media_item *item, struct qvl_clip_info *info,
+                                 const atomic_bool *stop, struct qvl_error *err)
+{
+    const struct qvl_media_settings settings = media_settings(feed);
+    struct qvl_media_source source = item->part->source;
+    source.name = item->name;
+    wake_clip(feed, item);
+    enum qvl_status status = qvl_clip_open(&settings, &source, &item->clip, info, stop, err);
+    item->is_awake = !status;
+    return status;
+}
+
+/* A clip whose plan came from the session is opened only now, and must be the same. */
+static enum qvl_status reopen_clip(struct qvl_feed *feed, struct qvl_media_item *item, const atomic_bool *stop,
+                                   struct qvl_error *err)
+{
+    const struct qvl_media_info *known = &item->plan->info;
+    struct qvl_clip_info info;
+    enum qvl_status status = open_clip(feed, item, &info, stop, err);
+    if (status || (info.w == known->original_w && info.h == known->original_h && info.n_frame == known->n_frame_file))
+        return status;
+    return qvl_fail(err, QVL_ERR_MEDIA,
+                    "%s: the file has %" PRIu64 " frames of %u x %u pixels, but %" PRIu64
+                    " of %u x %u when it was measured",
+                    item->name, info.n_frame, info.w, info.h, known->n_frame_file, known->original_w,
+                    known->original_h);
+}
+
+static enum qvl_status read_frame(struct qvl_feed *feed, struct qvl_media_item *item, size_t i,
+                                  struct qvl_picture *out, const atomic_bool *stop, struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    if (!is_clip_file(item))
+        return read_picture(feed, item, i, out, stop, err);
+    if (item->clip)
+        wake_clip(feed, item);
+    else
+        status = reopen_clip(feed, item, stop, err);
+    return status ? status : qvl_clip_read(item->clip, item->plan->info.frame_index[i], out, stop, err);
 }
 
 static double frame_time(const struct qvl_media_source *source, size_t i)
@@ -195,6 +274,38 @@ static enum qvl_status probe_frames(const struct qvl_feed *feed, const struct qv
     return QVL_OK;
 }
 
+/* A clip in a file: opened, and its frames chosen. */
+static enum qvl_status choose_frames(struct qvl_feed *feed, struct qvl_media_item *item, struct qvl_media_plan *plan,
+                                     const atomic_bool *stop, struct qvl_error *err)
+{
+    struct qvl_clip_info clip;
+    struct qvl_media_info *info = &plan->info;
+    struct qvl_error why = {0};
+    uint64_t *index = NULL;
+    enum qvl_status status = open_clip(feed, item, &clip, stop, err);
+    if (status)
+        return status;
+    if ((status = qvl_sample_frames(&feed->engine->config, clip.n_frame, clip.fps, &item->part->media, &plan->arena,
+                                    &index, &plan->n_frame, &why)))
+        return qvl_fail(err, status, "%s: %.400s", item->name, why.text);
+    double *time_s = qvl_arena_alloc(&plan->arena, plan->n_frame, sizeof *time_s, "a clip's list of frames", err);
+    if (!time_s)
+        return QVL_ERR_MEMORY;
+    for (size_t i = 0; i < plan->n_frame; i++)
+        time_s[i] = (double)index[i] / clip.fps;
+    info->original_w = clip.w;
+    info->original_h = clip.h;
+    info->frame_index = index;
+    info->frame_s = time_s;
+    info->n_frame = plan->n_frame;
+    info->n_frame_file = clip.n_frame;
+    info->fps = clip.fps;
+    info->duration_s = clip.duration_s;
+    info->codec = clip.codec;
+    info->is_cut = clip.is_cut;
+    return QVL_OK;
+}
+
 static enum qvl_status make_plan(struct qvl_feed *feed, struct qvl_media_item *item,
                                  const struct qvl_identity *identity, const atomic_bool *stop, struct qvl_error *err)
 {
@@ -203,7 +314,9 @@ static enum qvl_status make_plan(struct qvl_feed *feed, struct qvl_media_item *i
     if (status)
         return status;
     plan->identity = *identity;
-    if ((status = probe_frames(feed, item, plan, stop, err)) ||
+    status = is_clip_file(item) ? choose_frames(feed, item, plan, stop, err)
+                                : probe_frames(feed, item, plan, stop, err);
+    if (status ||
         (status = qvl_media_plan_fit(plan, &feed->engine->config, &item->part->media, item->name, err)))
         qvl_media_plan_release(plan);
     else
@@ -242,12 +355,21 @@ static enum qvl_status add_info(struct qvl_feed *feed, struct qvl_media_item *it
     return QVL_OK;
 }
 
+/* A plan that the session knows needs no source: that is opened when frames are wanted. */
 static enum qvl_status measure(struct qvl_feed *feed, struct qvl_media_item *item, const atomic_bool *stop,
                                struct qvl_error *err)
 {
     struct qvl_identity identity = {0};
-    enum qvl_status status = make_plan(feed, item, &identity, stop, err);
-    if (status || (status = make_groups(feed, item, err)))
+    enum qvl_status status =
+        feed->session ? qvl_identity_make(item->part, stop, &identity, err) : QVL_OK;
+    if (status)
+        return status;
+    struct qvl_media_plan *known = feed->session ? qvl_session_find_plan(feed->session, &identity) : NULL;
+    if (known)
+        item->plan = qvl_media_plan_acquire(known);
+    else if ((status = make_plan(feed, item, &identity, stop, err)))
+        return status;
+    if ((status = make_groups(feed, item, err)))
         return status;
     return add_info(feed, item, err);
 }
@@ -322,6 +444,8 @@ void qvl_feed_skip(struct qvl_media_item *item, uint32_t i_patch)
         i_group_begin = item->plan->grid.t;
     item->i_first = qvl_min_size((size_t)i_group_begin * item->temporal_patch, n_frame(item));
     item->n_resized = item->n_released = item->i_first;
+    if (!is_unfinished(item))
+        close_clip(item);
 }
 
 bool qvl_feed_has(const struct qvl_media_item *item, uint32_t end)
@@ -346,7 +470,7 @@ void qvl_feed_release(struct qvl_media_item *item, uint32_t end)
 /* ---- decoding ------------------------------------------------------------------------------------ */
 
 /* Decodes and resizes frame i into its place; its full-size pixels are gone afterwards. */
-static enum qvl_status decode_frame(const struct qvl_feed *feed, const struct qvl_media_item *item, size_t i,
+static enum qvl_status decode_frame(struct qvl_feed *feed, struct qvl_media_item *item, size_t i,
                                     const atomic_bool *stop, struct qvl_error *err)
 {
     const struct qvl_media_info *info = &item->plan->info;
@@ -364,19 +488,32 @@ static enum qvl_status decode_frame(const struct qvl_feed *feed, const struct qv
     return status;
 }
 
-static enum qvl_status fill_place(const struct qvl_feed *feed, struct qvl_media_item *item, size_t i,
+/* Frame i is the one before it once more, whose place still holds it: places are written in order only. */
+static bool is_repeated(const struct qvl_media_item *item, size_t i)
+{
+    const uint64_t *index = item->plan->info.frame_index;
+    return is_clip_file(item) && i > item->i_first && item->n_hold > 1 && index[i] == index[i - 1];
+}
+
+static enum qvl_status fill_place(struct qvl_feed *feed, struct qvl_media_item *item, size_t i,
                                   const atomic_bool *stop, struct qvl_error *err)
 {
     if (atomic_load_explicit(stop, memory_order_relaxed))
         return qvl_fail(err, QVL_ERR_CANCELLED, "cancelled");
     if (!item->rgb8)
         item->rgb8 = qvl_arena_alloc(&item->pixels, item->n_hold, frame_bytes(item), "resized pictures", err);
-    return item->rgb8 ? decode_frame(feed, item, i, stop, err) : QVL_ERR_MEMORY;
+    if (!item->rgb8)
+        return QVL_ERR_MEMORY;
+    if (!is_repeated(item, i))
+        return decode_frame(feed, item, i, stop, err);
+    memcpy(frame_place(item, i), frame_place(item, i - 1), frame_bytes(item));
+    return QVL_OK;
 }
 
-/* After an item's last frame: the last item's ends the helper process. */
-static void finish_item(struct qvl_feed *feed)
+/* After an item's last frame. The last item's ends the helper process of pictures, too. */
+static void finish_item(struct qvl_feed *feed, struct qvl_media_item *item)
 {
+    close_clip(item);
     for (size_t i = 0; i < feed->n_item; i++)
         if (is_unfinished(&feed->item[i]))
             return;
@@ -398,7 +535,7 @@ enum qvl_status qvl_feed_step(struct qvl_feed *feed, const atomic_bool *stop, st
         item->n_resized++;
         pthread_mutex_unlock(lock);
         if (i + 1 == n_frame(item))
-            finish_item(feed);
+            finish_item(feed, item);
     }
     add_time(feed, start_ms);
     return status;

@@ -14,6 +14,7 @@
 #include "model/vision.h"
 #include "text/chat_template.h"
 
+struct qvl_clip;
 struct qvl_engine;
 struct qvl_session;
 
@@ -25,6 +26,8 @@ struct qvl_media_item {
     bool is_shown;                  /* the template lets the model see it */
     uint32_t i_shown;               /* among those; once measured, like all that follows */
     struct qvl_media_plan *plan;    /* NULL until then */
+    struct qvl_clip *clip;          /* of a clip in a file, while frames are left to read and it was opened */
+    bool is_awake;                  /* its process runs */
     /* The tower takes n_group_patch temporal patches of temporal_patch frames at a time; only the last group may
      * have fewer. */
     uint32_t temporal_patch, n_group, n_group_patch;

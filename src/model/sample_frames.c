@@ -20,7 +20,7 @@ struct stretch {
     uint64_t first, last; /* frames, both inside */
 };
 
-static enum qvl_status check_wish(const struct qvl_media_options *wish, struct qvl_error *err)
+enum qvl_status qvl_sample_frames_check(const struct qvl_media_options *wish, struct qvl_error *err)
 {
     const struct {
         const char *name;
@@ -45,6 +45,9 @@ static enum qvl_status check_wish(const struct qvl_media_options *wish, struct q
         return qvl_fail(err, QVL_ERR_ARGUMENT, "fps is %g, expected more than 0 frames a second", wish->fps);
     if (!(wish->start_s >= 0 && wish->end_s >= 0))
         return qvl_fail(err, QVL_ERR_ARGUMENT, "the stretch from %g to %g seconds begins or ends before the clip",
+                        wish->start_s, wish->end_s);
+    if (wish->end_s > 0 && wish->start_s >= wish->end_s)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "the stretch from %g to %g seconds ends before it begins",
                         wish->start_s, wish->end_s);
     return QVL_OK;
 }
@@ -87,7 +90,8 @@ enum qvl_status qvl_sample_frames(const struct qvl_config *config, uint64_t n_fr
 {
     struct stretch stretch;
     enum qvl_status status;
-    if ((status = check_wish(wish, err)) || (status = find_stretch(n_frame_file, fps, wish, &stretch, err)))
+    if ((status = qvl_sample_frames_check(wish, err)) ||
+        (status = find_stretch(n_frame_file, fps, wish, &stretch, err)))
         return status;
     uint64_t n_frame = stretch.last - stretch.first + 1;
     size_t n = wish->num_frames ? wish->num_frames : (size_t)count_for_rate(&config->video, n_frame, fps, wish);
