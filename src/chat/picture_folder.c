@@ -128,11 +128,12 @@ enum qvl_status qvl_picture_times_set(const char *name, struct qvl_picture_file 
     if (fps == 0)
         fps = DEFAULT_FPS;
     if (!(fps > 0 && fps <= QVL_MAX_CLIP_FPS))
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: %g pictures a second: the rate must be above 0 and at most %.0f",
-                        name, fps, QVL_MAX_CLIP_FPS);
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "%s: %g pictures a second: the rate must be above 0 and at most %.0f", name, fps,
+                        QVL_MAX_CLIP_FPS);
     if (n > 0 && (double)(n - 1) / fps > QVL_MAX_CLIP_SECONDS)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: %zu pictures, %g a second: a clip of more than %u seconds", name, n,
-                        fps, QVL_MAX_CLIP_SECONDS);
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: %zu pictures, %g a second: a clip of more than %u seconds",
+                        name, n, fps, QVL_MAX_CLIP_SECONDS);
     for (size_t i = 0; i < n; i++)
         picture[i].time_s = (double)i / fps;
     return QVL_OK;

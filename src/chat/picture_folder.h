@@ -14,8 +14,8 @@ bool qvl_is_picture_name(const char *path);
 enum qvl_status qvl_picture_folder_list(const char *dir, double fps, struct qvl_arena *arena,
                                         struct qvl_picture_file **out, size_t *out_n, struct qvl_error *err);
 
-/* Sets the times of n pictures: i / fps seconds; fps 0: 2. `name` begins the sentences. QVL_ERR_ARGUMENT: a rate that
- * is not above 0 and at most QVL_MAX_CLIP_FPS, or one that makes the clip longer than QVL_MAX_CLIP_SECONDS. */
+/* Sets the times of n pictures: i / fps seconds; fps 0: 2. `name` begins the sentences. QVL_ERR_ARGUMENT: a rate
+ * that is not above 0 and at most QVL_MAX_CLIP_FPS, or one that makes the clip longer than QVL_MAX_CLIP_SECONDS. */
 enum qvl_status qvl_picture_times_set(const char *name, struct qvl_picture_file *picture, size_t n, double fps,
                                       struct qvl_error *err);
 

@@ -40,7 +40,8 @@ static void assert_text(const struct qvl_json_node *node, const char *text)
 static void test_layout(void **state)
 {
     (void)state;
-    assert_int_equal(read_tree(" {\"a\": [1, {\"b\": -2.5e1}, []], \"\": \"x\", \"\\u0061b\": {}, \"n\": null} ", 9), QVL_OK);
+    const char *text = " {\"a\": [1, {\"b\": -2.5e1}, []], \"\": \"x\", \"\\u0061b\": {}, \"n\": null} ";
+    assert_int_equal(read_tree(text, 9), QVL_OK);
     assert_int_equal(tree.n, 9);
     const struct qvl_json_node *root = tree.node, *a = root + 1;
     assert_int_equal(root->kind, QVL_JSON_OBJECT);
@@ -67,7 +68,8 @@ static void test_layout(void **state)
 static void test_strings(void **state)
 {
     (void)state;
-    assert_int_equal(read_tree("[\"\", \"\\n\", \"中\\u4e2d\\ud83d\\ude00\", \"a\\u0000b\", \"plain\"]", 10), QVL_OK);
+    const char *text = "[\"\", \"\\n\", \"中\\u4e2d\\ud83d\\ude00\", \"a\\u0000b\", \"plain\"]";
+    assert_int_equal(read_tree(text, 10), QVL_OK);
     const struct qvl_json_node *s = tree.node + 1;
     assert_text(&s[0], "");
     assert_text(&s[1], "\n");
@@ -75,7 +77,8 @@ static void test_strings(void **state)
     assert_int_equal(s[3].n, 3);
     assert_memory_equal(s[3].utf8, "a\0b", 3);
     assert_false(qvl_json_equals(&s[3], "a"));
-    assert_true(qvl_json_equals(&s[4], "plain") && !qvl_json_equals(&s[4], "plai") && !qvl_json_equals(&s[4], "plainx"));
+    assert_true(qvl_json_equals(&s[4], "plain"));
+    assert_false(qvl_json_equals(&s[4], "plai") || qvl_json_equals(&s[4], "plainx"));
     assert_int_equal(read_tree("\"root\"", 1), QVL_OK);
     assert_text(tree.node, "root");
 }

@@ -53,8 +53,8 @@ static void test_order_and_times(void **state)
         "frame99999999999999999999998.png", "frame99999999999999999999997.png", "图片 3.jpeg", "图片 12.jpeg",
         "a.heic", "notes.txt", ".hidden.png", "._frame2.jpg", "png", "clip.mp4", "no-ending"};
     static const char *const expected[] = {
-        "a.heic", "b1-9.webp", "b01-9b.webp", "b1-10.webp", "frame2.jpg", "frame002.png", "frame9.PNG", "frame10.png",
-        "frame99999999999999999999997.png", "frame99999999999999999999998.png", "图片 3.jpeg", "图片 12.jpeg"};
+        "a.heic", "b1-9.webp", "b01-9b.webp", "b1-10.webp", "frame2.jpg", "frame002.png", "frame9.PNG",
+        "frame10.png", "frame99999999999999999999997.png", "frame99999999999999999999998.png", "图片 3.jpeg", "图片 12.jpeg"};
     enum { N = sizeof expected / sizeof *expected };
     struct qvl_arena arena = {0};
     struct qvl_error err = {0};
@@ -146,7 +146,7 @@ static void test_limit(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    assert_true(qvl_is_picture_name("a.jpg") && qvl_is_picture_name("/x.y/a.b.TIFF") && qvl_is_picture_name(".png"));
+    assert_true(qvl_is_picture_name("a.jpg") && qvl_is_picture_name("/x.y/a.b.TIFF"));
     assert_false(qvl_is_picture_name("a.png/b") || qvl_is_picture_name("png") || qvl_is_picture_name("a.mp4"));
     assert_false(qvl_is_picture_name("") || qvl_is_picture_name("a.") || qvl_is_picture_name("a.pngx"));
 }
