@@ -62,7 +62,7 @@ static void see(struct qvl_looking *l, const struct qvl_request_info *info, cons
         const struct qvl_media_info *m = &info->media[i];
         double part = i < l->i_media ? 1 : share;
         l->vision_done += part * vision_work(m);
-        l->n_frame_done += (uint64_t)(part * (double)m->n_frame);
+        l->n_frame_done += i < l->i_media ? m->n_frame : m->n_frame * event->progress.done / event->progress.total;
     }
     if (l->has_vision)
         return;

@@ -236,6 +236,7 @@ enum qvl_status qvl_report_line(const struct qvl_report *r, struct qvl_bytes *ou
 /* A clip: which frames, when, and what they cost. */
 static enum qvl_status add_clip_plan(const struct qvl_media_info *m, struct qvl_bytes *out, struct qvl_error *err)
 {
+    enum { N_IN_LINE = 6 };
     enum qvl_status status = QVL_OK;
     if (m->n_frame_file)
         status = qvl_bytes_add_format(
@@ -248,7 +249,7 @@ static enum qvl_status add_clip_plan(const struct qvl_media_info *m, struct qvl_
         status = qvl_bytes_add_format(out, err, qvl_text("  %zu frames resized to %u x %u, %u tokens:"), m->n_frame,
                                       m->resized_w, m->resized_h, m->n_tok);
     for (size_t i = 0; i < m->n_frame && !status; i++)
-        status = qvl_bytes_add_format(out, err, qvl_text("%s%llu at %.2f s"), i == 0 ? " " : ", ",
+        status = qvl_bytes_add_format(out, err, qvl_text("%s%llu at %.2f s"), i % N_IN_LINE ? ", " : "\n    ",
                                       (unsigned long long)m->frame_index[i], m->frame_s[i]);
     return status ? status : qvl_bytes_add_text(out, "\n", err);
 }
@@ -269,6 +270,6 @@ enum qvl_status qvl_report_plan(const struct qvl_report *r, struct qvl_bytes *ou
     if (status)
         return status;
     return qvl_bytes_add_format(out, err,
-                                qvl_text("prompt: %zu tokens, %zu of them pictures and %zu clips; context %u\n"),
+                                qvl_text("prompt: %zu tokens, %zu for pictures and %zu for clips; context %u\n"),
                                 q->n_prompt_tok, q->n_image_tok, q->n_video_tok, r->engine.n_ctx);
 }

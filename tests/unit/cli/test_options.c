@@ -129,12 +129,134 @@ static void options_of_other_verbs_are_refused(void **state)
     qvl_options_free(&o);
 }
 
+static void times_in_every_spelling(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double seconds;
+    } good[] = {{"0", 0}, {"90", 90}, {"1.25", 1.25}, {"1:30", 90}, {"01:02:03.5", 3723.5}, {"100:00", 6000}},
+      bad[] = {{"", 0}, {"-1", 0}, {"1:60", 0}, {"1:2:3:4", 0}, {"1.5:00", 0}, {":30", 0}, {"1:", 0}, {"nan", 0},
+               {"1e3", 0}, {"1000001", 0}, {"1 s", 0}, {".", 0}};
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_int_equal(PARSE(&o, &err, "--start", good[i].text), QVL_OK);
+        assert_true(o.start_s == good[i].seconds);
+        qvl_options_free(&o);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(PARSE(&o, &err, "--start", bad[i].text), QVL_ERR_ARGUMENT);
+}
+
+static void settings_of_clips(void **state)
+{
+    (void)state;
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    assert_int_equal(PARSE(&o, &err, "--video", "a.mp4", "--nframes", "8", "--video-start", "1:00", "--video-end", "90",
+                           "--total-pixels", "100000", "--video-wrapper", "--no-think-text", "--media-timeout", "2.5",
+                           "-i"),
+                     QVL_OK);
+    assert_int_equal(o.item[0].kind, QVL_ITEM_VIDEO);
+    assert_string_equal(o.item[0].value, "a.mp4");
+    assert_int_equal(o.num_frames, 8);
+    assert_true(o.start_s == 60 && o.end_s == 90 && o.media_timeout_s == 2.5);
+    assert_int_equal(o.total_pixels, 100000);
+    assert_true(o.want_video_wrapper && o.no_think_text && o.is_interactive);
+    qvl_options_free(&o);
+}
+
+static void contradictions_are_named(void **state)
+{
+    (void)state;
+    static const char *const line[][6] = {
+        {"--fps", "1", "--num-frames", "4", "--num-frames"},
+        {"--num-frames", "4", "--max-frames", "8", "--max-frames"},
+        {"--min-frames", "9", "--max-frames", "8", "--min-frames 9"},
+        {"--start", "5", "--end", "5", "--end 5"},
+        {"--start", "0", "--end", "0", "--end 0"},
+        {"--sample-fps", "1", "--frame-times", "0,1", "--frame-times"},
+        {"--messages", "a.json", "--system", "x", "--system"},
+        {"--messages", "a.json", "--prompt", "x", "--messages"},
+        {"--messages", "a.json", "--image", "x.png", "--messages"},
+        {"--logits", "3", "--temp", "0", "--json"},
+        {"-i", "--json", "-q", "-q", "--interactive"},
+    };
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    for (size_t i = 0; i < sizeof line / sizeof *line; i++) {
+        assert_int_equal(parse(&o, &err, 4, line[i]), QVL_ERR_ARGUMENT);
+        assert_non_null(strstr(err.text, line[i][4]));
+    }
+    assert_int_equal(PARSE(&o, &err, "--start", "4", "--end", "5", "--fps", "1", "--min-frames", "2", "--max-frames", "2"),
+                     QVL_OK);
+    qvl_options_free(&o);
+}
+
+static void the_command_line_silences_a_rival_in_the_environment(void **state)
+{
+    (void)state;
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    setenv("QVL_FPS", "1", 1);
+    assert_int_equal(PARSE(&o, &err, "--num-frames", "4"), QVL_OK);
+    assert_true(o.fps == 0 && o.num_frames == 4);
+    qvl_options_free(&o);
+    setenv("QVL_NUM_FRAMES", "4", 1);
+    assert_int_equal(PARSE(&o, &err, "x"), QVL_OK); /* the first one in the table counts */
+    assert_true(o.fps == 1 && o.num_frames == 0);
+    qvl_options_free(&o);
+    unsetenv("QVL_FPS");
+    unsetenv("QVL_NUM_FRAMES");
+}
+
+static void one_option_is_set_later(void **state)
+{
+    (void)state;
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    assert_int_equal(PARSE(&o, &err, "--fps", "1", "--max-frames", "8"), QVL_OK);
+    assert_int_equal(qvl_options_set(&o, "temp", "0.5", &err), QVL_OK);
+    assert_true(o.temperature == 0.5 && qvl_options_has(&o, "temp"));
+    assert_int_equal(qvl_options_set(&o, "temp", "hot", &err), QVL_ERR_ARGUMENT);
+    assert_int_equal(qvl_options_set(&o, "num-frames", "4", &err), QVL_ERR_ARGUMENT); /* because of --max-frames */
+    assert_true(o.temperature == 0.5 && o.fps == 1 && o.num_frames == 0);
+    assert_int_equal(qvl_options_set(&o, "model", "x", &err), QVL_ERR_ARGUMENT);
+    assert_int_equal(qvl_options_set(&o, "nonsense", "x", &err), QVL_ERR_ARGUMENT);
+    o.max_frames = 0;
+    assert_int_equal(qvl_options_set(&o, "num-frames", "4", &err), QVL_OK);
+    assert_true(o.fps == 0 && !qvl_options_has(&o, "fps") && o.num_frames == 4);
+    qvl_options_free(&o);
+}
+
+static void the_language_is_known_first(void **state)
+{
+    (void)state;
+    char *none[] = {"qvl", "x"}, *zh[] = {"qvl", "--lang", "en", "--lang=zh"}, *text[] = {"qvl", "--", "--lang=zh"};
+    unsetenv("LC_ALL");
+    unsetenv("LC_MESSAGES");
+    setenv("LANG", "zh_CN.UTF-8", 1);
+    assert_int_equal(qvl_options_language(2, none), QVL_LANGUAGE_ZH);
+    setenv("LC_ALL", "C", 1);
+    assert_int_equal(qvl_options_language(2, none), QVL_LANGUAGE_EN);
+    assert_int_equal(qvl_options_language(4, zh), QVL_LANGUAGE_ZH);
+    assert_int_equal(qvl_options_language(3, text), QVL_LANGUAGE_EN);
+    setenv("QVL_LANG", "zh", 1);
+    assert_int_equal(qvl_options_language(2, none), QVL_LANGUAGE_ZH);
+    unsetenv("QVL_LANG");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_in_every_spelling),      cmocka_unit_test(aliases_are_the_same_option),
         cmocka_unit_test(words_keep_their_order),        cmocka_unit_test(the_edges_of_a_range),
         cmocka_unit_test(the_environment_fills_what_is_open), cmocka_unit_test(options_of_other_verbs_are_refused),
+        cmocka_unit_test(times_in_every_spelling),       cmocka_unit_test(settings_of_clips),
+        cmocka_unit_test(contradictions_are_named),
+        cmocka_unit_test(the_command_line_silences_a_rival_in_the_environment),
+        cmocka_unit_test(one_option_is_set_later),       cmocka_unit_test(the_language_is_known_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
