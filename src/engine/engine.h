@@ -16,6 +16,7 @@
 #include "model/decoder.h"
 
 struct qvl_scheduler;
+struct qvl_session;
 
 struct qvl_engine {
     char *model_dir, *media_helper; /* media_helper may be NULL */
@@ -50,11 +51,13 @@ struct qvl_request {
     struct qvl_chat chat;
     struct qvl_request_options options;
     atomic_bool is_cancelled;
+    struct qvl_session *session;    /* that the request has entered, or NULL */
 
     /* caller */
     enum qvl_request_state state;
     struct qvl_prompt_parts parts;  /* the rendered conversation, until the prompt is made */
     struct qvl_prompt prompt;
+    size_t n_cached;                /* prompt tokens that the session's cache holds */
     uint32_t max_tokens;
     double prompt_ms;
     double submitted_ms;            /* on the clock */
@@ -62,7 +65,7 @@ struct qvl_request {
     struct qvl_feed feed;           /* partly the scheduler's, partly shared: feed.h */
 
     /* scheduler */
-    struct qvl_kv kv;
+    struct qvl_kv kv;               /* with a session: until the request is closed */
     size_t n_prefilled;             /* prompt tokens in the KV cache */
     struct qvl_vision *vision;      /* the group of temporal patches on its way, or NULL */
     struct qvl_arena patches;       /* its patches, until they are embedded */

@@ -29,6 +29,12 @@ struct qvl_prompt_settings {
     bool want_video_wrapper; /* a clip's sequence stands inside one more vision_start and vision_end */
 };
 
+/* The temporal patch of a visual span, counted in its clip. */
+static inline uint32_t qvl_span_patch(const struct qvl_span *span)
+{
+    return span->i_feature / (uint32_t)span->n_tok;
+}
+
 /* The time of a temporal patch: the mean of its first and its last frame's; frames that are missing have the last
  * one's. n_frame >= 1. */
 double qvl_prompt_patch_time(const double *frame_s, size_t n_frame, uint32_t temporal_patch, uint32_t i_patch);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "engine/chat_copy.h"
 #include "engine/scheduler.h"
+#include "engine/session.h"
 
 enum { DEFAULT_MAX_TOKENS = 4096 };
 
@@ -25,7 +26,8 @@ enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_cha
     enum qvl_status status;
     if ((status = qvl_chat_copy(chat, &r->arena, &r->chat, &n_item, err)) ||
         (status = qvl_request_options_copy(options, &r->arena, &r->options, err)) ||
-        (status = qvl_feed_init(&r->feed, engine, r->options.session, &r->chat, n_item, &r->arena, err)) ||
+        (r->options.session && (status = qvl_session_enter(r->options.session, r, err))) ||
+        (status = qvl_feed_init(&r->feed, engine, r->session, &r->chat, n_item, &r->arena, err)) ||
         (status = qvl_event_queue_init(&r->queue, options->n_top_logits, err))) {
         qvl_request_close(r);
         return status;
@@ -48,6 +50,8 @@ void qvl_request_close(struct qvl_request *r)
         return;
     if (r->submitted_ms > 0)
         qvl_scheduler_remove(r->engine->scheduler, r);
+    if (r->session)
+        qvl_session_leave(r->session, r);
     qvl_feed_free(&r->feed);
     qvl_answer_free(&r->answer);
     qvl_event_queue_free(&r->queue);
@@ -95,13 +99,28 @@ static enum qvl_status build_prompt(struct qvl_request *r, struct qvl_error *err
     return qvl_prompt_build(e->tokenizer, &r->parts, media, feed->n_item, &settings, &r->prompt, err);
 }
 
+/* What the session's cache holds of the prompt needs no frames. */
+static void skip_known(struct qvl_request *r)
+{
+    r->n_cached = qvl_session_count_shared(r->session, r);
+    for (size_t i = 0; i < r->prompt.n_span; i++) {
+        const struct qvl_span *span = &r->prompt.span[i];
+        if (span->is_visual && span->begin + span->n_tok <= r->n_cached)
+            qvl_feed_skip(&r->feed.item[span->i_media], qvl_span_patch(span) + 1);
+    }
+}
+
 static enum qvl_status make_prompt(struct qvl_request *r, struct qvl_error *err)
 {
     double start_ms = qvl_now_ms();
     enum qvl_status status = build_prompt(r, err);
     qvl_prompt_parts_free(&r->parts);
     r->prompt_ms += qvl_now_ms() - start_ms;
-    return status ? status : admit(r, err);
+    if (status || (status = admit(r, err)))
+        return status;
+    if (r->session)
+        skip_known(r);
+    return QVL_OK;
 }
 
 static enum qvl_status render(struct qvl_request *r, struct qvl_error *err)
@@ -142,7 +161,11 @@ static enum qvl_status submit(struct qvl_request *r, struct qvl_error *err)
         qvl_answer_init(&r->answer, &settings, r->prompt.ids.id, r->prompt.ids.n, err);
     if (status)
         return status;
-    qvl_kv_init(&r->kv, &r->engine->model);
+    if (r->session)
+        qvl_session_take(r->session, r, r->n_cached);
+    else
+        qvl_kv_init(&r->kv, &r->engine->model);
+    r->n_prefilled = r->n_cached;
     r->prepared_ms = r->feed.media_ms + r->prompt_ms;
     r->state = QVL_REQUEST_SUBMITTED;
     return qvl_scheduler_submit(r->engine->scheduler, r, err);
@@ -237,6 +260,7 @@ void qvl_request_get_info(const struct qvl_request *r, struct qvl_request_info *
         .n_output_tok = r->n_output,
         .n_image_tok = r->prompt.n_image_tok,
         .n_video_tok = r->prompt.n_video_tok,
+        .n_cached_tok = r->n_cached,
         .media_ms = r->feed.media_ms,
         .prompt_ms = r->prompt_ms,
         .queue_ms = r->queue_ms > 0 ? r->queue_ms : 0,

@@ -59,16 +59,10 @@ struct step {
 
 /* ---- the next unit of a request ------------------------------------------------------------------ */
 
-/* The temporal patch of a visual span, counted in its clip. */
-static uint32_t patch_of(const struct qvl_span *span)
-{
-    return span->i_feature / (uint32_t)span->n_tok;
-}
-
 static struct qvl_features *features_of(const struct qvl_request *r, const struct qvl_span *span)
 {
     const struct qvl_media_item *item = &r->feed.item[span->i_media];
-    return &item->group[patch_of(span) / item->n_group_patch];
+    return &item->group[qvl_span_patch(span) / item->n_group_patch];
 }
 
 /* The first picture or temporal patch that the prompt tokens before `end` need and that has no features yet; or
@@ -87,7 +81,7 @@ static const struct qvl_span *find_unseen(const struct qvl_request *r, size_t en
 /* Temporal patches up to the end of the group that the span belongs to. */
 static uint32_t group_end(const struct qvl_media_item *item, const struct qvl_span *span)
 {
-    uint32_t end = (patch_of(span) / item->n_group_patch + 1) * item->n_group_patch;
+    uint32_t end = (qvl_span_patch(span) / item->n_group_patch + 1) * item->n_group_patch;
     return end < item->plan->grid.t ? end : item->plan->grid.t;
 }
 
@@ -179,13 +173,15 @@ static bool choose_step(struct qvl_scheduler *s, struct step *step)
 
 /* ---- telling the caller -------------------------------------------------------------------------- */
 
-/* Frees what an answer needs while it is made; not the frames, which the caller may be filling. */
+/* Frees what an answer needs while it is made; not the frames, which the caller may be filling, nor a cache that a
+ * session gets back. */
 static void free_work(struct qvl_request *r)
 {
     qvl_vision_close(r->vision);
     r->vision = NULL;
     qvl_arena_free(&r->patches);
-    qvl_kv_free(&r->kv);
+    if (!r->session)
+        qvl_kv_free(&r->kv);
     for (size_t i = 0; i < r->feed.n_item; i++)
         for (uint32_t k = 0; k < r->feed.item[i].n_group; k++)
             qvl_features_free(&r->feed.item[i].group[k]);
@@ -308,7 +304,7 @@ static void report_vision(struct qvl_request *r, const struct qvl_media_item *it
 static enum qvl_status run_vision_stage(struct qvl_request *r, const struct qvl_span *span, struct qvl_error *err)
 {
     struct qvl_media_item *item = &r->feed.item[span->i_media];
-    uint32_t i_group = patch_of(span) / item->n_group_patch;
+    uint32_t i_group = qvl_span_patch(span) / item->n_group_patch;
     double start_ms = qvl_now_ms();
     uint32_t done = 0, total = 0;
     enum qvl_status status = r->vision ? QVL_OK : begin_vision(r, item, i_group, err);
@@ -341,7 +337,7 @@ static void fill_prompt_rows(struct qvl_scheduler *s, const struct qvl_request *
         struct qvl_batch_row *row = &s->row[i - r->n_prefilled];
         *row = (struct qvl_batch_row){.id = p->ids.id[i], .pos = p->pos[i], .want_logits = i + 1 == p->ids.n};
         if (span->is_visual) {
-            uint32_t i_patch = patch_of(span) % r->feed.item[span->i_media].n_group_patch;
+            uint32_t i_patch = qvl_span_patch(span) % r->feed.item[span->i_media].n_group_patch;
             row->features = features_of(r, span);
             row->i_feature = i_patch * (uint32_t)span->n_tok + (uint32_t)(i - span->begin);
         }
@@ -356,7 +352,7 @@ static void free_passed_features(struct qvl_request *r)
         if (!span->is_visual || span->begin + span->n_tok > r->n_prefilled)
             continue;
         const struct qvl_media_item *item = &r->feed.item[span->i_media];
-        uint32_t n_patch = patch_of(span) + 1;
+        uint32_t n_patch = qvl_span_patch(span) + 1;
         if (n_patch % item->n_group_patch == 0 || n_patch == item->plan->grid.t)
             qvl_features_free(features_of(r, span));
     }
