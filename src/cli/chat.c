@@ -34,7 +34,7 @@ static void keep_stats(struct qvl_chat_room *room, struct qvl_reply *reply)
 
 static enum qvl_status keep_answer(struct qvl_chat_room *room, const struct qvl_reply *reply)
 {
-    return qvl_conversation_add_answer(&room->conversation, reply->text.n ? reply->text.data : "",
+    return qvl_conversation_add_answer(&room->conversation, reply->text.n ? reply->text.data : "", reply->text.n,
                                        reply->reasoning.n ? reply->reasoning.data : "", &room->err);
 }
 
@@ -279,7 +279,9 @@ static enum qvl_status read_entry(struct qvl_chat_room *room, struct entry *entr
         if (!is_open)
             break;
         status = qvl_line_editor_read(room->editor, "... ", &entry->kind, &line, err);
-        if (status || entry->kind == QVL_LINE_INTERRUPTED)
+        if (entry->kind == QVL_LINE_INTERRUPTED) /* there were the lines before */
+            entry->kind = QVL_LINE_CLEARED;
+        if (status || entry->kind == QVL_LINE_CLEARED)
             break;
         entry->text.n -= !entry->is_block;
         if (entry->kind == QVL_LINE_END) { /* what there is, is the entry; the next one finds the end again */
@@ -299,20 +301,21 @@ static enum qvl_status read_entry(struct qvl_chat_room *room, struct entry *entr
     return status;
 }
 
-/* Until /bye, Ctrl-D, or Ctrl-C twice. */
+/* Until /bye, Ctrl-D, or Ctrl-C twice in a row. */
 static enum qvl_status talk(struct qvl_chat_room *room)
 {
     struct entry entry = {0};
     bool was_interrupted = false;
     enum qvl_status status = QVL_OK;
     while (!room->is_over && !(status = read_entry(room, &entry, &room->err))) {
+        bool is_interrupted = entry.kind == QVL_LINE_CLEARED || entry.kind == QVL_LINE_INTERRUPTED;
         if (entry.kind == QVL_LINE_END || (entry.kind == QVL_LINE_INTERRUPTED && was_interrupted))
             break;
-        was_interrupted = entry.kind == QVL_LINE_INTERRUPTED;
-        if (was_interrupted)
+        if (entry.kind == QVL_LINE_INTERRUPTED)
             qvl_progress_say_dim(&room->asker.progress, "Ctrl-C once more, Ctrl-D or /bye ends the chat");
-        else
+        if (!is_interrupted)
             take_entry(room, entry.text.data, entry.is_block);
+        was_interrupted = is_interrupted;
     }
     qvl_bytes_free(&entry.text);
     return status;
@@ -330,11 +333,9 @@ static void greet(struct qvl_chat_room *room)
     for (size_t i = 0; i + 1 < n; i++)
         if (path[i] == '/')
             name = path + i + 1;
-    qvl_progress_say(progress, "qvl %s, %.*s: %.1f billion weights, context of %u tokens", QVL_VERSION,
-                     (int)(path + n - name), name, (double)room->asker.info.n_parameter / 1e9,
+    qvl_progress_say(progress, "qvl %s with %.*s, a context of %u tokens", QVL_VERSION, (int)(path + n - name), name,
                      room->asker.info.n_ctx);
-    qvl_progress_say(progress, "Ask something; drop a picture or clip here, or /image and /video. /help says more, "
-                               "Ctrl-D leaves.");
+    qvl_progress_say(progress, "Ask something, or drop a picture or clip here first. /help says more, Ctrl-D leaves.");
 }
 
 static void use_history(struct qvl_chat_room *room)

@@ -226,6 +226,8 @@ static enum qvl_status set(struct qvl_chat_room *room, const char *rest)
         status = qvl_fail(&room->err, QVL_ERR_ARGUMENT, "/set %.40s: no such setting (/show lists them)", plain);
     else if (!status)
         status = qvl_options_set(&room->options, plain, value.data, &room->err);
+    if (!status)
+        qvl_progress_say_dim(&room->asker.progress, "%s is %s from now on", plain, value.data);
     qvl_bytes_free(&name);
     qvl_bytes_free(&value);
     return status;

@@ -31,27 +31,30 @@ void qvl_conversation_free(struct qvl_conversation *c)
     *c = (struct qvl_conversation){0};
 }
 
-static char *copy_text(const char *text, struct qvl_error *err)
+/* n bytes, NUL among them perhaps (a model may say it), and a NUL. */
+static char *copy_text(const char *text, size_t n, struct qvl_error *err)
 {
     char *copy = NULL;
-    if (!qvl_utf8_is_valid(text, strlen(text)))
+    if (!qvl_utf8_is_valid(text, n))
         qvl_fail(err, QVL_ERR_ARGUMENT, "the text is not UTF-8");
-    else if (!(copy = strdup(text)))
-        qvl_fail_memory(err, strlen(text), "a message");
+    else if (!(copy = calloc(n + 1, 1)))
+        qvl_fail_memory(err, n, "a message");
+    else
+        memcpy(copy, text, n);
     return copy;
 }
 
-/* A message of `input` (or NULL), which it takes over when nothing fails, and a text (or NULL). */
-static enum qvl_status make_entry(enum qvl_role role, struct qvl_input *input, const char *text,
+/* A message of `input` (or NULL), which it takes over when nothing fails, and n bytes of text (or NULL). */
+static enum qvl_status make_entry(enum qvl_role role, struct qvl_input *input, const char *text, size_t n,
                                   struct qvl_entry *out, struct qvl_error *err)
 {
     struct qvl_input none = {0};
     struct qvl_entry e = {.message = {.role = role}};
     if (!input)
         input = &none;
-    if (text && !(e.text = copy_text(text, err)))
+    if (text && !(e.text = copy_text(text, n, err)))
         return err->status;
-    if (text && qvl_input_add_text(input, e.text, strlen(e.text), err)) {
+    if (text && qvl_input_add_text(input, e.text, n, err)) {
         free_entry(&e);
         return err->status;
     }
@@ -103,7 +106,7 @@ enum qvl_status qvl_conversation_set_system(struct qvl_conversation *c, const ch
         remove_system(c);
         return QVL_OK;
     }
-    if ((status = reserve(c, err)) || (status = make_entry(QVL_ROLE_SYSTEM, NULL, text, &e, err)))
+    if ((status = reserve(c, err)) || (status = make_entry(QVL_ROLE_SYSTEM, NULL, text, strlen(text), &e, err)))
         return status;
     remove_system(c);
     memmove(c->entry + 1, c->entry, c->n_entry++ * sizeof *c->entry);
@@ -123,21 +126,22 @@ enum qvl_status qvl_conversation_add_question(struct qvl_conversation *c, struct
                                               struct qvl_error *err)
 {
     enum qvl_status status = reserve(c, err);
-    if (status || (status = make_entry(QVL_ROLE_USER, input, text, &c->entry[c->n_entry], err)))
+    size_t n = text ? strlen(text) : 0;
+    if (status || (status = make_entry(QVL_ROLE_USER, input, text, n, &c->entry[c->n_entry], err)))
         return status;
     c->n_entry++;
     free_entry(&c->withdrawn);
     return QVL_OK;
 }
 
-enum qvl_status qvl_conversation_add_answer(struct qvl_conversation *c, const char *text, const char *reasoning,
-                                            struct qvl_error *err)
+enum qvl_status qvl_conversation_add_answer(struct qvl_conversation *c, const char *text, size_t n,
+                                            const char *reasoning, struct qvl_error *err)
 {
     struct qvl_entry e;
     enum qvl_status status = reserve(c, err);
-    if (status || (status = make_entry(QVL_ROLE_ASSISTANT, NULL, text, &e, err)))
+    if (status || (status = make_entry(QVL_ROLE_ASSISTANT, NULL, text, n, &e, err)))
         return status;
-    if (reasoning[0] && !(e.reasoning = copy_text(reasoning, err))) {
+    if (reasoning[0] && !(e.reasoning = copy_text(reasoning, strlen(reasoning), err))) {
         free_entry(&e);
         return err->status;
     }

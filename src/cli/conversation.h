@@ -37,9 +37,9 @@ const char *qvl_conversation_system(const struct qvl_conversation *c); /* NULL: 
  * fails. */
 enum qvl_status qvl_conversation_add_question(struct qvl_conversation *c, struct qvl_input *input, const char *text,
                                               struct qvl_error *err);
-/* reasoning: "" where there is none. */
-enum qvl_status qvl_conversation_add_answer(struct qvl_conversation *c, const char *text, const char *reasoning,
-                                            struct qvl_error *err);
+/* n bytes of text; reasoning: "" where there is none. */
+enum qvl_status qvl_conversation_add_answer(struct qvl_conversation *c, const char *text, size_t n,
+                                            const char *reasoning, struct qvl_error *err);
 size_t qvl_conversation_n_turn(const struct qvl_conversation *c);
 /* Forgets the last turn. False: there is none. */
 bool qvl_conversation_undo(struct qvl_conversation *c);

@@ -59,8 +59,13 @@ static bool take_signals(struct qvl_line_editor *e, bool is_stale)
             has_resize |= number[i] == SIGWINCH;
             has_continue |= number[i] == SIGCONT;
         }
-    if (has_end || (has_interrupt && !is_stale)) {
-        e->kind = has_end ? QVL_LINE_END : QVL_LINE_INTERRUPTED;
+    if (has_end) {
+        e->kind = QVL_LINE_END;
+        return false;
+    }
+    if (has_interrupt && !is_stale) {
+        const LineInfo *line = el_line(e->el);
+        e->kind = line->lastchar > line->buffer ? QVL_LINE_CLEARED : QVL_LINE_INTERRUPTED;
         return false;
     }
     if (has_resize)
@@ -387,7 +392,7 @@ static enum qvl_status read_terminal(struct qvl_line_editor *e, const char *prom
         e->kind = QVL_LINE_TEXT;
         return add_entry(line, (size_t)n, out, err);
     }
-    fputs(e->kind == QVL_LINE_INTERRUPTED ? "^C\n" : "\n", stderr);
+    fputs(e->kind == QVL_LINE_END ? "\n" : "^C\n", stderr);
     return QVL_OK;
 }
 

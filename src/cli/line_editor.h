@@ -13,7 +13,8 @@ struct qvl_line_editor;
 
 enum qvl_line_kind {
     QVL_LINE_TEXT,
-    QVL_LINE_INTERRUPTED, /* Ctrl-C: what was typed is gone */
+    QVL_LINE_CLEARED,     /* Ctrl-C: what was typed is gone */
+    QVL_LINE_INTERRUPTED, /* Ctrl-C, and nothing was typed */
     QVL_LINE_END          /* Ctrl-D on an empty line, the end of a file, SIGTERM */
 };
 
