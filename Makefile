@@ -101,7 +101,7 @@ $(BUILD)/qvl-media: $(call objects,$(HELPER_SRC)) $(BUILD)/libqvl.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(MEDIA_LIBS) -o $@
 
 $(BUILD)/qvl-media-av.so: $(call objects,$(AV_SRC))
-	$(Q)$(CC) -shared $(LDFLAGS_ALL) $^ -Wl,--as-needed $(AV_LIBS) -o $@
+	$(Q)$(CC) -shared $(LDFLAGS_ALL) $(if $(SAN),,-Wl,-z,defs) $^ -Wl,--as-needed $(AV_LIBS) -lm -o $@
 
 # qvl-media without its main: decoders, sandbox and module, for the tests and fuzz targets of that room.
 $(BUILD)/libqvl-media.a: $(call objects,$(filter-out %/main.c,$(HELPER_SRC)) $(AV_SRC))
@@ -127,6 +127,10 @@ $(MEDIA_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a $(MEDIA_T
 $(BUILD)/make_golden: $(call objects,tests/golden/tool/make_golden.c tests/golden/golden_model.c)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -ljansson -lm -o $@
 
+# A terminal for the programs that the end-to-end tests type into.
+$(BUILD)/pty: $(call objects,tests/e2e/tool/pty.c)
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lutil -o $@
+
 # This one test links the model and engine rooms with the switches of model/mistake.h in place of the library's.
 MISTAKE_TEST := $(BUILD)/tests/golden/mistakes/test_mistakes
 $(MISTAKE_TEST): $(patsubst %.c,$(BUILD)/mistakes/%.o,$(wildcard src/model/*.c src/engine/*.c) \
@@ -136,7 +140,7 @@ $(MISTAKE_TEST): $(patsubst %.c,$(BUILD)/mistakes/%.o,$(wildcard src/model/*.c s
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lcmocka $(LIBS) -o $@
 TESTS += $(MISTAKE_TEST)
 
-tests: all $(TESTS) $(BUILD)/make_golden replay
+tests: all $(TESTS) $(BUILD)/make_golden $(BUILD)/pty replay
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
