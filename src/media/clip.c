@@ -47,6 +47,11 @@ static enum qvl_status fail_fault(const struct qvl_clip *clip, enum qvl_fault fa
     case QVL_FAULT_LONG:
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip has more than the %u frames that qvl reads", name,
                         QVL_MAX_CLIP_FILE_FRAMES);
+    case QVL_FAULT_LARGE:
+        return qvl_fail(err, QVL_ERR_MEDIA,
+                        "%s: the frames of the clip have a side longer than %u pixels or more than %llu in all", name,
+                        QVL_MAX_MEDIA_SIDE_PX, QVL_MAX_MEDIA_PIXELS);
+    case QVL_FAULT_CUT: return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip ends too early: the file is cut off", name);
     case QVL_FAULT_RESIZED:
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip changes its size on the way, which qvl does not follow",
                         name);

@@ -10,12 +10,6 @@
 #include "base/limits.h"
 #include "media/sniff.h"
 
-bool qvl_media_size_is_allowed(uint32_t w, uint32_t h)
-{
-    return w > 0 && h > 0 && w <= QVL_MAX_MEDIA_SIDE_PX && h <= QVL_MAX_MEDIA_SIDE_PX &&
-           (uint64_t)w * h <= QVL_MAX_MEDIA_PIXELS;
-}
-
 size_t qvl_media_rgb_bytes(uint32_t w, uint32_t h)
 {
     return (size_t)w * h * 3;
@@ -106,6 +100,7 @@ const char *qvl_fault_text(enum qvl_fault fault)
     case QVL_FAULT_NO_TIMES:
     case QVL_FAULT_CODEC:
     case QVL_FAULT_LONG:
+    case QVL_FAULT_LARGE:
     case QVL_FAULT_RESIZED:
     case QVL_FAULT_FRAME: break; /* of clips, which have sentences of their own */
     case QVL_FAULT_NO_SANDBOX:

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/limits.h"
+
 #define QVL_MEDIA_MAGIC 0x51564d32u /* "QVM2": changes with the layout of the messages */
 #define QVL_MEDIA_SOCKET 3          /* the helper's one descriptor at its start */
 #define QVL_MEDIA_MAX_FD 2u         /* descriptors that a request may bring */
@@ -41,6 +43,7 @@ enum qvl_fault {
     QVL_FAULT_NO_TIMES,
     QVL_FAULT_CODEC,
     QVL_FAULT_LONG,
+    QVL_FAULT_LARGE,
     QVL_FAULT_RESIZED,
     QVL_FAULT_FRAME,
     QVL_FAULT_NO_SANDBOX, /* HELLO only */
@@ -100,8 +103,13 @@ bool qvl_media_request_is_valid(const struct qvl_media_request *request, size_t 
 bool qvl_media_reply_is_valid(const struct qvl_media_reply *reply, size_t n_bytes,
                               const struct qvl_media_request *asked);
 
-/* The limits on a picture's size, the same on both ends. */
-bool qvl_media_size_is_allowed(uint32_t w, uint32_t h);
+/* The limits on a picture's size, the same on both ends (and in the module, which links nothing of them). */
+static inline bool qvl_media_size_is_allowed(uint32_t w, uint32_t h)
+{
+    return w > 0 && h > 0 && w <= QVL_MAX_MEDIA_SIDE_PX && h <= QVL_MAX_MEDIA_SIDE_PX &&
+           (uint64_t)w * h <= QVL_MAX_MEDIA_PIXELS;
+}
+
 /* Bytes of w * h tight RGB pixels, for an allowed size. */
 size_t qvl_media_rgb_bytes(uint32_t w, uint32_t h);
 

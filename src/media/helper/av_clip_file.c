@@ -225,6 +225,8 @@ static enum qvl_fault open_demuxer(struct qvl_clip_file *file)
     av_dict_free(&options);
     if (error < 0 && !file->has_failed && file->format == QVL_FORMAT_MP4 && !has_index(file))
         return QVL_FAULT_NO_INDEX;
+    if (error == AVERROR_EOF && !file->has_failed)
+        return QVL_FAULT_CUT;
     if (error < 0)
         return qvl_clip_fault(file, error);
     error = avformat_find_stream_info(file->demuxer, NULL);
@@ -277,6 +279,9 @@ static enum qvl_fault open_decoder(struct qvl_clip_file *file)
 {
     const AVCodecParameters *parameters = file->stream->codecpar;
     const AVCodec *codec = NULL;
+    if (parameters->width > 0 && parameters->height > 0 &&
+        !qvl_media_size_is_allowed((uint32_t)parameters->width, (uint32_t)parameters->height))
+        return QVL_FAULT_LARGE;
     for (size_t i = 0; !codec && i < sizeof decoders / sizeof *decoders; i++)
         if (decoders[i].id == parameters->codec_id && (codec = avcodec_find_decoder_by_name(decoders[i].decoder)))
             file->codec = decoders[i].codec;

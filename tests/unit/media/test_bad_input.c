@@ -271,13 +271,13 @@ static void test_helper_that_is_not_there(void **state)
     (void)state;
     struct qvl_media *none = test_open("/nonexistent/qvl-media", 0);
     const struct qvl_media_source source = test_source("a.jpg", (const uint8_t *)"\xff\xd8\xff\xe0", 4);
-    test_refused(none, &source, QVL_ERR_FILE, "/nonexistent/qvl-media, which decodes pictures, cannot be started: No such file");
+    test_refused(none, &source, QVL_ERR_FILE, "/nonexistent/qvl-media, which decodes pictures and clips, cannot be started: No such file");
     qvl_media_close(none);
     none = test_open("/bin/true", 0); /* not a helper */
-    test_refused(none, &source, QVL_ERR_FILE, "/bin/true, which decodes pictures, cannot be started: it ended before");
+    test_refused(none, &source, QVL_ERR_FILE, "/bin/true, which decodes pictures and clips, cannot be started: it ended before");
     qvl_media_close(none);
     none = test_open(NULL, 0); /* none beside this test, and that is an error only now */
-    test_refused(none, &source, QVL_ERR_FILE, "qvl-media, which decodes pictures, is missing: it is neither beside this program");
+    test_refused(none, &source, QVL_ERR_FILE, "qvl-media, which decodes pictures and clips, is missing: it is neither beside this program");
     qvl_media_close(none);
     char path[5000];
     struct qvl_error err = {0};

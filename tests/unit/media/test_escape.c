@@ -26,6 +26,7 @@
 #include "media/protocol.h"
 
 static pid_t parent;
+static int input;
 static char scratch[4096];
 static char *const no_args[] = {scratch, NULL};
 static const struct sockaddr_in loopback = {.sin_family = AF_INET};
@@ -45,6 +46,8 @@ static long read_environment(void) { return syscall(SYS_openat, AT_FDCWD, "/proc
 static long read_init(void) { return syscall(SYS_openat, AT_FDCWD, "/proc/1/environ", O_RDONLY); }
 static long read_null(void) { return syscall(SYS_read, 0, scratch, 1ul); }
 static long write_null(void) { return syscall(SYS_pwrite64, 1, "x", 1ul, 0l); }
+static long write_input(void) { return syscall(SYS_pwritev2, 1, scratch, 0ul, 0l, 0l, 0); }
+static long read_many(void) { return syscall(SYS_preadv, 0, scratch, 0ul, 0l, 0l); }
 static long remove_file(void) { return syscall(SYS_unlinkat, AT_FDCWD, scratch, 0); }
 static long rename_file(void) { return syscall(SYS_renameat2, AT_FDCWD, scratch, AT_FDCWD, scratch, 0); }
 static long make_link(void) { return syscall(SYS_symlinkat, "/etc/passwd", AT_FDCWD, scratch); }
@@ -115,7 +118,7 @@ static const struct action {
     ACTION(open_passwd), ACTION(fork_process),
 #endif
     ACTION(openat_passwd), ACTION(openat2_root), ACTION(create_file), ACTION(read_environment),
-    ACTION(read_init), ACTION(read_null), ACTION(write_null), ACTION(remove_file),
+    ACTION(read_init), ACTION(read_null), ACTION(write_null), ACTION(write_input), ACTION(read_many), ACTION(remove_file),
     ACTION(rename_file), ACTION(make_link), ACTION(make_directory), ACTION(change_mode),
     ACTION(list_directory), ACTION(truncate_input), ACTION(make_socket), ACTION(make_unix_socket),
     ACTION(connect_out), ACTION(bind_port), ACTION(send_elsewhere), ACTION(run_shell),
@@ -132,7 +135,7 @@ enum { N_ACTION = sizeof actions / sizeof *actions };
 enum { EXIT_NO_SANDBOX = 10, EXIT_SURVIVED = 11, EXIT_WORKS = 12, EXIT_FAILS = 13 };
 
 /* Runs `try` locked in, in a child; returns its wait status. */
-static int run_locked(long (*try)(void))
+static int run_locked(enum qvl_sandbox_room room, long (*try)(void))
 {
     int status = 0;
     parent = getpid();
@@ -140,7 +143,7 @@ static int run_locked(long (*try)(void))
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        if (!qvl_sandbox_enter(QVL_ROOM_CLIP))
+        if (!qvl_sandbox_enter(room))
             _exit(EXIT_NO_SANDBOX);
         _exit(try() == -4711 ? EXIT_WORKS : EXIT_SURVIVED);
     }
@@ -153,7 +156,7 @@ static void test_every_escape_is_denied(void **state)
     (void)state;
     size_t n_denied = 0;
     for (size_t i = 0; i < N_ACTION; i++) {
-        int status = run_locked(actions[i].try);
+        int status = run_locked(i % 2 ? QVL_ROOM_CLIP : QVL_ROOM_PICTURE, actions[i].try);
         if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
             n_denied++;
         else
@@ -180,10 +183,28 @@ static long compute(void)
     return -4711;
 }
 
+/* A clip is read where it lies. */
+static long read_input(void)
+{
+    char byte = 0;
+    return pread(input, &byte, 1, 2) == 1 && byte == 'z' ? -4711 : 0;
+}
+
+static void test_reading_the_input_is_allowed(void **state)
+{
+    (void)state;
+    input = memfd_create("input", MFD_CLOEXEC);
+    assert_int_equal(write(input, "xyz", 3), 3);
+    int status = run_locked(QVL_ROOM_CLIP, read_input);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EXIT_WORKS);
+    close(input);
+}
+
 static void test_decoding_is_allowed(void **state)
 {
     (void)state;
-    int status = run_locked(compute);
+    int status = run_locked(QVL_ROOM_PICTURE, compute);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), EXIT_WORKS);
 }
@@ -191,13 +212,21 @@ static void test_decoding_is_allowed(void **state)
 #if !defined(__SANITIZE_ADDRESS__)
 static long allocate_too_much(void)
 {
-    return malloc(QVL_MAX_CLIP_HELPER_BYTES) ? 0 : -4711;
+    return malloc(QVL_MAX_MEDIA_HELPER_BYTES) ? 0 : -4711;
+}
+
+static long allocate_far_too_much(void)
+{
+    return !malloc(QVL_MAX_CLIP_HELPER_BYTES) && malloc(QVL_MAX_MEDIA_HELPER_BYTES) ? -4711 : 0;
 }
 
 static void test_memory_is_limited(void **state)
 {
     (void)state;
-    int status = run_locked(allocate_too_much);
+    int status = run_locked(QVL_ROOM_PICTURE, allocate_too_much);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EXIT_WORKS);
+    status = run_locked(QVL_ROOM_CLIP, allocate_far_too_much);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), EXIT_WORKS);
 }
@@ -208,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_escape_is_denied),
         cmocka_unit_test(test_decoding_is_allowed),
+        cmocka_unit_test(test_reading_the_input_is_allowed),
 #if !defined(__SANITIZE_ADDRESS__) /* such a build has no memory limit (helper/sandbox.c) */
         cmocka_unit_test(test_memory_is_limited),
 #endif

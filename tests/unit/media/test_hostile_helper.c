@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "media/clip.h"
 #include "media/process.h"
 #include "media/sniff.h"
 
@@ -31,7 +33,8 @@ static bool is_mode(const char *name)
 
 static void say(uint32_t verb, uint32_t serial, uint32_t fault, uint32_t w, uint32_t h)
 {
-    const struct qvl_media_reply reply = {QVL_MEDIA_MAGIC, verb, serial, fault, w, h};
+    const struct qvl_media_reply reply = {
+        .magic = QVL_MEDIA_MAGIC, .verb = verb, .serial = serial, .fault = fault, .w = w, .h = h};
     qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, NULL, 0);
 }
 
@@ -116,7 +119,7 @@ static void probe(const struct qvl_media_request *r, int fd)
     } else if (is_mode("probe-flood"))
         flood();
     else if (is_mode("probe-descriptors")) {
-        const struct qvl_media_reply reply = {QVL_MEDIA_MAGIC, v, s, 0, W, H};
+        const struct qvl_media_reply reply = {.magic = QVL_MEDIA_MAGIC, .verb = v, .serial = s, .w = W, .h = H};
         const int fds[2] = {fd, QVL_MEDIA_SOCKET};
         qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, fds, 2);
     } else if (is_mode("probe-write"))
@@ -147,6 +150,65 @@ static void decode(const struct qvl_media_request *r, int fd)
         say(v, s, 0, r->w, r->h);
 }
 
+enum { N_FRAME = 5 };
+
+/* What the fake helper says a clip holds: five frames at 25 a second. */
+static void say_facts(uint32_t serial)
+{
+    struct qvl_media_reply reply = {.magic = QVL_MEDIA_MAGIC, .verb = QVL_MEDIA_CLIP, .serial = serial};
+    reply.w = is_mode("clip-huge") ? 40000 : W;
+    reply.h = H;
+    reply.codec = is_mode("clip-codec") ? QVL_CODEC_LAST + 1 : QVL_CODEC_VP9;
+    reply.is_cut = is_mode("clip-cut") ? 7 : 0;
+    reply.n_frame = is_mode("clip-empty") ? 0 : is_mode("clip-long") ? UINT64_MAX : N_FRAME;
+    reply.fps = is_mode("clip-nan") ? NAN : is_mode("clip-rate") ? 1e9 : is_mode("clip-still") ? 0 : 25;
+    reply.duration_s = is_mode("clip-past") ? -1 : is_mode("clip-age") ? 1e9 : 0.2;
+    qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, NULL, 0);
+}
+
+static void clip(const struct qvl_media_request *r, int fd)
+{
+    uint32_t v = QVL_MEDIA_CLIP, s = r->serial;
+    if (is_mode("clip-hang"))
+        hang();
+    if (is_mode("clip-crash"))
+        die_of(SIGSEGV);
+    if (is_mode("clip-killed"))
+        raise(SIGKILL);
+    if (is_mode("clip-write"))
+        say(v, s, can_write(fd) ? QVL_FAULT_NONE : QVL_FAULT_READ, 0, 0);
+    else if (is_mode("clip-verb"))
+        say(QVL_MEDIA_PROBE, s, 0, W, H);
+    else if (is_mode("clip-fault"))
+        say(v, s, QVL_FAULT_CODEC, 1, 0);
+    else if (is_mode("clip-flood"))
+        flood();
+    else
+        say_facts(s);
+}
+
+static void frame(const struct qvl_media_request *r, int fd)
+{
+    uint32_t v = QVL_MEDIA_FRAME, s = r->serial;
+    if (is_mode("frame-hang"))
+        hang();
+    if (is_mode("frame-crash"))
+        die_of(SIGABRT);
+    if (is_mode("frame-killed"))
+        raise(SIGKILL);
+    if (is_mode("frame-size"))
+        say(v, s, 0, r->h, r->w);
+    else if (is_mode("frame-facts"))
+        say_facts(s);
+    else if (is_mode("frame-fault"))
+        say(v, s, QVL_FAULT_FRAME, 0, 0);
+    else if (is_mode("frame-keeps")) {
+        mmap(NULL, qvl_media_rgb_bytes(r->w, r->h), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        say(v, s, 0, r->w, r->h);
+    } else
+        say(v, s, 0, r->w, r->h);
+}
+
 /* The mode if this program was started as a helper. */
 static const char *mode_of_program(char *path, size_t n_path)
 {
@@ -168,10 +230,12 @@ static int play_helper(void)
         ptrdiff_t n = qvl_media_receive(QVL_MEDIA_SOCKET, &request, sizeof request, fds, QVL_MEDIA_MAX_FD, &n_fd);
         if (n <= 0 || !qvl_media_request_is_valid(&request, (size_t)n, n_fd))
             return 1;
-        if (request.verb == QVL_MEDIA_PROBE)
-            probe(&request, fds[0]);
-        else
-            decode(&request, fds[1]);
+        switch (request.verb) {
+        case QVL_MEDIA_PROBE: probe(&request, fds[0]); break;
+        case QVL_MEDIA_CLIP: clip(&request, fds[0]); break;
+        case QVL_MEDIA_FRAME: frame(&request, fds[0]); break;
+        default: decode(&request, fds[1]);
+        }
         for (size_t i = 0; i < n_fd; i++)
             close(fds[i]);
     }
@@ -211,8 +275,10 @@ static int remove_folder(void **state)
     char command[4400];
     static const char *const names[] = {
 #define FAKE(name, status, part) name,
+#define FAKE_CLIP(name, status, part) name,
 #include "hostile_modes.def"
 #undef FAKE
+#undef FAKE_CLIP
         "honest", "decode-shrinks", "probe-descriptors"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(command, sizeof command, "%s/fake-%s", folder, names[i]);
@@ -232,8 +298,10 @@ static void test_it_cannot_harm(void **state)
         const char *part;
     } cases[] = {
 #define FAKE(name, status, part) {name, status, part},
+#define FAKE_CLIP(name, status, part)
 #include "hostile_modes.def"
 #undef FAKE
+#undef FAKE_CLIP
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t n_before = test_n_fd();
@@ -245,6 +313,72 @@ static void test_it_cannot_harm(void **state)
         assert_int_equal(test_n_fd(), n_before);
         assert_false(test_has_child());
     }
+}
+
+static const uint8_t webm[] = "\x1a\x45\xdf\xa3 any bytes";
+
+/* Opening the clip and reading one frame must fail like this. */
+static void check_clip_refused(const char *name, enum qvl_status status, const char *part)
+{
+    const struct qvl_media_settings settings = {.helper_path = fake(name), .deadline_ms = 400};
+    const struct qvl_media_source source = test_source("film.webm", webm, sizeof webm);
+    struct qvl_error err = {0};
+    struct qvl_clip *clip = NULL;
+    struct qvl_clip_info info;
+    struct qvl_picture picture = {0};
+    enum qvl_status found = qvl_clip_open(&settings, &source, &clip, &info, NULL, &err);
+    for (int i = 0; i < 2 && clip; i++) { /* and again, with a fresh helper */
+        found = qvl_clip_read(clip, 3, &picture, NULL, &err);
+        assert_null(picture.map);
+    }
+    qvl_clip_close(clip);
+    if (found != status || !strstr(err.text, part) || strncmp(err.text, "film.webm: ", 11) != 0)
+        fail_msg("%s: status %d instead of %d: %s", name, found, status, err.text);
+}
+
+static void test_it_cannot_harm_by_a_clip(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum qvl_status status;
+        const char *part;
+    } cases[] = {
+#define FAKE(name, status, part)
+#define FAKE_CLIP(name, status, part) {name, status, part},
+#include "hostile_modes.def"
+#undef FAKE
+#undef FAKE_CLIP
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n_before = test_n_fd();
+        check_clip_refused(cases[i].name, cases[i].status, cases[i].part);
+        assert_int_equal(test_n_fd(), n_before);
+        assert_false(test_has_child());
+    }
+}
+
+/* Pixels that are never written are black, and nobody can write them later. */
+static void test_an_honest_clip(void **state)
+{
+    (void)state;
+    const struct qvl_media_settings settings = {.helper_path = fake("honest")};
+    const struct qvl_media_source source = test_source("film.webm", webm, sizeof webm);
+    struct qvl_error err = {0};
+    struct qvl_clip *clip = NULL;
+    struct qvl_clip_info info;
+    struct qvl_picture picture = {0};
+    assert_int_equal(qvl_clip_open(&settings, &source, &clip, &info, NULL, &err), QVL_OK);
+    assert_int_equal(info.n_frame, N_FRAME);
+    assert_string_equal(info.codec, "vp9");
+    assert_int_equal(qvl_clip_read(clip, N_FRAME, &picture, NULL, &err), QVL_ERR_ARGUMENT);
+    assert_int_equal(qvl_clip_read(clip, N_FRAME - 1, &picture, NULL, &err), QVL_OK);
+    for (size_t i = 0; i < W * H * 3; i++)
+        assert_int_equal(picture.frame.rgb8[i], 0);
+    assert_int_not_equal(mprotect(picture.map, picture.map_bytes, PROT_READ | PROT_WRITE), 0); /* sealed */
+    qvl_picture_free(&picture);
+    qvl_clip_close(clip);
+    assert_false(test_has_child());
 }
 
 static void check_black(const char *name)
@@ -328,7 +462,7 @@ static void test_many_deaths(void **state)
     struct qvl_media_reply reply;
     for (int i = 0; i < 200; i++) {
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        assert_int_equal(qvl_media_process_start(&process, test_helper_path(), false), QVL_OUTCOME_ANSWER);
+        assert_int_equal(qvl_media_process_start(&process, test_helper_path(), QVL_MODE_PLAIN), QVL_OUTCOME_ANSWER);
         assert_int_equal(qvl_media_process_receive(&process, &asked, &wait, &reply), QVL_OUTCOME_ANSWER);
         kill(process.pid, SIGKILL);
         assert_int_equal(qvl_media_process_ask(&process, &request, &null, 1, &wait, &reply), QVL_OUTCOME_DEAD);
@@ -349,6 +483,8 @@ int main(void)
     alarm(300); /* a hang of the caller is a failure, not a wait */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_cannot_harm),
+        cmocka_unit_test(test_it_cannot_harm_by_a_clip),
+        cmocka_unit_test(test_an_honest_clip),
         cmocka_unit_test(test_what_it_leaves_out_is_black),
         cmocka_unit_test(test_a_writable_descriptor_is_not_passed_on),
         cmocka_unit_test(test_cancel_ends_a_hang),

@@ -1,6 +1,7 @@
 /* The checks on both ends of the socket, and the small readers of untrusted bytes, one by one. */
 #include "helper.h"
 
+#include <math.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,16 +46,26 @@ static void test_requests(void **state)
     assert_false(qvl_media_request_is_valid(&probe_request, sizeof probe_request + 1, 1));
     REFUSED(probe_request, magic, 0, 1);
     REFUSED(probe_request, verb, QVL_MEDIA_HELLO, 1);
-    REFUSED(probe_request, verb, QVL_MEDIA_DECODE + 1, 1);
+    REFUSED(probe_request, verb, QVL_MEDIA_FRAME + 1, 1);
     REFUSED(probe_request, serial, 0, 1);
     REFUSED(probe_request, format, QVL_FORMAT_NONE, 1);
     REFUSED(probe_request, format, QVL_FORMAT_LAST + 1, 1);
     REFUSED(probe_request, n_bytes, 0, 1);
     REFUSED(probe_request, w, 1, 1);
+    REFUSED(probe_request, i_frame, 1, 1);
+    REFUSED(probe_request, no_seek, 1, 1);
+    REFUSED(probe_request, format, QVL_FORMAT_MP4, 1);
     REFUSED(decode_request, n_bytes, QVL_MAX_IMAGE_FILE_BYTES + 1, 2);
     REFUSED(decode_request, w, 8193, 2);
     REFUSED(decode_request, w, 0, 2);
     REFUSED(decode_request, h, 32769, 2);
+}
+
+static struct qvl_media_reply reply_of(uint32_t magic, uint32_t verb, uint32_t serial, uint32_t fault, uint32_t w,
+                                       uint32_t h)
+{
+    return (struct qvl_media_reply){
+        .magic = magic, .verb = verb, .serial = serial, .fault = fault, .w = w, .h = h};
 }
 
 static bool reply_ok(struct qvl_media_reply r, const struct qvl_media_request *asked)
@@ -67,24 +78,98 @@ static void test_replies(void **state)
     (void)state;
     const uint32_t m = QVL_MEDIA_MAGIC, p = QVL_MEDIA_PROBE, d = QVL_MEDIA_DECODE, hi = QVL_MEDIA_HELLO;
     const struct qvl_media_request hello = {.verb = QVL_MEDIA_HELLO};
-    assert_true(reply_ok((struct qvl_media_reply){m, hi, 0, 0, 0, 0}, &hello));
-    assert_true(reply_ok((struct qvl_media_reply){m, hi, 0, QVL_FAULT_NO_SANDBOX, 0, 0}, &hello));
-    assert_false(reply_ok((struct qvl_media_reply){m, hi, 0, 0, 1, 0}, &hello));
-    assert_false(reply_ok((struct qvl_media_reply){m, hi, 1, 0, 0, 0}, &hello));
-    assert_true(reply_ok((struct qvl_media_reply){m, p, 7, 0, 0xffffffff, 0}, &probe_request));
-    assert_true(reply_ok((struct qvl_media_reply){m, p, 7, QVL_FAULT_CUT, 0, 0}, &probe_request));
-    assert_false(reply_ok((struct qvl_media_reply){m, p, 7, QVL_FAULT_CUT, 1, 0}, &probe_request));
-    assert_false(reply_ok((struct qvl_media_reply){m, p, 7, QVL_FAULT_NO_MODULE, 0, 0}, &probe_request));
-    assert_false(reply_ok((struct qvl_media_reply){m, p, 7, QVL_FAULT_LAST + 1, 0, 0}, &probe_request));
-    assert_false(reply_ok((struct qvl_media_reply){m, p, 6, 0, 1, 1}, &probe_request));
-    assert_false(reply_ok((struct qvl_media_reply){m, d, 7, 0, 1, 1}, &probe_request));
-    assert_false(reply_ok((struct qvl_media_reply){m + 1, p, 7, 0, 1, 1}, &probe_request));
-    assert_true(reply_ok((struct qvl_media_reply){m, d, 8, 0, 8192, 8192}, &decode_request));
-    assert_false(reply_ok((struct qvl_media_reply){m, d, 8, 0, 8192, 8191}, &decode_request));
-    assert_true(reply_ok((struct qvl_media_reply){m, d, 8, QVL_FAULT_MEMORY, 0, 0}, &decode_request));
-    const struct qvl_media_reply whole = {m, p, 7, 0, 1, 1};
+    assert_true(reply_ok(reply_of(m, hi, 0, 0, 0, 0), &hello));
+    assert_true(reply_ok(reply_of(m, hi, 0, QVL_FAULT_NO_SANDBOX, 0, 0), &hello));
+    assert_false(reply_ok(reply_of(m, hi, 0, 0, 1, 0), &hello));
+    assert_false(reply_ok(reply_of(m, hi, 1, 0, 0, 0), &hello));
+    assert_true(reply_ok(reply_of(m, p, 7, 0, 0xffffffff, 0), &probe_request));
+    assert_true(reply_ok(reply_of(m, p, 7, QVL_FAULT_CUT, 0, 0), &probe_request));
+    assert_false(reply_ok(reply_of(m, p, 7, QVL_FAULT_CUT, 1, 0), &probe_request));
+    assert_false(reply_ok(reply_of(m, p, 7, QVL_FAULT_NO_MODULE, 0, 0), &probe_request));
+    assert_false(reply_ok(reply_of(m, p, 7, QVL_FAULT_LAST + 1, 0, 0), &probe_request));
+    assert_false(reply_ok(reply_of(m, p, 6, 0, 1, 1), &probe_request));
+    assert_false(reply_ok(reply_of(m, d, 7, 0, 1, 1), &probe_request));
+    assert_false(reply_ok(reply_of(m + 1, p, 7, 0, 1, 1), &probe_request));
+    assert_true(reply_ok(reply_of(m, d, 8, 0, 8192, 8192), &decode_request));
+    assert_false(reply_ok(reply_of(m, d, 8, 0, 8192, 8191), &decode_request));
+    assert_true(reply_ok(reply_of(m, d, 8, QVL_FAULT_MEMORY, 0, 0), &decode_request));
+    const struct qvl_media_reply whole = reply_of(m, p, 7, 0, 1, 1);
     assert_false(qvl_media_reply_is_valid(&whole, sizeof whole + 1, &probe_request));
     assert_false(qvl_media_reply_is_valid(&whole, 0, &probe_request));
+}
+
+static void test_clip_requests(void **state)
+{
+    (void)state;
+    const struct qvl_media_request clip = {.magic = QVL_MEDIA_MAGIC,
+                                           .verb = QVL_MEDIA_CLIP,
+                                           .serial = 1,
+                                           .format = QVL_FORMAT_MATROSKA,
+                                           .n_bytes = QVL_MAX_CLIP_FILE_BYTES,
+                                           .no_seek = 1};
+    struct qvl_media_request frame = clip;
+    frame.verb = QVL_MEDIA_FRAME;
+    frame.no_seek = 0;
+    frame.w = frame.h = 8192;
+    frame.i_frame = UINT64_MAX; /* whether the clip has it, only the helper can tell */
+    assert_true(request_ok(clip, 1));
+    assert_true(request_ok(frame, 1));
+    assert_false(request_ok(clip, 0));
+    assert_false(request_ok(clip, 2));
+    assert_false(request_ok(frame, 2));
+    REFUSED(clip, format, QVL_FORMAT_JPEG, 1);
+    REFUSED(clip, format, QVL_FORMAT_PDF, 1);
+    REFUSED(clip, n_bytes, 0, 1);
+    REFUSED(clip, n_bytes, QVL_MAX_CLIP_FILE_BYTES + 1, 1);
+    REFUSED(clip, no_seek, 2, 1);
+    REFUSED(clip, i_frame, 1, 1);
+    REFUSED(clip, w, 1, 1);
+    REFUSED(frame, no_seek, 1, 1);
+    REFUSED(frame, w, 8193, 1);
+    REFUSED(frame, h, 0, 1);
+    REFUSED(frame, format, QVL_FORMAT_PNG, 1);
+}
+
+/* The reply with one field changed is none. */
+#define REPLY_REFUSED(base, field, value, asked) \
+    do { \
+        struct qvl_media_reply changed = base; \
+        changed.field = value; \
+        assert_false(reply_ok(changed, asked)); \
+    } while (0)
+
+static void test_clip_replies(void **state)
+{
+    (void)state;
+    const struct qvl_media_request clip = {.verb = QVL_MEDIA_CLIP, .serial = 3};
+    const struct qvl_media_request frame = {.verb = QVL_MEDIA_FRAME, .serial = 3, .w = 4, .h = 6};
+    struct qvl_media_reply facts = reply_of(QVL_MEDIA_MAGIC, QVL_MEDIA_CLIP, 3, 0, 4, 6);
+    facts.codec = QVL_CODEC_LAST;
+    facts.is_cut = 1;
+    facts.n_frame = QVL_MAX_CLIP_FILE_FRAMES;
+    facts.fps = 1e300;
+    facts.duration_s = 0;
+    assert_true(reply_ok(facts, &clip));
+    REPLY_REFUSED(facts, codec, QVL_CODEC_LAST + 1, &clip);
+    REPLY_REFUSED(facts, codec, QVL_CODEC_NONE, &clip);
+    REPLY_REFUSED(facts, is_cut, 2, &clip);
+    REPLY_REFUSED(facts, n_frame, QVL_MAX_CLIP_FILE_FRAMES + 1, &clip);
+    REPLY_REFUSED(facts, n_frame, 0, &clip);
+    REPLY_REFUSED(facts, fps, 0, &clip);
+    REPLY_REFUSED(facts, fps, -25, &clip);
+    REPLY_REFUSED(facts, fps, NAN, &clip);
+    REPLY_REFUSED(facts, fps, INFINITY, &clip);
+    REPLY_REFUSED(facts, duration_s, -1, &clip);
+    REPLY_REFUSED(facts, duration_s, NAN, &clip);
+    REPLY_REFUSED(facts, fault, QVL_FAULT_BROKEN, &clip);
+    REPLY_REFUSED(facts, verb, QVL_MEDIA_FRAME, &clip);
+    struct qvl_media_reply pixels = reply_of(QVL_MEDIA_MAGIC, QVL_MEDIA_FRAME, 3, 0, 4, 6);
+    assert_true(reply_ok(pixels, &frame));
+    REPLY_REFUSED(pixels, w, 6, &frame);
+    REPLY_REFUSED(pixels, n_frame, 1, &frame);
+    REPLY_REFUSED(pixels, fps, 1, &frame);
+    REPLY_REFUSED(pixels, fault, QVL_FAULT_FRAME, &frame);
+    assert_true(reply_ok(reply_of(QVL_MEDIA_MAGIC, QVL_MEDIA_FRAME, 3, QVL_FAULT_FRAME, 0, 0), &frame));
 }
 
 /* More descriptors than there is room for never arrive; none is left open. */
@@ -182,8 +267,10 @@ static void test_over_white(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),    cmocka_unit_test(test_replies), cmocka_unit_test(test_descriptors),
-        cmocka_unit_test(test_tags),        cmocka_unit_test(test_orientations),
+        cmocka_unit_test(test_requests),    cmocka_unit_test(test_replies),
+        cmocka_unit_test(test_clip_requests), cmocka_unit_test(test_clip_replies),
+        cmocka_unit_test(test_descriptors), cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_orientations),
         cmocka_unit_test(test_over_white),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
