@@ -745,8 +745,8 @@ static void test_no_files(void **state)
         for (int is_list = 0; is_list < 2; is_list++) {
             const char *slot = strstr(uri[i], "%s");
             snprintf(json, sizeof json, "[{'role':'user','content':[{'video':%s'%.*s%s%s'%s}]}]",
-                     is_list ? "[" : "", slot ? (int)(slot - uri[i]) : 0, uri[i], slot ? dir : "", slot ? slot + 2 : uri[i],
-                     is_list ? "]" : "");
+                     is_list ? "[" : "", slot ? (int)(slot - uri[i]) : 0, uri[i], slot ? dir : "",
+                     slot ? slot + 2 : uri[i], is_list ? "]" : "");
             assert_sentence(json, open_with(json, &(struct qvl_chat_json_settings){0}, &c), QVL_ERR_ARGUMENT,
                             is_list ? "messages[0].content[0].video[0]: files are not read here"
                                     : "messages[0].content[0].video: files are not read here");
