@@ -13,7 +13,7 @@ void *qvl_grow(void *items, size_t *n_alloc, size_t n_need, size_t item_bytes, c
     if (n_need <= *n_alloc)
         return items;
     if (!qvl_add_size(n_need, n_need / 2 + qvl_div_up(MIN_BYTES, item_bytes), &n) ||
-        !qvl_mul_size(n, item_bytes, &n_bytes)) {
+        !qvl_mul_size(n, item_bytes, &n_bytes) || n_bytes > PTRDIFF_MAX) {
         qvl_fail_memory(err, SIZE_MAX, purpose);
         return NULL;
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/bytes.h"
 
 enum { MAX_NAME = 80, HEADER_ALIGN = 64 };
@@ -31,14 +32,10 @@ static enum qvl_status count_name(struct qvl_dump *d, const char *name, unsigned
             *n_before = d->seen[i].n++;
             return QVL_OK;
         }
-    if (d->n_seen == d->n_alloc) {
-        size_t n_alloc = 2 * d->n_alloc + 64;
-        struct seen *grown = realloc(d->seen, n_alloc * sizeof *grown);
-        if (!grown)
-            return qvl_fail_memory(err, n_alloc * sizeof *grown, "the dump");
-        d->seen = grown;
-        d->n_alloc = n_alloc;
-    }
+    struct seen *seen = qvl_grow(d->seen, &d->n_alloc, d->n_seen + 1, sizeof *seen, "the dump", err);
+    if (!seen)
+        return err->status;
+    d->seen = seen;
     struct seen *s = &d->seen[d->n_seen++];
     snprintf(s->name, sizeof s->name, "%s", name);
     s->n = 1;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/checked.h"
 #include "base/json_reader.h"
 #include "base/limits.h"
@@ -62,14 +63,10 @@ struct render {
 
 static enum qvl_status add_part(struct qvl_prompt_parts *out, struct qvl_prompt_part part, struct qvl_error *err)
 {
-    if (out->n == out->n_alloc) {
-        size_t n = out->n_alloc * 2 + 32; /* bounded by the limits on messages and parts */
-        struct qvl_prompt_part *p = realloc(out->part, n * sizeof *p);
-        if (!p)
-            return qvl_fail_memory(err, n * sizeof *p, "the prompt");
-        out->part = p;
-        out->n_alloc = n;
-    }
+    struct qvl_prompt_part *p = qvl_grow(out->part, &out->n_alloc, out->n + 1, sizeof *p, "the prompt", err);
+    if (!p)
+        return err->status;
+    out->part = p;
     out->part[out->n++] = part;
     return QVL_OK;
 }
@@ -157,14 +154,10 @@ static enum qvl_status add_placeholder(struct render *r, bool is_video, size_t i
         status = qvl_bytes_add_format(&c->text, err, "%s %zu: ", is_video ? "Video" : "Picture", count);
     if (status)
         return status;
-    if (c->n_mark == c->n_alloc) {
-        size_t n = c->n_alloc * 2 + 8; /* at most QVL_MAX_MEDIA_PER_REQUEST */
-        struct mark *p = realloc(c->mark, n * sizeof *p);
-        if (!p)
-            return qvl_fail_memory(err, n * sizeof *p, "the pictures of a message");
-        c->mark = p;
-        c->n_alloc = n;
-    }
+    struct mark *p = qvl_grow(c->mark, &c->n_alloc, c->n_mark + 1, sizeof *p, "the pictures of a message", err);
+    if (!p)
+        return err->status;
+    c->mark = p;
     c->mark[c->n_mark++] = (struct mark){c->text.n, strlen(text), i_media, is_video};
     return qvl_bytes_add_text(&c->text, text, err);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/array.h"
 #include "base/checked.h"
 #include "base/limits.h"
 #include "base/os.h"
@@ -42,17 +43,15 @@ struct qvl_tokenizer {
 
 enum qvl_status qvl_ids_add(struct qvl_ids *ids, uint32_t id, size_t n_times, struct qvl_error *err)
 {
-    size_t need = 0, n_bytes = 0;
-    if (!qvl_add_size(ids->n, n_times, &need) || !qvl_mul_size(need, 2 * sizeof *ids->id, &n_bytes))
+    size_t need = 0;
+    if (n_times == 0)
+        return QVL_OK;
+    if (!qvl_add_size(ids->n, n_times, &need))
         return qvl_fail_memory(err, SIZE_MAX, "token ids");
-    if (need > ids->n_alloc) {
-        size_t n_alloc = need + need / 2 + 64;
-        uint32_t *p = realloc(ids->id, n_alloc * sizeof *p);
-        if (!p)
-            return qvl_fail_memory(err, n_alloc * sizeof *p, "token ids");
-        ids->id = p;
-        ids->n_alloc = n_alloc;
-    }
+    uint32_t *p = qvl_grow(ids->id, &ids->n_alloc, need, sizeof *p, "token ids", err);
+    if (!p)
+        return err->status;
+    ids->id = p;
     for (size_t i = 0; i < n_times; i++)
         ids->id[ids->n++] = id;
     return QVL_OK;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
+#include "base/array.h"
 #include "base/json_reader.h"
 #include "base/limits.h"
 #include "base/os.h"
@@ -109,14 +109,10 @@ const char *qvl_strings_get(const struct qvl_strings *s, size_t i, size_t *n)
 /* Ends the string whose bytes were appended since the last call. */
 static enum qvl_status end_string(struct qvl_strings *s, struct qvl_error *err)
 {
-    if (s->n == s->n_alloc) {
-        size_t n = s->n_alloc * 2 + 1024; /* n stays below 2 * QVL_MAX_MERGES */
-        size_t *end = realloc(s->end, n * sizeof *end);
-        if (!end)
-            return qvl_fail_memory(err, n * sizeof *end, "the tokenizer's strings");
-        s->end = end;
-        s->n_alloc = n;
-    }
+    size_t *end = qvl_grow(s->end, &s->n_alloc, s->n + 1, sizeof *end, "the tokenizer's strings", err);
+    if (!end)
+        return err->status;
+    s->end = end;
     s->end[s->n++] = s->bytes.n;
     return QVL_OK;
 }
@@ -203,15 +199,11 @@ static enum qvl_status add_token(struct qvl_tokenizer_file *file, const char *te
     if (file->token.n == QVL_MAX_VOCAB)
         return qvl_fail(err, QVL_ERR_MODEL, "%s: more than the %u tokens that qvl accepts", file->name,
                         QVL_MAX_VOCAB);
-    size_t n_before = file->token.n_alloc;
-    enum qvl_status status = add_mapped(file, &file->token, text, n, err);
-    if (status || file->token.n_alloc == n_before)
-        return status;
-    uint32_t *id = realloc(file->id, file->token.n_alloc * sizeof *id);
+    uint32_t *id = qvl_grow(file->id, &file->n_id_alloc, file->token.n + 1, sizeof *id, "the tokenizer's ids", err);
     if (!id)
-        return qvl_fail_memory(err, file->token.n_alloc * sizeof *id, "the tokenizer's ids");
+        return err->status;
     file->id = id;
-    return QVL_OK;
+    return add_mapped(file, &file->token, text, n, err);
 }
 
 /* {"token": id, …}; the opening brace is the next event. */

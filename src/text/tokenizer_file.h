@@ -15,7 +15,8 @@ const char *qvl_strings_get(const struct qvl_strings *s, size_t i, size_t *n);
 struct qvl_tokenizer_file {
     const char *name;         /* for sentences */
     struct qvl_strings token; /* [n_token] of the base vocabulary, as raw bytes, in the order of the file */
-    uint32_t *id;             /* [token.n_alloc] */
+    uint32_t *id;             /* [token.n] */
+    size_t n_id_alloc;
     struct qvl_strings merge; /* [2 * n_merge]: left, right, by rank */
     uint32_t added_id[QVL_N_ADDED_TOKEN];
     bool has_added[QVL_N_ADDED_TOKEN];

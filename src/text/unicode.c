@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
+#include "base/array.h"
 #include "base/utf8.h"
 #include "text/unicode_classes.h"
 #include "text/unicode_nfc.h"
@@ -146,14 +146,10 @@ static uint32_t compose(uint32_t a, uint32_t b)
 
 static enum qvl_status add_mark(struct marks *m, uint32_t cp, struct qvl_error *err)
 {
-    if (m->n == m->n_alloc) {
-        size_t n = m->n_alloc * 2 + 64; /* at most 3 marks for a byte of text, which is in memory */
-        struct mark *at = realloc(m->at, n * sizeof *at);
-        if (!at)
-            return qvl_fail_memory(err, n * sizeof *at, "a text's canonical form");
-        m->at = at;
-        m->n_alloc = n;
-    }
+    struct mark *at = qvl_grow(m->at, &m->n_alloc, m->n + 1, sizeof *at, "a text's canonical form", err);
+    if (!at)
+        return err->status;
+    m->at = at;
     m->at[m->n++] = (struct mark){cp, combining_class(cp)};
     return QVL_OK;
 }

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/clock.h"
@@ -85,6 +86,47 @@ static void test_arena(void **state)
     assert_non_null(qvl_arena_alloc(&arena, 16, 1, "still usable", &err));
     qvl_arena_free(&arena);
     qvl_arena_free(&arena);
+}
+
+static void test_grow(void **state)
+{
+    (void)state;
+    size_t n_alloc = 0, n_call = 0;
+    uint16_t *items = NULL;
+    for (size_t i = 0; i < 60000; i++) {
+        size_t before = n_alloc;
+        uint16_t *grown = qvl_grow(items, &n_alloc, i + 1, sizeof *grown, "a test", &err);
+        assert_non_null(grown);
+        assert_in_range(n_alloc, i + 1, SIZE_MAX);
+        n_call += n_alloc != before;
+        items = grown;
+        items[i] = (uint16_t)i;
+    }
+    assert_in_range(n_call, 1, 20);
+    for (size_t i = 0; i < 60000; i++)
+        assert_int_equal(items[i], i);
+    size_t before = n_alloc;
+    assert_ptr_equal(qvl_grow(items, &n_alloc, 1, sizeof *items, "a test", &err), items);
+    const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 3 * 2 - 100, SIZE_MAX / 6};
+    for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
+        err = (struct qvl_error){0};
+        assert_null(qvl_grow(items, &n_alloc, too_many[i], sizeof *items, "a test", &err));
+        assert_int_equal(err.status, QVL_ERR_MEMORY);
+        assert_non_null(strstr(err.text, "for a test"));
+        assert_int_equal(n_alloc, before);
+        assert_int_equal(items[59999], 59999);
+    }
+    free(items);
+}
+
+static void test_arena_format(void **state)
+{
+    (void)state;
+    struct qvl_arena own = {0};
+    assert_string_equal(qvl_arena_format(&own, &err, "%s/%d", "a", 7), "a/7");
+    assert_string_equal(qvl_arena_format(&own, &err, "%s", ""), "");
+    assert_int_equal(strlen(qvl_arena_format(&own, &err, "%*d", 300000, 1)), 300000);
+    qvl_arena_free(&own);
 }
 
 static void test_bytes_json(void **state)
@@ -267,7 +309,8 @@ int main(void)
         cmocka_unit_test(test_arena),                 cmocka_unit_test(test_bytes_json),
         cmocka_unit_test(test_utf8_every_code_point), cmocka_unit_test(test_utf8_refused),
         cmocka_unit_test(test_pool),                  cmocka_unit_test(test_pool_sleeps_and_wakes),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_files),                 cmocka_unit_test(test_grow),
+        cmocka_unit_test(test_arena_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

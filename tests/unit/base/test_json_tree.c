@@ -1,4 +1,4 @@
-/* JSON as a flat array of values; growing arrays. Expected values by RFC 8259. */
+/* JSON as a flat array of values. Expected values by RFC 8259. */
 #include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "base/array.h"
 #include "base/json_tree.h"
 
 static struct qvl_error err;
@@ -139,47 +138,6 @@ static void test_refusals(void **state)
     assert_int_equal(tree.n, QVL_MAX_JSON_DEPTH);
 }
 
-static void test_grow(void **state)
-{
-    (void)state;
-    size_t n_alloc = 0, n_call = 0;
-    uint16_t *items = NULL;
-    for (size_t i = 0; i < 60000; i++) {
-        size_t before = n_alloc;
-        uint16_t *grown = qvl_grow(items, &n_alloc, i + 1, sizeof *grown, "a test", &err);
-        assert_non_null(grown);
-        assert_in_range(n_alloc, i + 1, SIZE_MAX);
-        n_call += n_alloc != before;
-        items = grown;
-        items[i] = (uint16_t)i;
-    }
-    assert_in_range(n_call, 1, 20);
-    for (size_t i = 0; i < 60000; i++)
-        assert_int_equal(items[i], i);
-    size_t before = n_alloc;
-    assert_ptr_equal(qvl_grow(items, &n_alloc, 1, sizeof *items, "a test", &err), items);
-    const size_t too_many[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / 3 * 2 - 100};
-    for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
-        err = (struct qvl_error){0};
-        assert_null(qvl_grow(items, &n_alloc, too_many[i], sizeof *items, "a test", &err));
-        assert_int_equal(err.status, QVL_ERR_MEMORY);
-        assert_non_null(strstr(err.text, "for a test"));
-        assert_int_equal(n_alloc, before);
-        assert_int_equal(items[59999], 59999);
-    }
-    free(items);
-}
-
-static void test_arena_format(void **state)
-{
-    (void)state;
-    struct qvl_arena own = {0};
-    assert_string_equal(qvl_arena_format(&own, &err, "%s/%d", "a", 7), "a/7");
-    assert_string_equal(qvl_arena_format(&own, &err, "%s", ""), "");
-    assert_int_equal(strlen(qvl_arena_format(&own, &err, "%*d", 300000, 1)), 300000);
-    qvl_arena_free(&own);
-}
-
 static int free_all(void **state)
 {
     (void)state;
@@ -193,7 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layout),   cmocka_unit_test(test_strings), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_grow),    cmocka_unit_test(test_arena_format),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, free_all);
 }
