@@ -174,25 +174,26 @@ static enum qvl_status add_file(struct qvl_input *in, const struct qvl_options *
 }
 
 /* "0,0.5,2" as the times of n pictures. */
-static enum qvl_status read_times(const char *list, struct qvl_picture_file *picture, size_t n,
-                                  struct qvl_error *err)
+static enum qvl_status read_times(const char *list, struct qvl_picture_file *picture, size_t n, struct qvl_error *err)
 {
     size_t n_time = 0;
-    for (const char *c = list;; n_time++) {
+    double last_s = 0;
+    for (const char *c = list;; c++, n_time++) {
         char *end = NULL;
         double time_s = strtod(c, &end);
-        if (!isdigit((unsigned char)*c) || (*end && *end != ','))
+        if (!isdigit((unsigned char)*c) || (*end && *end != ',') || time_s < last_s)
             return qvl_fail(err, QVL_ERR_ARGUMENT,
-                            "--frame-times %.60s: it must be seconds with commas between them", list);
+                            "--frame-times %.60s: it must be seconds with commas between them that never go back",
+                            list);
         if (n_time < n)
             picture[n_time].time_s = time_s;
-        if (!*end)
+        last_s = time_s;
+        c = end;
+        if (!*c)
             break;
-        c = end + 1;
     }
     if (++n_time != n)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "--frame-times has %zu times, but there are %zu pictures", n_time,
-                        n);
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--frame-times has %zu times, but there are %zu pictures", n_time, n);
     return QVL_OK;
 }
 
