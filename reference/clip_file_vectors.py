@@ -25,7 +25,6 @@ import hf  # noqa: F401  (before transformers)
 import numpy as np
 from torchcodec.decoders import VideoDecoder
 from transformers import AutoTokenizer, Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
-from transformers.video_utils import VideoMetadata
 
 import clip_vectors
 import golden_model
@@ -79,18 +78,6 @@ def hashes(path, n, of_pyav):
     return ours
 
 
-def sample(processor, frame_range, n, fps, wish):
-    """As sample_frames_vectors; a single frame stands twice."""
-    ele = {f"video_{k}": wish[k] for k in ("start", "end") if k in wish}
-    first, _, n = frame_range(ele, n, fps)
-    processor.min_frames, processor.max_frames = wish.get("min_frames", 4), wish.get("max_frames", 768)
-    processor.fps = None if "num_frames" in wish else 2
-    index = processor.sample_frames(VideoMetadata(total_num_frames=n, fps=fps), num_frames=wish.get("num_frames"),
-                                    fps=wish.get("fps"))
-    index = [first + int(i) for i in index]
-    return index if len(index) > 1 else index * 2
-
-
 def total_pixels(wish, n):
     return min(wish.get("total_pixels", 25165824), wish.get("max_pixels", 1 << 40) * n)
 
@@ -103,7 +90,7 @@ def run(processors, frame_range, clip, wish):
     """processors: with the golden tokenizer, and with the published one where there is one."""
     out = {"wish": wish}
     try:
-        index = sample(processors[0].video_processor, frame_range, clip["n"], clip["fps"], wish)
+        index = sample_frames_vectors.take(frame_range, clip["n"], clip["fps"], wish)
     except ValueError:
         return {**out, "refused": True}
     frames = np.zeros((len(index), clip["h"], clip["w"], 3), np.uint8)

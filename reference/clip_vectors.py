@@ -44,6 +44,16 @@ def draw_media(rnd, text):
         yield media
 
 
+def expand(processor, seen, text, is_wrapped):
+    """The template's text with the processor's own sequence in place of each pad; without the wrapper: in place of a
+    clip's pad and what the template writes around it."""
+    n = {"image": len(seen.get("image_grid_thw", [])), "video": len(seen.get("video_grid_thw", []))}
+    left = {"image": iter([processor.replace_image_token(seen, i) for i in range(n["image"])]),
+            "video": iter([processor.replace_video_token(seen, i) for i in range(n["video"])])}
+    form = "$^" if is_wrapped else re.escape(WRAPPER)
+    return re.sub(form + r"|<\|(image|video)_pad\|>", lambda m: next(left[m[1] or "video"]), text)
+
+
 def run(processor, text, media):
     """The line's "media", "wrapped" and "plain"."""
     size = {"images": [m for m in media if "fps" not in m], "clips": [m for m in media if "fps" in m]}
@@ -57,16 +67,10 @@ def run(processor, text, media):
     out = [{"h": m["h"], "w": m["w"], "grid": [int(x) for x in next(grids["clips" if "fps" in m else "images"])],
             **({"times": [i / m["fps"] for i in m["indices"]]} if "fps" in m else {})} for m in media]
 
-    sequence = {"image": [processor.replace_image_token(seen, i) for i in range(len(size["images"]))],
-                "video": [processor.replace_video_token(seen, i) for i in range(len(size["clips"]))]}
-
-    def expand(form):
-        left = {kind: iter(x) for kind, x in sequence.items()}
-        return re.sub(form + r"|<\|(image|video)_pad\|>", lambda m: next(left[m[1] or "video"]), text)
-
     wrapped = [int(i) for i in seen["input_ids"][0]]
-    assert wrapped == processor.tokenizer(expand("$^"))["input_ids"]
-    return {"media": out, "wrapped": wrapped, "plain": processor.tokenizer(expand(re.escape(WRAPPER)))["input_ids"]}
+    assert wrapped == processor.tokenizer(expand(processor, seen, text, True))["input_ids"]
+    return {"media": out, "wrapped": wrapped,
+            "plain": processor.tokenizer(expand(processor, seen, text, False))["input_ids"]}
 
 
 def pack(ids):

@@ -55,18 +55,23 @@ def bounds(wish):
     return out
 
 
-def sample(frame_range, n, fps, wish):
+def take(frame_range, n, fps, wish):
+    """The frames that the reference takes; a single one twice. ValueError: it refuses."""
     ele = {f"video_{k}": wish[k] for k in ("start", "end") if k in wish}
-    try:
-        first, last, n_inside = frame_range(ele, n, fps)
-    except ValueError:
-        return {"refused": True}
+    first, last, n_inside = frame_range(ele, n, fps)
     processor = Qwen3VLVideoProcessor(fps=None if "num_frames" in wish else 2, **bounds(wish))
     index = processor.sample_frames(VideoMetadata(total_num_frames=n_inside, fps=fps),
                                     num_frames=wish.get("num_frames"), fps=wish.get("fps"))
     inside = np.linspace(first, last, len(index)).round().astype(int)
     assert ele or (inside == index).all()
-    index = [int(i) for i in inside] * (2 if len(inside) == 1 else 1)
+    return [int(i) for i in inside] * (2 if len(inside) == 1 else 1)
+
+
+def sample(frame_range, n, fps, wish):
+    try:
+        index = take(frame_range, n, fps, wish)
+    except ValueError:
+        return {"refused": True}
     if len(index) <= N_LISTED:
         return {"index": index}
     return {"n_index": len(index), "sha256": hashlib.sha256(np.array(index, "<u8").tobytes()).hexdigest()[:16]}
