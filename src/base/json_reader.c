@@ -120,11 +120,12 @@ static enum qvl_status read_string(struct qvl_json_reader *j, struct qvl_error *
     j->at++;
     for (;;) {
         size_t begin = j->at;
-        for (uint32_t cp; j->at < j->n && j->text[j->at] != '"' && j->text[j->at] != '\\';) {
-            size_t len = qvl_utf8_decode(j->text + j->at, j->n - j->at, &cp);
+        for (int c = peek(j); c >= 0 && c != '"' && c != '\\'; c = peek(j)) {
+            uint32_t cp;
+            size_t len = c < 0x80 ? 1 : qvl_utf8_decode(j->text + j->at, j->n - j->at, &cp);
             if (len == 0)
                 return not_json(j, "a string that is not UTF-8", err);
-            if (cp < 0x20)
+            if (c < 0x20)
                 return not_json(j, "a control character in a string", err);
             j->at += len;
         }
