@@ -312,6 +312,7 @@ static enum qvl_status open_terminal(struct qvl_line_editor *e, struct qvl_error
     el_set(e->el, EL_SIGNAL, 0);
     el_set(e->el, EL_PROMPT, give_prompt);
     el_set(e->el, EL_GETCFN, read_character);
+    el_set(e->el, EL_SETTY, "-d", "-icrnl", "-inlcr", NULL); /* a pasted CR LF must not arrive as two line breaks */
     el_set(e->el, EL_HIST, history, e->history);
     bind_keys(e->el);
     return QVL_OK;
