@@ -29,6 +29,7 @@
 #define QVL_MAX_CLIP_FILE_BYTES (1ull << 40)
 #define QVL_MAX_CLIP_FILE_FRAMES (1u << 23)          /* a day at 97 frames a second */
 #define QVL_MAX_CLIP_FPS 100000.0
+#define QVL_MAX_CLIP_REWIND_FRAMES 2000u             /* decoded from the front because a key frame has misled */
 #define QVL_MAX_CLIPS_OPEN 4u                        /* qvl-media processes that one request keeps for its clips */
 #define QVL_MAX_CLIP_SCAN_MS 300000u                 /* for reading through a clip once, the same */
 #define QVL_MAX_JPEG_SCANS 100u                      /* a progressive file has about 10 */

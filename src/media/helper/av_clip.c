@@ -7,14 +7,16 @@
  * Three ways lead to it, the cheapest that will do: decoding on from the last frame; seeking to the last key frame
  * before it and decoding from there (frames on the way that nothing refers to are left out); and, where a frame
  * found like that is not exactly the one of the table, or damaged, opening the file again and decoding everything
- * from its first frame on. A clip that has needed the last way once is not trusted again. Where packets carry no
- * presentation time (AVI), only the last way is left, and frames are counted as they come out. */
+ * from its first frame on. A clip that has needed the last way once is not trusted again, as far as
+ * QVL_MAX_CLIP_REWIND_FRAMES; further behind, what seeking finds must do. Where packets carry no presentation time
+ * (AVI), only the last way is left, and frames are counted as they come out. */
 #include "media/helper/av_clip.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "media/helper/canvas.h"
 
 __attribute__((visibility("default"))) extern const struct qvl_clip_door qvl_clip_door;
@@ -25,6 +27,7 @@ struct qvl_clip_reader {
     struct qvl_clip_rgb rgb;
     int w, h; /* as coded, before rotation */
     bool may_seek;
+    bool is_trusted; /* what seeking finds has been the right frame so far */
     bool may_skip; /* what the decoder takes for a frame that nothing refers to is one */
     AVPacket *packet;
     AVFrame *frame, *next; /* the last one that came out of the decoder; room for another */
@@ -100,6 +103,7 @@ static enum qvl_fault begin(struct qvl_clip_reader *r, struct qvl_clip_facts *fa
     if (r->w <= 0 || r->h <= 0)
         return QVL_FAULT_BROKEN;
     r->may_seek = r->may_seek && r->table.has_all_pts;
+    r->is_trusted = true;
     r->may_skip = may_skip(&r->file);
     return measure(r, facts);
 }
@@ -150,7 +154,7 @@ static enum qvl_fault feed(struct qvl_clip_reader *r, int64_t want)
     int error = qvl_clip_file_read(&r->file, r->packet, &is_cut);
     if (r->file.has_failed || error == AVERROR(ENOMEM))
         return qvl_clip_fault(&r->file, error);
-    bool is_unwanted = r->may_seek && r->may_skip && error >= 0 && r->packet->pts < want;
+    bool is_unwanted = error >= 0 && r->packet->pts < want;
     r->file.decoder->skip_frame = is_unwanted ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
     r->is_draining = error < 0;
     error = avcodec_send_packet(r->file.decoder, error < 0 ? NULL : r->packet);
@@ -232,11 +236,12 @@ static bool is_exact(const struct qvl_clip_reader *r, size_t i)
            !(r->frame->flags & AV_FRAME_FLAG_CORRUPT) && r->frame->decode_error_flags == 0;
 }
 
-static enum qvl_fault decode_to(struct qvl_clip_reader *r, size_t i)
+/* can_skip: frames before entry i that nothing refers to need not be decoded. */
+static enum qvl_fault decode_to(struct qvl_clip_reader *r, size_t i, bool can_skip)
 {
     enum qvl_fault fault = QVL_FAULT_NONE;
     while (!fault && !r->is_at_end && !is_answer(r, i))
-        fault = next_frame(r, r->table.entry[i].pts);
+        fault = next_frame(r, can_skip ? r->table.entry[i].pts : INT64_MIN);
     return fault;
 }
 
@@ -245,7 +250,7 @@ static enum qvl_fault find_by_seeking(struct qvl_clip_reader *r, size_t i)
     enum qvl_fault fault = QVL_FAULT_NONE;
     if (!r->is_started || r->is_at_end || i < r->i_last || is_worth_seeking(r, i))
         fault = seek(r, i);
-    return fault ? fault : decode_to(r, i);
+    return fault ? fault : decode_to(r, i, r->may_skip);
 }
 
 static enum qvl_fault find_from_the_front(struct qvl_clip_reader *r, size_t i)
@@ -254,7 +259,7 @@ static enum qvl_fault find_from_the_front(struct qvl_clip_reader *r, size_t i)
     if (!r->is_started || i < r->i_last)
         fault = rewind_clip(r);
     if (!fault)
-        fault = decode_to(r, i);
+        fault = decode_to(r, i, false);
     if (fault)
         return fault;
     /* Where frames are counted a coder may have left the last ones out, because nothing moves in them. */
@@ -262,20 +267,27 @@ static enum qvl_fault find_from_the_front(struct qvl_clip_reader *r, size_t i)
     return is_there ? QVL_FAULT_NONE : QVL_FAULT_FRAME;
 }
 
-/* Entry i in r->frame. */
 static enum qvl_fault find(struct qvl_clip_reader *r, size_t i)
+{
+    bool is_far = i > QVL_MAX_CLIP_REWIND_FRAMES;
+    if (!r->may_seek || (!r->is_trusted && !is_far))
+        return find_from_the_front(r, i);
+    enum qvl_fault fault = find_by_seeking(r, i);
+    if (fault || is_exact(r, i))
+        return fault;
+    r->is_trusted = false;
+    if (is_far)
+        return is_answer(r, i) ? QVL_FAULT_NONE : QVL_FAULT_FRAME;
+    r->is_started = false; /* what was decoded so far does not count */
+    return find_from_the_front(r, i);
+}
+
+/* Entry i in r->frame. */
+static enum qvl_fault show(struct qvl_clip_reader *r, size_t i)
 {
     if (r->is_found && i == r->i_last)
         return QVL_FAULT_NONE;
-    r->is_found = false;
-    enum qvl_fault fault = QVL_FAULT_NONE;
-    if (r->may_seek) {
-        fault = find_by_seeking(r, i);
-        r->may_seek = is_exact(r, i);
-        r->is_started = r->may_seek; /* else what was decoded so far does not count */
-    }
-    if (!fault && !r->may_seek)
-        fault = find_from_the_front(r, i);
+    enum qvl_fault fault = find(r, i);
     r->i_last = i;
     r->is_found = !fault;
     return fault;
@@ -298,7 +310,7 @@ static enum qvl_fault read_frame(struct qvl_clip_reader *r, uint64_t i_frame, ui
     bool is_turned = qvl_orientation_swaps(r->file.orientation);
     if (i_frame >= r->table.n || (int64_t)w != (is_turned ? r->h : r->w) || (int64_t)h != (is_turned ? r->w : r->h))
         return QVL_FAULT_CHANGED;
-    enum qvl_fault fault = find(r, shown_at(&r->table, (size_t)i_frame));
+    enum qvl_fault fault = show(r, shown_at(&r->table, (size_t)i_frame));
     if (fault)
         return fault;
     if (r->frame->width != r->w || r->frame->height != r->h)
