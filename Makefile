@@ -179,9 +179,15 @@ $(BUILD)/replay/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(MEDIA_TEST_LIBS) -o $@
 
 # ---- install -------------------------------------------------------------------------------------
-install: all
+# The manual page takes its options from the program's own table.
+$(BUILD)/qvl.1: docs/qvl.1.in $(BUILD)/qvl
+	$(Q)$(BUILD)/qvl help man >$@.options
+	$(Q)sed -e 's|@VERSION@|$(VERSION)|' -e '/^@OPTIONS@$$/{r $@.options' -e 'd;}' $< >$@
+
+install: all $(BUILD)/qvl.1
 	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/include \
-		$(DESTDIR)$(PREFIX)/lib/pkgconfig
+		$(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
+	$(Q)install -m 644 $(BUILD)/qvl.1 $(DESTDIR)$(PREFIX)/share/man/man1/qvl.1
 	$(Q)install -m 755 $(BUILD)/qvl $(DESTDIR)$(PREFIX)/bin/qvl
 	$(Q)install -m 755 $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so $(DESTDIR)$(PREFIX)/libexec/qvl/
 	$(Q)install -m 644 $(BUILD)/libqvl.a $(DESTDIR)$(PREFIX)/lib/libqvl.a
@@ -193,7 +199,8 @@ install: all
 
 uninstall:
 	$(Q)rm -rf $(DESTDIR)$(PREFIX)/bin/qvl $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/include/qvl.h \
-		$(DESTDIR)$(PREFIX)/lib/libqvl.* $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
+		$(DESTDIR)$(PREFIX)/lib/libqvl.* \
+		$(DESTDIR)$(PREFIX)/share/man/man1/qvl.1 $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
 
 clean:
 	$(Q)rm -rf build

@@ -12,6 +12,7 @@ model=build/demo-model
 LD_LIBRARY_PATH=$root/usr/lib "$root/example" $model demo/shapes.png "What is this?" >"$root/answer"
 [ -s "$root/answer" ] || { echo "not ok the example said nothing"; exit 1; }
 echo "ok the example ran against the installed library"
+[ -s "$root/usr/share/man/man1/qvl.1" ] || { echo "not ok there is no manual page"; exit 1; }
 "$root/usr/bin/qvl" run -m $model demo/shapes.png "What is this?" -n 4 -q >"$root/answer2"
 [ -s "$root/answer2" ] || { echo "not ok the installed qvl said nothing"; exit 1; }
 echo "ok the installed qvl found its helper"

@@ -87,9 +87,13 @@ static enum qvl_exit flush_stdout(void)
     return qvl_exit_of(status, QVL_EXIT_FAILURE);
 }
 
-static enum qvl_exit show_help(bool want_all)
+/* topic: NULL, "all", or "man" for the build of the manual page. */
+static enum qvl_exit show_help(const char *topic)
 {
-    qvl_options_help(stdout, want_all);
+    if (topic && strcmp(topic, "man") == 0)
+        qvl_options_man(stdout);
+    else
+        qvl_options_help(stdout, topic && strcmp(topic, "all") == 0);
     return flush_stdout();
 }
 
@@ -123,7 +127,7 @@ static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
     options.is_interactive |= is_chat_wanted(verb, &options);
     enum qvl_exit code;
     if (options.want_help)
-        code = show_help(options.n_item == 1 && strcmp(options.item[0].value, "all") == 0);
+        code = show_help(options.n_item == 1 ? options.item[0].value : NULL);
     else if (options.want_version)
         code = show_version();
     else
@@ -143,7 +147,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         return (int)run_verb(&verbs[0], 0, NULL);
     if (strcmp(argv[1], "help") == 0)
-        return (int)show_help(argc == 3 && strcmp(argv[2], "all") == 0);
+        return (int)show_help(argc == 3 ? argv[2] : NULL);
     const struct verb *verb = find_verb(argv[1]);
     if (verb)
         return (int)run_verb(verb, argc - 2, argv + 2);

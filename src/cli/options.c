@@ -37,7 +37,7 @@ static const struct option table[] = {
     {"image", 0, NULL, R, true, ITEM_IMAGE, 0, "FILE", 0, 0, "a picture (repeatable); - is stdin",
      "图片（可重复）；- 表示标准输入"},
     {"video", 0, NULL, R, false, ITEM_VIDEO, 0, "FILE|FOLDER", 0, 0,
-     "a clip, or pictures in a row as one (repeatable); - is stdin",
+     "a clip; or a folder, or pictures in a row, as one; - is stdin",
      "视频，或作为视频的图片文件夹、图片列表（可重复）；- 表示标准输入"},
     {"messages", 0, NULL, R, false, TEXT, TO(messages), "FILE", 0, 0,
      "a whole conversation as JSON; - is stdin",
@@ -552,4 +552,39 @@ void qvl_options_help(FILE *out, bool want_all)
             fprintf(out, "  %s\n  %-27s %s\n", left, "", zh ? o->help_zh : o->help);
     }
     fprintf(out, "\n%s", zh ? exits_zh : exits_en);
+}
+
+/* ---- the manual page ----------------------------------------------------------------------------- */
+
+/* Text of a line in mdoc: nothing in it may be taken for a macro or an escape. */
+static void print_mdoc(FILE *out, const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        fputs("\\&", out);
+    for (; *text; text++)
+        if (*text == '\\')
+            fputs("\\e", out);
+        else
+            fputc(*text, out);
+}
+
+void qvl_options_man(FILE *out)
+{
+    fputs(".Bl -tag -width indent\n", out);
+    for (size_t i = 0; i < N_OPTION; i++) {
+        const struct option *o = &table[i];
+        fputs(".It ", out);
+        if (o->letter)
+            fprintf(out, "Fl %c , ", o->letter);
+        fprintf(out, "Fl -%s%s%s\n", o->name, o->value_name ? " Ar " : "", o->value_name ? o->value_name : "");
+        print_mdoc(out, o->help);
+        fputs(".\n", out);
+        for (const char *alias = o->aliases; alias;) {
+            const char *space = strchr(alias, ' ');
+            int n = space ? (int)(space - alias) : (int)strlen(alias);
+            fprintf(out, "%s-%.*s %s", alias == o->aliases ? "Also\n.Fl " : "", n, alias, space ? ", Fl " : ".\n");
+            alias = space ? space + 1 : NULL;
+        }
+    }
+    fputs(".El\n", out);
 }

@@ -66,5 +66,7 @@ enum qvl_language qvl_options_language(int n_arg, char **arg);
 
 /* Usage and options; `want_all` also lists the rare ones. */
 void qvl_options_help(FILE *out, bool want_all);
+/* All options as a list in mdoc, for the manual page (docs/qvl.1.in). English. */
+void qvl_options_man(FILE *out);
 
 #endif

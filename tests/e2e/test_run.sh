@@ -122,6 +122,15 @@ printf '"a"\nnot json\n' | "$qvl" tokenize -m "$model" --jsonl >"$work/c" 2>"$wo
 [ $? -eq 2 ] && grep -q 'line 2' "$work/err" && ok "tokenize --jsonl names the bad line" || bad "tokenize --jsonl names the bad line"
 [ "$("$qvl" --help | wc -l)" -le 30 ] && ok "help fits a screen" || bad "help fits a screen"
 has "version" '^qvl [0-9]' <("$qvl" --version)
+"$qvl" help man >"$work/man"
+[ "$(grep -c '^\.It Fl ' "$work/man")" -eq "$("$qvl" help all | grep -cE '^  +(-., )?--')" ] &&
+    ok "the manual page has every option" || bad "the manual page has every option" "$(grep -c '^\.It' "$work/man")"
+if command -v groff >/dev/null; then
+    sed -e "/^@OPTIONS@\$/{r $work/man" -e 'd;}' docs/qvl.1.in | groff -mdoc -Tutf8 -ww -z 2>"$work/err"
+    [ ! -s "$work/err" ] && ok "the manual page is good mdoc" || bad "the manual page is good mdoc" "$(cat "$work/err")"
+else
+    echo "SKIP: no groff: the manual page is not formatted"
+fi
 LC_ALL=zh_CN.UTF-8 "$qvl" --help >"$work/b"
 has "help in Chinese" '用法' "$work/b"
 for letter in b c d; do
