@@ -223,12 +223,12 @@ static enum qvl_status say_how_it_ended(struct ask *a, const struct qvl_report *
     return QVL_OK;
 }
 
-/* What a person would not expect of a clip. Rates are compared with a thousandth of play: 29.97 is asked for as 30.
- */
+/* What a person would not expect of a clip. Rates are compared with a thousandth of play: 29.97 is asked for as 30. */
 static void warn_of_clip(struct ask *a, const struct qvl_media_info *m)
 {
     const struct qvl_options *o = a->options;
     struct qvl_progress *progress = &a->asker->progress;
+    bool is_whole = o->start_s <= 0 && o->end_s <= 0;
     if (m->is_cut)
         qvl_progress_say(progress, "qvl: %s is cut or damaged: only %.1f s of it can be read", m->name,
                          m->duration_s);
@@ -239,11 +239,10 @@ static void warn_of_clip(struct ask *a, const struct qvl_media_info *m)
                          (unsigned long long)m->n_frame_file, (unsigned long long)o->num_frames);
     if (o->fps > m->fps * 1.001)
         qvl_progress_say(progress, "qvl: %s has only %.5g frames a second", m->name, m->fps);
-    else if (o->fps > 0 && !o->max_frames && (double)m->n_frame < m->duration_s * o->fps / 2 && !o->start_s &&
-             !o->end_s)
-        qvl_progress_say(
-            progress, "qvl: of %s the model sees %zu frames, fewer than %.5g a second (--max-frames allows more)",
-            m->name, m->n_frame, o->fps);
+    else if (is_whole && !o->max_frames && (double)m->n_frame < m->duration_s * o->fps / 2)
+        qvl_progress_say(progress,
+                         "qvl: of %s the model sees %zu frames, fewer than %.5g a second (--max-frames allows more)",
+                         m->name, m->n_frame, o->fps);
     if (o->end_s > m->duration_s + 1)
         qvl_progress_say(progress, "qvl: %s ends after %.1f s, before --end", m->name, m->duration_s);
 }

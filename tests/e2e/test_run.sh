@@ -126,7 +126,7 @@ has "version" '^qvl [0-9]' <("$qvl" --version)
 [ "$(grep -c '^\.It Fl ' "$work/man")" -eq "$("$qvl" help all | grep -cE '^  +(-., )?--')" ] &&
     ok "the manual page has every option" || bad "the manual page has every option" "$(grep -c '^\.It' "$work/man")"
 if command -v groff >/dev/null; then
-    sed -e "/^@OPTIONS@\$/{r $work/man" -e 'd;}' docs/qvl.1.in | groff -mdoc -Tutf8 -ww -z 2>"$work/err"
+    sed -e "/^@OPTIONS@\$/{r $work/man" -e 'd;}' docs/qvl.1.in | groff -k -mdoc -Tutf8 -ww -z 2>"$work/err"
     [ ! -s "$work/err" ] && ok "the manual page is good mdoc" || bad "the manual page is good mdoc" "$(cat "$work/err")"
 else
     echo "SKIP: no groff: the manual page is not formatted"
