@@ -28,7 +28,8 @@ static void say_failure(struct qvl_chat_room *room, enum qvl_exit code)
 static void keep_stats(struct qvl_chat_room *room, struct qvl_reply *reply)
 {
     qvl_bytes_free(&room->last.line);
-    room->last = (struct qvl_turn_stats){reply->n_prompt_tok, reply->n_cached_tok, reply->n_output_tok, reply->line};
+    room->last =
+        (struct qvl_turn_stats){reply->n_prompt_tok, reply->n_cached_tok, reply->n_output_tok, reply->line};
     reply->line = (struct qvl_bytes){0};
 }
 
@@ -62,7 +63,8 @@ static void take_failure(struct qvl_chat_room *room, enum qvl_exit code)
     qvl_conversation_withdraw(&room->conversation);
     say_failure(room, code);
     if (is_full && qvl_conversation_n_turn(&room->conversation) > 0)
-        qvl_progress_say_dim(progress, "/undo takes the last turn back and /clear all of them; then /retry asks again");
+        qvl_progress_say_dim(progress,
+                             "/undo takes the last turn back and /clear all of them; then /retry asks again");
     else if (is_full)
         qvl_progress_say_dim(progress, "a shorter question fits, or smaller pictures and clips: /set max-pixels N");
 }
@@ -112,8 +114,8 @@ static void say_what_it_is(struct qvl_chat_room *room, const struct qvl_media_in
 static enum qvl_status look_into(struct qvl_chat_room *room, const struct qvl_part *part)
 {
     struct qvl_message message = {.role = QVL_ROLE_USER, .parts = part, .n_part = 1};
-    struct qvl_chat chat = {.messages = &message, .n_message = 1,
-                            .want_video_wrapper = room->options.want_video_wrapper};
+    struct qvl_chat chat = {
+        .messages = &message, .n_message = 1, .want_video_wrapper = room->options.want_video_wrapper};
     struct qvl_request_options wish = {.sampling = room->asker.info.sampling};
     struct qvl_request *request = NULL;
     struct qvl_request_info info;
@@ -259,7 +261,7 @@ static void unwrap_block(struct qvl_bytes *entry)
 
 struct entry {
     struct qvl_bytes text;
-    bool is_block;           /* stood between """ and """ */
+    bool is_block; /* stood between """ and """ */
     enum qvl_line_kind kind;
 };
 
@@ -333,9 +335,9 @@ static void greet(struct qvl_chat_room *room)
     for (size_t i = 0; i + 1 < n; i++)
         if (path[i] == '/')
             name = path + i + 1;
-    qvl_progress_say(progress, "qvl %s with %.*s, a context of %u tokens", QVL_VERSION, (int)(path + n - name), name,
-                     room->asker.info.n_ctx);
-    qvl_progress_say(progress, "Ask something, or drop a picture or clip here first. /help says more, Ctrl-D leaves.");
+    qvl_progress_say(progress, "qvl %s with %.*s, a context of %u tokens", QVL_VERSION, (int)(path + n - name),
+                     name, room->asker.info.n_ctx);
+    qvl_progress_say(progress, "Ask, or drop a picture or clip here first. /help says more, Ctrl-D leaves.");
 }
 
 static void use_history(struct qvl_chat_room *room)
@@ -346,11 +348,11 @@ static void use_history(struct qvl_chat_room *room)
     if (!status && path.n)
         status = qvl_line_editor_use_history(room->editor, path.data, &err);
     if (status)
-        qvl_progress_say_dim(&room->asker.progress, "qvl: %s", err.text);
+        qvl_say_error(&err);
     qvl_bytes_free(&path);
 }
 
-/* The conversation as the command line begins it: --system or --messages, pictures and clips, perhaps a question. */
+/* What the command line begins with: --system or --messages, pictures and clips, perhaps a question. */
 static enum qvl_status take_command_line(struct qvl_chat_room *room)
 {
     const struct qvl_options *o = &room->options;

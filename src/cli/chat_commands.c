@@ -117,7 +117,8 @@ static enum qvl_status clear(struct qvl_chat_room *room, const char *rest)
 static void say_n_turn(struct qvl_chat_room *room)
 {
     size_t n = qvl_conversation_n_turn(&room->conversation);
-    qvl_progress_say_dim(&room->asker.progress, n == 1 ? "the conversation has %zu turn" : "the conversation has %zu turns", n);
+    qvl_progress_say_dim(&room->asker.progress,
+                         n == 1 ? "the conversation has %zu turn" : "the conversation has %zu turns", n);
 }
 
 /* What waits for the next question goes first. */
@@ -151,8 +152,8 @@ static enum qvl_status set_system(struct qvl_chat_room *room, const char *rest)
 {
     enum qvl_status status = qvl_conversation_set_system(&room->conversation, rest, &room->err);
     if (!status)
-        qvl_progress_say_dim(&room->asker.progress, rest[0] ? "the system message is set"
-                                                            : "there is no system message any more");
+        qvl_progress_say_dim(&room->asker.progress,
+                             rest[0] ? "the system message is set" : "there is no system message any more");
     return status;
 }
 
@@ -324,7 +325,8 @@ static enum qvl_status show_stats(struct qvl_chat_room *room, const char *rest)
         return qvl_fail(&room->err, QVL_ERR_ARGUMENT, "nothing was answered yet");
     fprintf(stderr, qvl_text("prompt %zu tokens, %zu of them known from the turns before; answer %zu tokens\n"),
             s->n_prompt_tok, s->n_cached_tok, s->n_output_tok);
-    fprintf(stderr, qvl_text("context %zu of %u tokens\n"), s->n_prompt_tok + s->n_output_tok, room->asker.info.n_ctx);
+    fprintf(stderr, qvl_text("context %zu of %u tokens\n"), s->n_prompt_tok + s->n_output_tok,
+            room->asker.info.n_ctx);
     if (s->line.n)
         fprintf(stderr, "%s\n", s->line.data);
     fprintf(stderr, qvl_text("memory %.2f GB (at most %.2f)\n"), memory_gb("VmRSS:"), memory_gb("VmHWM:"));
@@ -336,23 +338,24 @@ static enum qvl_status show_stats(struct qvl_chat_room *room, const char *rest)
 static enum qvl_status help(struct qvl_chat_room *room, const char *rest)
 {
     (void)room, (void)rest;
-    fputs(qvl_text("/image FILE...         pictures for the next question\n"
-                   "/video FILE|FOLDER     a clip, or a folder of pictures as one; fps=2 start=1:05 end=80 frames=16\n"
-                   "/clear                 forget the conversation\n"
-                   "/undo                  take the last turn back (or the picture that waits)\n"
-                   "/retry                 ask the last question again\n"
-                   "/system TEXT           the system message; without a text: none\n"
-                   "/set NAME VALUE        temp, top-p, top-k, seed, max-tokens, max-pixels, fps, think on|off, ...\n"
-                   "/show                  settings, pictures and clips\n"
-                   "/save FILE             write the conversation; qvl run --messages FILE reads it, too\n"
-                   "/load FILE             go on with a saved conversation\n"
-                   "/stats                 numbers of the last turn\n"
-                   "/bye                   leave (also Ctrl-D)\n"
+    fputs(qvl_text("/image FILE...      pictures for the next question\n"
+                   "/video FILE|FOLDER  a clip, or a folder of pictures as one; with fps=1, frames=16,\n"
+                   "                    start=1:05, end=80, max_pixels=200000 where wanted\n"
+                   "/clear              forget the conversation\n"
+                   "/undo               take the last turn back, or the picture that waits\n"
+                   "/retry              ask the last question again\n"
+                   "/system TEXT        the system message; without a text: none\n"
+                   "/set NAME VALUE     temp, top-p, seed, max-tokens, max-pixels, fps, think on|off, ...\n"
+                   "/show               settings, pictures and clips\n"
+                   "/save FILE          the conversation as JSON, for /load and `qvl run --messages`\n"
+                   "/load FILE          go on with a saved conversation\n"
+                   "/stats              numbers of the last turn\n"
+                   "/bye                leave, like Ctrl-D\n"
                    "\n"
-                   "A picture or clip dropped here, or named at the beginning of a line, goes with the question.\n"
-                   "A line that ends in \\ goes on; so does everything between \"\"\" and \"\"\". Text pasted with\n"
-                   "line breaks stays one question: they are shown as a sign until it is sent. Ctrl-C stops an\n"
-                   "answer. Arrows, Ctrl-R and Tab: history, search in it, names of commands and files.\n"),
+                   "A picture or clip that is dropped here, or named at the beginning of a line, goes with\n"
+                   "the question. A line that ends in \\ goes on; so does what begins with \"\"\", up to \"\"\".\n"
+                   "Pasted lines stay one question. Ctrl-C stops an answer. Up, down and Ctrl-R look into\n"
+                   "the history, Tab completes commands and file names.\n"),
           stderr);
     return QVL_OK;
 }

@@ -72,7 +72,8 @@ static enum qvl_status reserve(struct qvl_conversation *c, struct qvl_error *err
     if (c->n_entry == QVL_MAX_MESSAGES)
         return qvl_fail(err, QVL_ERR_LIMIT, "the conversation has %u messages, the most there may be",
                         QVL_MAX_MESSAGES);
-    struct qvl_entry *entry = qvl_grow(c->entry, &c->n_alloc, c->n_entry + 1, sizeof *entry, "the conversation", err);
+    struct qvl_entry *entry =
+        qvl_grow(c->entry, &c->n_alloc, c->n_entry + 1, sizeof *entry, "the conversation", err);
     if (!entry)
         return err->status;
     c->entry = entry;
@@ -201,8 +202,8 @@ enum qvl_status qvl_conversation_retry(struct qvl_conversation *c, bool *is_ther
 
 enum qvl_status qvl_conversation_chat(struct qvl_conversation *c, struct qvl_chat *out, struct qvl_error *err)
 {
-    struct qvl_message *message = qvl_grow(c->message, &c->n_message_alloc, c->n_entry + 1, sizeof *message,
-                                           "the conversation", err);
+    struct qvl_message *message =
+        qvl_grow(c->message, &c->n_message_alloc, c->n_entry + 1, sizeof *message, "the conversation", err);
     if (!message)
         return err->status;
     c->message = message;

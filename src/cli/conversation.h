@@ -45,8 +45,8 @@ size_t qvl_conversation_n_turn(const struct qvl_conversation *c);
 bool qvl_conversation_undo(struct qvl_conversation *c);
 /* Takes the last question back, when nothing follows it, until the next one is asked or it is retried. */
 void qvl_conversation_withdraw(struct qvl_conversation *c);
-/* Ends the conversation with the question taken back, or else with the last one, whose answer is forgotten. *is_there:
- * false when there is no question. */
+/* Ends the conversation with the question taken back, or else with the last one, whose answer is forgotten.
+ * *is_there: false when there is no question. */
 enum qvl_status qvl_conversation_retry(struct qvl_conversation *c, bool *is_there, struct qvl_error *err);
 
 /* *out points into c and is good until c changes. */
@@ -57,8 +57,8 @@ enum qvl_status qvl_conversation_json(const struct qvl_conversation *c, struct q
                                       struct qvl_error *err);
 /* Whole or not at all. QVL_ERR_FILE: it cannot be written, or is there and is no conversation. */
 enum qvl_status qvl_conversation_save(const struct qvl_conversation *c, const char *path, struct qvl_error *err);
-/* Replaces c, or leaves it as it was. Relative paths in the file are relative to it (settings->base_dir is ignored).
- * Errors: see qvl_chat_json_open; QVL_ERR_FILE: the file itself. */
+/* Replaces c, or leaves it as it was. Relative paths in the file are relative to its folder (name and base_dir of
+ * the settings are ignored). Errors: see qvl_chat_json_open; QVL_ERR_FILE: the file itself. */
 enum qvl_status qvl_conversation_load(struct qvl_conversation *c, const char *path,
                                       const struct qvl_chat_json_settings *settings, struct qvl_error *err);
 

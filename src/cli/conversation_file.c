@@ -1,5 +1,5 @@
-/* The file of a conversation. An open file knows its own path (/proc/self/fd), wherever it was moved since; what came
- * as a data: URI leaves as one. */
+/* The file of a conversation. An open file knows its own path (/proc/self/fd), wherever it was moved since; what
+ * came as a data: URI leaves as one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

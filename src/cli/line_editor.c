@@ -31,15 +31,15 @@ enum {
 };
 
 struct qvl_line_editor {
-    EditLine *el;        /* NULL: no terminal */
+    EditLine *el; /* NULL: no terminal */
     History *history;
-    int history_fd;      /* appended to, or -1 */
+    int history_fd; /* appended to, or -1 */
     int signal_fd;
     qvl_command_name *command;
     char *prompt;
-    char *line;          /* getline's */
+    char *line; /* getline's */
     size_t n_line_alloc;
-    enum qvl_line_kind kind; /* why reading ended */
+    enum qvl_line_kind kind;  /* why reading ended */
     unsigned char byte[4096]; /* [i_byte, n_byte): read and not yet taken */
     size_t i_byte, n_byte;
 };
@@ -131,9 +131,8 @@ static enum wait next_character(struct qvl_line_editor *e, uint32_t *out)
 {
     enum wait wait;
     while (e->n_byte == e->i_byte ||
-           (e->n_byte - e->i_byte < 4 &&
-            qvl_utf8_n_incomplete((const char *)e->byte + e->i_byte, e->n_byte - e->i_byte) ==
-                e->n_byte - e->i_byte))
+           (e->n_byte - e->i_byte < 4 && qvl_utf8_n_incomplete((const char *)e->byte + e->i_byte,
+                                                               e->n_byte - e->i_byte) == e->n_byte - e->i_byte))
         if ((wait = fill(e, -1)) != READY)
             return wait;
     size_t n = qvl_utf8_decode((const char *)e->byte + e->i_byte, e->n_byte - e->i_byte, out);
@@ -386,6 +385,7 @@ static enum qvl_status read_terminal(struct qvl_line_editor *e, const char *prom
     if (e->signal_fd >= 0 && !take_signals(e, true))
         return QVL_OK;
     fflush(stdout);
+    el_set(e->el, EL_PREP_TERM, 1); /* before the prompt: who sees it may type */
     fputs("\033[?2004h", stderr);
     const char *line = el_gets(e->el, &n);
     fputs("\033[?2004l", stderr);
@@ -432,7 +432,8 @@ static enum qvl_status make_folders(const char *path, struct qvl_error *err)
 {
     struct qvl_bytes copy = {0};
     enum qvl_status status = qvl_bytes_add_text(&copy, path, err);
-    for (char *slash = status ? NULL : strchr(copy.data + 1, '/'); slash && !status; slash = strchr(slash + 1, '/')) {
+    for (char *slash = status ? NULL : strchr(copy.data + 1, '/'); slash && !status;
+         slash = strchr(slash + 1, '/')) {
         *slash = 0;
         if (mkdir(copy.data, 0700) != 0 && errno != EEXIST)
             status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot make the folder: %s", copy.data, strerror(errno));
@@ -460,8 +461,7 @@ static void take_history(struct qvl_line_editor *e, char *text, const char **out
     }
 }
 
-enum qvl_status qvl_line_editor_use_history(struct qvl_line_editor *editor, const char *path,
-                                            struct qvl_error *err)
+enum qvl_status qvl_line_editor_use_history(struct qvl_line_editor *editor, const char *path, struct qvl_error *err)
 {
     struct qvl_bytes text = {0};
     const char *rest = NULL;

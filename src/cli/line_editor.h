@@ -21,16 +21,16 @@ enum qvl_line_kind {
 /* The name of command i with its slash, NULL after the last. */
 typedef const char *qvl_command_name(size_t i);
 
-/* Editing where stdin and stderr are terminals. `signal_fd` is that of qvl_signals_open_chat, read only then, or -1.
- * Commands are completed at the beginning of a line, paths everywhere else. *out is the caller's to close. */
+/* Editing where stdin and stderr are terminals. `signal_fd` is that of qvl_signals_open_chat, read only then, or
+ * -1. Commands are completed at the beginning of a line, paths everywhere else. *out is the caller's to close. */
 enum qvl_status qvl_line_editor_open(int signal_fd, qvl_command_name *command, struct qvl_line_editor **out,
                                      struct qvl_error *err);
 void qvl_line_editor_close(struct qvl_line_editor *editor);
 bool qvl_line_editor_is_terminal(const struct qvl_line_editor *editor);
 
 /* Entries are read from this file, if there is one, and added to it from now on; it is readable for its owner
- * only, and so are folders on the way that have to be made. Does nothing without a terminal. QVL_ERR_FILE: it cannot
- * be read or made; editing goes on without it. */
+ * only, and so are folders on the way that have to be made. Does nothing without a terminal. QVL_ERR_FILE: it
+ * cannot be read or made; editing goes on without it. */
 enum qvl_status qvl_line_editor_use_history(struct qvl_line_editor *editor, const char *path,
                                             struct qvl_error *err);
 /* $XDG_STATE_HOME/qvl/history, else ~/.local/state/qvl/history. Nothing is written where both are unknown. */

@@ -1,4 +1,4 @@
-/* words.h: what a user types after a command, or drops into the terminal: words with a shell's quotes, file: URIs. */
+/* words.h: what a user types after a command, or drops into the terminal: a shell's quotes, file: URIs. */
 #ifndef QVL_CLI_WORDS_H
 #define QVL_CLI_WORDS_H
 

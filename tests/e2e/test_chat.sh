@@ -5,7 +5,7 @@ model=$(golden a)
 picture=demo/shapes.png
 export XDG_STATE_HOME=$work/state
 same() { # name, file, file
-    if cmp -s "$2" "$3"; then ok "$1"; else bad "$1" "$(diff "$2" "$3" | head -n 4)"; fi
+    if [ -s "$2" ] && cmp -s "$2" "$3"; then ok "$1"; else bad "$1" "$(diff "$2" "$3" | head -n 4)"; fi
 }
 has() { # name, pattern, file
     if grep -qE -e "$2" "$3"; then ok "$1"; else bad "$1" "$(tail -c 600 "$3")"; fi

@@ -61,7 +61,9 @@ static size_t decode(const char *text, char *out)
             out[n++] = (char)strtol(hex, NULL, 16);
             text += 2;
         } else {
-            out[n++] = *text == 'r' ? '\r' : *text == 'n' ? '\n' : *text == 't' ? '\t' : *text == 'e' ? '\033' : *text;
+            static const char letters[] = "rnte", bytes[] = "\r\n\t\033";
+            const char *letter = strchr(letters, *text);
+            out[n++] = letter ? bytes[letter - letters] : *text;
         }
     }
     return n;
