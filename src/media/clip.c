@@ -49,29 +49,33 @@ static enum qvl_status fail_fault(const struct qvl_clip *clip, enum qvl_fault fa
                         QVL_MAX_CLIP_FILE_FRAMES);
     case QVL_FAULT_LARGE:
         return qvl_fail(err, QVL_ERR_MEDIA,
-                        "%s: the frames of the clip have a side longer than %u pixels or more than %llu in all", name,
-                        QVL_MAX_MEDIA_SIDE_PX, QVL_MAX_MEDIA_PIXELS);
-    case QVL_FAULT_CUT: return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip ends too early: the file is cut off", name);
+                        "%s: the frames of the clip have a side longer than %u pixels or more than %llu in all",
+                        name, QVL_MAX_MEDIA_SIDE_PX, QVL_MAX_MEDIA_PIXELS);
+    case QVL_FAULT_CUT:
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip ends too early: the file is cut off", name);
     case QVL_FAULT_RESIZED:
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip changes its size on the way, which qvl does not follow",
                         name);
     case QVL_FAULT_CHANGED: return qvl_fail(err, QVL_ERR_MEDIA, "%s: it changed while it was read", name);
     case QVL_FAULT_MEMORY:
-        return qvl_fail(err, QVL_ERR_MEMORY, "%s: the clip needs more memory to decode than qvl-media may use", name);
+        return qvl_fail(err, QVL_ERR_MEMORY, "%s: the clip needs more memory to decode than qvl-media may use",
+                        name);
     case QVL_FAULT_READ: return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip cannot be read by qvl-media", name);
     case QVL_FAULT_VARIANT:
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip uses a variant of its format that qvl does not decode",
                         name);
     case QVL_FAULT_NO_SANDBOX:
-        return qvl_fail(err, QVL_ERR_FILE,
-                        "%s: the clip is not decoded: this system does not let qvl-media lock itself in (seccomp is "
-                        "missing)",
-                        name);
+        return qvl_fail(
+            err, QVL_ERR_FILE,
+            "%s: the clip is not decoded: this system does not let qvl-media lock itself in (seccomp is "
+            "missing)",
+            name);
     case QVL_FAULT_NO_MODULE:
-        return qvl_fail(err, QVL_ERR_FILE,
-                        "%s: reading a clip needs qvl-media-av.so beside qvl-media, and the FFmpeg libraries that it "
-                        "uses",
-                        name);
+        return qvl_fail(
+            err, QVL_ERR_FILE,
+            "%s: reading a clip needs qvl-media-av.so beside qvl-media, and the FFmpeg libraries that it "
+            "uses",
+            name);
     default: return qvl_fail(err, QVL_ERR_MEDIA, "%s: the clip is damaged and cannot be read", name);
     }
 }
@@ -146,7 +150,8 @@ static enum qvl_status ensure_open(struct qvl_clip *clip, const atomic_bool *sto
     if (!reply.fault)
         outcome = qvl_media_process_ask(&clip->link.process, &request, &clip->input.fd, 1, &wait, &reply);
     *out_is_killed = qvl_media_link_was_killed(&clip->link, outcome);
-    enum qvl_status status = outcome ? qvl_media_link_fail(&clip->link, clip->input.name, clip->scan_ms, outcome, err)
+    enum qvl_status status = outcome
+                                 ? qvl_media_link_fail(&clip->link, clip->input.name, clip->scan_ms, outcome, err)
                              : reply.fault ? fail_fault(clip, reply.fault, err)
                                            : take_facts(clip, &reply, err);
     if (status)
@@ -167,8 +172,7 @@ static enum qvl_status ask_frame(struct qvl_clip *clip, uint64_t i_frame, struct
     enum qvl_status status = qvl_pixels_create(request.w, request.h, &fd, err);
     if (status)
         return status;
-    enum qvl_media_outcome outcome =
-        qvl_media_process_ask(&clip->link.process, &request, &fd, 1, &wait, &reply);
+    enum qvl_media_outcome outcome = qvl_media_process_ask(&clip->link.process, &request, &fd, 1, &wait, &reply);
     *out_is_killed = qvl_media_link_was_killed(&clip->link, outcome);
     if (outcome)
         status = qvl_media_link_fail(&clip->link, clip->input.name, clip->frame_ms, outcome, err);

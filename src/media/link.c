@@ -41,9 +41,8 @@ static void find_helper(char *out, size_t n_out)
     library_dir(library, sizeof library);
     const struct {
         const char *dir, *path;
-    } places[] = {{program, "qvl-media"},
-                  {program, "../libexec/qvl/qvl-media"},
-                  {library, "../libexec/qvl/qvl-media"}};
+    } places[] = {
+        {program, "qvl-media"}, {program, "../libexec/qvl/qvl-media"}, {library, "../libexec/qvl/qvl-media"}};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         snprintf(out, n_out, "%s/%s", places[i].dir, places[i].path);
         if (places[i].dir[0] && access(out, X_OK) == 0)
@@ -96,22 +95,22 @@ bool qvl_media_link_was_killed(const struct qvl_media_link *link, enum qvl_media
         return false;
     if (exit_status == -1) /* a parent that ignores SIGCHLD is not told the cause */
         return true;
-    return WIFSIGNALED(exit_status) &&
-           (WTERMSIG(exit_status) == SIGKILL || WTERMSIG(exit_status) == SIGXCPU);
+    return WIFSIGNALED(exit_status) && (WTERMSIG(exit_status) == SIGKILL || WTERMSIG(exit_status) == SIGXCPU);
 }
 
 /* Before its HELLO the helper has seen no picture: what goes wrong there is the installation's fault. */
 enum qvl_status qvl_media_link_fail_start(const struct qvl_media_link *link, enum qvl_media_outcome outcome,
                                           struct qvl_error *err)
 {
-    const char *why = outcome == QVL_OUTCOME_NO_START ? strerror(errno)
+    const char *why = outcome == QVL_OUTCOME_NO_START ? qvl_errno_text(errno)
                       : outcome == QVL_OUTCOME_DEAD   ? qvl_text("it ended before it was ready")
                       : outcome == QVL_OUTCOME_LATE   ? qvl_text("it was not ready in time")
                                                       : qvl_text("it is not the qvl-media of this version");
     if (!link->helper_path[0])
-        return qvl_fail(err, QVL_ERR_FILE,
-                        "qvl-media, which decodes pictures and clips, is missing: it is neither beside this program "
-                        "nor in ../libexec/qvl of its folder or of the library's");
+        return qvl_fail(
+            err, QVL_ERR_FILE,
+            "qvl-media, which decodes pictures and clips, is missing: it is neither beside this program "
+            "nor in ../libexec/qvl of its folder or of the library's");
     if (outcome == QVL_OUTCOME_STOPPED)
         return qvl_fail(err, QVL_ERR_CANCELLED, "decoding was cancelled");
     return qvl_fail(err, QVL_ERR_FILE, "%s, which decodes pictures and clips, cannot be started: %s",
@@ -175,8 +174,7 @@ enum qvl_status qvl_pixels_map(const char *name, int fd, uint32_t w, uint32_t h,
     void *map = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return qvl_fail_memory(err, n, "the pixels of a picture");
-    *out = (struct qvl_picture){.frame = {.w = w, .h = h, .stride_bytes = (size_t)w * 3, .rgb8 = map},
-                                .map = map,
-                                .map_bytes = n};
+    *out = (struct qvl_picture){
+        .frame = {.w = w, .h = h, .stride_bytes = (size_t)w * 3, .rgb8 = map}, .map = map, .map_bytes = n};
     return QVL_OK;
 }

@@ -65,7 +65,7 @@ void qvl_media_close(struct qvl_media *media)
 static enum qvl_status fail_fault(const struct qvl_media_input *input, enum qvl_fault fault, struct qvl_error *err)
 {
     bool is_installation = fault == QVL_FAULT_NO_SANDBOX || fault == QVL_FAULT_NO_MODULE;
-    enum qvl_status status = is_installation                ? QVL_ERR_FILE
+    enum qvl_status status = is_installation             ? QVL_ERR_FILE
                              : fault == QVL_FAULT_MEMORY ? QVL_ERR_MEMORY
                                                          : QVL_ERR_MEDIA;
     return qvl_fail(err, status, "%s: this %s picture %s", input->name, qvl_format_name(input->format),
@@ -99,8 +99,9 @@ static enum qvl_status ask(struct qvl_media *media, const struct qvl_media_input
     return reply->fault ? fail_fault(input, reply->fault, err) : QVL_OK;
 }
 
-static enum qvl_status probe(struct qvl_media *media, const struct qvl_media_input *input, const struct qvl_media_wait *wait,
-                             uint32_t *out_w, uint32_t *out_h, struct qvl_error *err)
+static enum qvl_status probe(struct qvl_media *media, const struct qvl_media_input *input,
+                             const struct qvl_media_wait *wait, uint32_t *out_w, uint32_t *out_h,
+                             struct qvl_error *err)
 {
     struct qvl_media_reply reply;
     enum qvl_status status =
@@ -131,8 +132,8 @@ static enum qvl_status take_turn(struct qvl_media *media, const char *name, cons
     }
 }
 
-static enum qvl_status decode(struct qvl_media *media, const struct qvl_media_input *input, const struct qvl_media_wait *wait,
-                              struct qvl_picture *out, struct qvl_error *err)
+static enum qvl_status decode(struct qvl_media *media, const struct qvl_media_input *input,
+                              const struct qvl_media_wait *wait, struct qvl_picture *out, struct qvl_error *err)
 {
     struct qvl_media_request request = {.verb = QVL_MEDIA_DECODE};
     struct qvl_media_reply reply;
@@ -183,7 +184,8 @@ enum qvl_status qvl_media_probe_image(struct qvl_media *media, const struct qvl_
         *out_h = source->frames->h;
         return QVL_OK;
     }
-    if (!(status = qvl_media_input_open(source, false, &input, err)) && !(status = take_turn(media, input.name, stop, err))) {
+    if (!(status = qvl_media_input_open(source, false, &input, err)) &&
+        !(status = take_turn(media, input.name, stop, err))) {
         struct qvl_media_wait wait = {.deadline_ms = qvl_now_ms() + media->deadline_ms, .stop = stop};
         status = probe(media, &input, &wait, out_w, out_h, err);
         pthread_mutex_unlock(&media->turn);
@@ -202,7 +204,8 @@ enum qvl_status qvl_media_decode_image(struct qvl_media *media, const struct qvl
             *out = (struct qvl_picture){.frame = *source->frames};
         return status;
     }
-    if (!(status = qvl_media_input_open(source, false, &input, err)) && !(status = take_turn(media, input.name, stop, err))) {
+    if (!(status = qvl_media_input_open(source, false, &input, err)) &&
+        !(status = take_turn(media, input.name, stop, err))) {
         struct qvl_media_wait wait = {.deadline_ms = qvl_now_ms() + media->deadline_ms, .stop = stop};
         status = decode(media, &input, &wait, out, err);
         pthread_mutex_unlock(&media->turn);

@@ -28,7 +28,7 @@ struct qvl_clip_reader {
     int w, h; /* as coded, before rotation */
     bool may_seek;
     bool is_trusted; /* what seeking finds has been the right frame so far */
-    bool may_skip; /* what the decoder takes for a frame that nothing refers to is one */
+    bool may_skip;   /* what the decoder takes for a frame that nothing refers to is one */
     AVPacket *packet;
     AVFrame *frame, *next; /* the last one that came out of the decoder; room for another */
     bool has_frame;        /* one has come out since the start or the last seek */
@@ -165,7 +165,8 @@ static enum qvl_fault feed(struct qvl_clip_reader *r, int64_t want)
     return QVL_FAULT_NONE;
 }
 
-/* The next frame into r->frame; where there is none the last one stays there. `want`: earlier ones are not needed. */
+/* The next frame into r->frame; where there is none the last one stays there. `want`: earlier ones are not needed.
+ */
 static enum qvl_fault next_frame(struct qvl_clip_reader *r, int64_t want)
 {
     while (!r->is_at_end) {

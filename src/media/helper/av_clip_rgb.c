@@ -1,7 +1,7 @@
 /* A decoded frame as RGB: libswscale at the frame's own size, then turned into place.
  *
- * SWS_BILINEAR and no other flag; colour space and range as the frame is tagged, BT.601 and limited where it is not:
- * the bytes of PyAV's to_ndarray(format="rgb24") and of torchcodec. The scaler writes rows in steps of eight
+ * SWS_BILINEAR and no other flag; colour space and range as the frame is tagged, BT.601 and limited where it is
+ * not: the bytes of PyAV's to_ndarray(format="rgb24") and of torchcodec. The scaler writes rows in steps of eight
  * pixels, so it gets rows with room behind them. */
 #include "media/helper/av_clip.h"
 
@@ -20,8 +20,8 @@ static size_t stride_of(int w)
 static bool set_colours(struct SwsContext *scaler, const AVFrame *frame)
 {
     int *from = NULL, *to = NULL, from_range = 0, to_range = 0, brightness = 0, contrast = 0, saturation = 0;
-    if (sws_getColorspaceDetails(scaler, &from, &from_range, &to, &to_range, &brightness, &contrast,
-                                 &saturation) < 0)
+    if (sws_getColorspaceDetails(scaler, &from, &from_range, &to, &to_range, &brightness, &contrast, &saturation) <
+        0)
         return false;
     if (frame->color_range != AVCOL_RANGE_UNSPECIFIED)
         from_range = frame->color_range == AVCOL_RANGE_JPEG;
@@ -41,8 +41,8 @@ static enum qvl_fault prepare(struct qvl_clip_rgb *c, const AVFrame *frame)
     c->pixels = av_malloc(stride_of(w) * (size_t)h + ROW_ALIGN);
     if (!c->pixels)
         return QVL_FAULT_MEMORY;
-    c->scaler = sws_getContext(w, h, (enum AVPixelFormat)layout, w, h, AV_PIX_FMT_RGB24, SWS_BILINEAR, NULL, NULL,
-                               NULL);
+    c->scaler =
+        sws_getContext(w, h, (enum AVPixelFormat)layout, w, h, AV_PIX_FMT_RGB24, SWS_BILINEAR, NULL, NULL, NULL);
     if (!c->scaler || !set_colours(c->scaler, frame))
         return QVL_FAULT_VARIANT;
     c->w = w;
@@ -61,7 +61,8 @@ enum qvl_fault qvl_clip_rgb_put(struct qvl_clip_rgb *c, const AVFrame *frame, ui
     const size_t stride = stride_of(c->w);
     uint8_t *const planes[4] = {c->pixels, NULL, NULL, NULL};
     const int strides[4] = {(int)stride, 0, 0, 0};
-    if (sws_scale(c->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, c->h, planes, strides) != c->h)
+    if (sws_scale(c->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, c->h, planes, strides) !=
+        c->h)
         return QVL_FAULT_VARIANT;
     const struct qvl_canvas canvas = qvl_canvas_make(rgb, (uint32_t)c->w, (uint32_t)c->h, orientation);
     for (uint32_t y = 0; y < canvas.h; y++)

@@ -450,6 +450,30 @@ static void test_cancel_ends_a_hang(void **state)
     }
 }
 
+static void test_cancel_ends_a_hang_of_a_clip(void **state)
+{
+    (void)state;
+    static const char *const hangs[] = {"clip-hang", "frame-hang"};
+    const struct qvl_media_source source = test_source("film.webm", webm, sizeof webm);
+    for (size_t i = 0; i < 2; i++) {
+        const struct qvl_media_settings settings = {.helper_path = fake(hangs[i]), .deadline_ms = 600000};
+        struct qvl_clip *clip = NULL;
+        struct qvl_clip_info info;
+        struct qvl_picture picture = {0};
+        struct qvl_error err = {0};
+        atomic_bool stop = false;
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, set_later, &stop), 0);
+        enum qvl_status status = qvl_clip_open(&settings, &source, &clip, &info, &stop, &err);
+        if (clip)
+            status = qvl_clip_read(clip, 0, &picture, &stop, &err);
+        assert_int_equal(status, QVL_ERR_CANCELLED);
+        pthread_join(thread, NULL);
+        qvl_clip_close(clip);
+        assert_false(test_has_child());
+    }
+}
+
 /* 200 deaths of the real helper leave nothing behind, and the 201st picture is decoded. */
 static void test_many_deaths(void **state)
 {
@@ -488,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_what_it_leaves_out_is_black),
         cmocka_unit_test(test_a_writable_descriptor_is_not_passed_on),
         cmocka_unit_test(test_cancel_ends_a_hang),
+        cmocka_unit_test(test_cancel_ends_a_hang_of_a_clip),
         cmocka_unit_test(test_many_deaths),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -27,11 +27,11 @@ static bool request_ok(struct qvl_media_request r, size_t n_fd)
 }
 
 /* The request with one field changed is none. */
-#define REFUSED(base, field, value, n_fd) \
-    do { \
-        struct qvl_media_request changed = base; \
-        changed.field = value; \
-        assert_false(request_ok(changed, n_fd)); \
+#define REFUSED(base, field, value, n_fd)                                                                          \
+    do {                                                                                                           \
+        struct qvl_media_request changed = base;                                                                   \
+        changed.field = value;                                                                                     \
+        assert_false(request_ok(changed, n_fd));                                                                   \
     } while (0)
 
 static void test_requests(void **state)
@@ -64,8 +64,7 @@ static void test_requests(void **state)
 static struct qvl_media_reply reply_of(uint32_t magic, uint32_t verb, uint32_t serial, uint32_t fault, uint32_t w,
                                        uint32_t h)
 {
-    return (struct qvl_media_reply){
-        .magic = magic, .verb = verb, .serial = serial, .fault = fault, .w = w, .h = h};
+    return (struct qvl_media_reply){.magic = magic, .verb = verb, .serial = serial, .fault = fault, .w = w, .h = h};
 }
 
 static bool reply_ok(struct qvl_media_reply r, const struct qvl_media_request *asked)
@@ -131,11 +130,11 @@ static void test_clip_requests(void **state)
 }
 
 /* The reply with one field changed is none. */
-#define REPLY_REFUSED(base, field, value, asked) \
-    do { \
-        struct qvl_media_reply changed = base; \
-        changed.field = value; \
-        assert_false(reply_ok(changed, asked)); \
+#define REPLY_REFUSED(base, field, value, asked)                                                                   \
+    do {                                                                                                           \
+        struct qvl_media_reply changed = base;                                                                     \
+        changed.field = value;                                                                                     \
+        assert_false(reply_ok(changed, asked));                                                                    \
     } while (0)
 
 static void test_clip_replies(void **state)
@@ -239,9 +238,15 @@ static void test_tags(void **state)
 static void test_orientations(void **state)
 {
     (void)state;
-    static const uint8_t expected[9][6] = {
-        {0}, {1, 2, 3, 4, 5, 6}, {3, 2, 1, 6, 5, 4}, {6, 5, 4, 3, 2, 1}, {4, 5, 6, 1, 2, 3},
-        {1, 4, 2, 5, 3, 6}, {4, 1, 5, 2, 6, 3}, {6, 3, 5, 2, 4, 1}, {3, 6, 2, 5, 1, 4}};
+    static const uint8_t expected[9][6] = {{0},
+                                           {1, 2, 3, 4, 5, 6},
+                                           {3, 2, 1, 6, 5, 4},
+                                           {6, 5, 4, 3, 2, 1},
+                                           {4, 5, 6, 1, 2, 3},
+                                           {1, 4, 2, 5, 3, 6},
+                                           {4, 1, 5, 2, 6, 3},
+                                           {6, 3, 5, 2, 4, 1},
+                                           {3, 6, 2, 5, 1, 4}};
     for (uint32_t o = 1; o <= 8; o++) {
         uint8_t rgb[18];
         struct qvl_canvas canvas = qvl_canvas_make(rgb, 3, 2, o);
@@ -267,11 +272,10 @@ static void test_over_white(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),    cmocka_unit_test(test_replies),
+        cmocka_unit_test(test_requests),      cmocka_unit_test(test_replies),
         cmocka_unit_test(test_clip_requests), cmocka_unit_test(test_clip_replies),
-        cmocka_unit_test(test_descriptors), cmocka_unit_test(test_tags),
-        cmocka_unit_test(test_orientations),
-        cmocka_unit_test(test_over_white),
+        cmocka_unit_test(test_descriptors),   cmocka_unit_test(test_tags),
+        cmocka_unit_test(test_orientations),  cmocka_unit_test(test_over_white),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
