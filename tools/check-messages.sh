@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The table of Chinese sentences (src/base/messages_zh.h) against the sources: every sentence that the sources hand to
-# qvl_fail, qvl_fail_memory, qvl_arena_alloc, qvl_grow, qvl_text or qvl_progress_say* stands in it once, nothing else
-# does, it is sorted, its printf conversions are the same, and what is said in Chinese has a Chinese character.
+# a function of %before stands in it once, nothing else does, it is sorted, its printf conversions are the same, and
+# what is said in Chinese has a Chinese character.
 # usage: tools/check-messages.sh [--list]   --list: the sentences that are missing, as C strings
 set -u
 cd "$(dirname "$0")/.."
@@ -35,25 +35,28 @@ sub skip_arguments {
     return $s;
 }
 my %said;
+# Functions that look a text up, and how many arguments stand before it.
 my %before = (qvl_fail => 2, qvl_fail_memory => 2, qvl_arena_alloc => 3, qvl_grow => 4, qvl_text => 0,
-              qvl_progress_say => 1, qvl_progress_say_dim => 1);
+              qvl_progress_say => 1, qvl_progress_say_dim => 1, not_json => 1, unexpected => [2, 3]);
 my $sayers = join '|', sort { length $b <=> length $a } keys %before;
 my @files = split /\n/, `find src -name '*.[ch]' ! -name messages_zh.h ! -path 'src/media/helper/*' | sort`;
 for my $file (@files) {
     open my $in, '<:encoding(UTF-8)', $file or die "$file: $!";
     my $source = do { local $/; <$in> };
     while ($source =~ /\b($sayers)\(/g) {
-        my ($name, $rest) = ($1, substr($source, pos($source), 4000));
-        my $at = skip_arguments($rest, $before{$name});
-        next unless defined $at;
-        # each branch of a conditional that chooses between sentences counts
-        $at =~ s/^[^",;]*?\?\s*(?=")// if $at !~ /^\s*"/;
-        while (1) {
-            my ($text, $after) = literal($at);
-            last unless defined $text;
-            $said{$text} //= $file;
-            last unless $after =~ s/^\s*:\s*(?:[^",;]*?\?\s*)?(?=")//s;
-            $at = $after;
+        my ($n_before, $rest) = ($before{$1}, substr($source, pos($source), 4000));
+        for my $n (ref $n_before ? @$n_before : $n_before) {
+            my $at = skip_arguments($rest, $n);
+            next unless defined $at;
+            # each branch of a conditional that chooses between sentences counts
+            $at =~ s/^[^",;]*?\?\s*(?=")// if $at !~ /^\s*"/;
+            while (1) {
+                my ($text, $after) = literal($at);
+                last unless defined $text;
+                $said{$text} //= $file;
+                last unless $after =~ s/^\s*:\s*(?:[^",;]*?\?\s*)?(?=")//s;
+                $at = $after;
+            }
         }
     }
 }

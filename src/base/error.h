@@ -12,6 +12,9 @@
 enum qvl_status qvl_fail(struct qvl_error *err, enum qvl_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What the system's error number says, in the language chosen; in English where it is a rare one. */
+const char *qvl_errno_text(int code);
+
 /* The sentence for an allocation of n_bytes that failed. */
 enum qvl_status qvl_fail_memory(struct qvl_error *err, size_t n_bytes, const char *purpose);
 

@@ -12,13 +12,14 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/language.h"
 #include "base/utf8.h"
 
 _Static_assert(QVL_MAX_JSON_DEPTH <= 64, "is_object has 64 bits");
 
 static enum qvl_status not_json(struct qvl_json_reader *j, const char *what, struct qvl_error *err)
 {
-    return qvl_fail(err, j->status, "%s: not valid JSON at byte %zu: %s", j->name, j->at, what);
+    return qvl_fail(err, j->status, "%s: not valid JSON at byte %zu: %s", j->name, j->at, qvl_text(what));
 }
 
 static int peek(const struct qvl_json_reader *j)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/language.h"
 #include "base/limits.h"
 
 /* Reads two numbers from a small kernel file: cgroup v2's "quota period", or v1's one number a file.
@@ -66,7 +67,7 @@ enum qvl_status qvl_os_open_file(const char *path, int *out_fd, uint64_t *out_by
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO without a writer must not hang us */
     if (fd < 0)
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot open: %s", path, strerror(errno));
+        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot open: %s", path, qvl_errno_text(errno));
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
         return qvl_fail(err, QVL_ERR_FILE, "%s: not a regular file", path);
@@ -96,7 +97,7 @@ enum qvl_status qvl_os_read_file(const char *path, size_t max_bytes, struct qvl_
             continue;
         if (n <= 0) {
             status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot read: %s", path,
-                              n == 0 ? "the file became shorter" : strerror(errno));
+                              n == 0 ? qvl_text("the file became shorter") : qvl_errno_text(errno));
             goto fail;
         }
         if ((status = qvl_bytes_add(out, buffer, (size_t)n, err)))

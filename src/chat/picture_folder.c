@@ -65,13 +65,14 @@ static enum qvl_status read_names(const char *path, struct qvl_bytes *names, siz
     size_t n = 0;
     DIR *dir = opendir(path);
     if (!dir)
-        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot open the folder: %s", path, strerror(errno));
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot open the folder: %s", path, qvl_errno_text(errno));
     for (;;) {
         errno = 0;
         struct dirent *entry = readdir(dir);
         if (!entry) {
             if (errno)
-                status = qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot read the folder: %s", path, strerror(errno));
+                status =
+                    qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot read the folder: %s", path, qvl_errno_text(errno));
             break;
         }
         if (entry->d_name[0] == '.' || !qvl_is_picture_name(entry->d_name))

@@ -58,7 +58,7 @@ static enum qvl_status add_picture_file(struct qvl_bytes *out, const struct qvl_
     if (!p->path)
         return add_data(out, p->bytes, p->n_bytes, err);
     if (!realpath(p->path, path))
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot open: %s", p->path, strerror(errno));
+        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot open: %s", p->path, qvl_errno_text(errno));
     return add_path(out, path, err);
 }
 
@@ -239,7 +239,7 @@ static enum qvl_status write_file(const char *path, const struct qvl_bytes *json
         code = errno;
     }
     if (!is_good)
-        status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, strerror(code));
+        status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, qvl_errno_text(code));
     if (!is_good && fd >= 0)
         unlink(beside.data);
     qvl_bytes_free(&beside);

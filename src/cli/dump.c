@@ -75,14 +75,14 @@ static enum qvl_status write_file(const char *path, const struct qvl_bytes *head
 {
     FILE *f = fopen(path, "wb");
     if (!f)
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, strerror(errno));
+        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, qvl_errno_text(errno));
     bool is_written = fwrite(header->data, 1, header->n, f) == header->n && fwrite(data, 1, n, f) == n;
     int code = errno;
     if (fclose(f) != 0 && is_written) {
         is_written = false;
         code = errno;
     }
-    return is_written ? QVL_OK : qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, strerror(code));
+    return is_written ? QVL_OK : qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, qvl_errno_text(code));
 }
 
 static enum qvl_status write_tensor(struct qvl_dump *d, const char *name, enum qvl_trace_type type,
@@ -120,7 +120,7 @@ static void take_tensor(void *user, const char *name, enum qvl_trace_type type, 
 enum qvl_status qvl_dump_open(const char *dir, struct qvl_dump **out, struct qvl_error *err)
 {
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot make the folder: %s", dir, strerror(errno));
+        return qvl_fail(err, QVL_ERR_FILE, "%s: cannot make the folder: %s", dir, qvl_errno_text(errno));
     struct qvl_dump *d = calloc(1, sizeof *d);
     if (!d || !(d->dir = strdup(dir))) {
         free(d);

@@ -263,7 +263,7 @@ enum qvl_status qvl_input_read_stdin(struct qvl_bytes *out, struct qvl_error *er
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return qvl_fail(err, QVL_ERR_FILE, "stdin: cannot read: %s", strerror(errno));
+            return qvl_fail(err, QVL_ERR_FILE, "stdin: cannot read: %s", qvl_errno_text(errno));
         if (n == 0)
             break;
         if (out->n + (size_t)n > QVL_MAX_INPUT_BYTES)

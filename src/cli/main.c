@@ -17,7 +17,7 @@ enum qvl_status qvl_write_stdout(const void *data, size_t n, struct qvl_error *e
 {
     if ((n == 0 || fwrite(data, 1, n, stdout) == n) && fflush(stdout) == 0 && !ferror(stdout))
         return QVL_OK;
-    return qvl_fail(err, QVL_ERR_FILE, "stdout: cannot write: %s", strerror(errno));
+    return qvl_fail(err, QVL_ERR_FILE, "stdout: cannot write: %s", qvl_errno_text(errno));
 }
 
 struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_exit *exit_code)

@@ -10,6 +10,14 @@ const char *qvl_finish_name(enum qvl_finish finish)
     return finish == QVL_FINISH_STOP ? "stop" : finish == QVL_FINISH_LENGTH ? "length" : "loop";
 }
 
+/* The same for people. */
+static const char *finish_text(enum qvl_finish finish)
+{
+    return finish == QVL_FINISH_STOP     ? qvl_text("stop")
+           : finish == QVL_FINISH_LENGTH ? qvl_text("length")
+                                         : qvl_text("loop");
+}
+
 static double per_second(size_t n, double ms)
 {
     return ms > 0 ? (double)n * 1e3 / ms : 0;
@@ -230,7 +238,7 @@ enum qvl_status qvl_report_line(const struct qvl_report *r, struct qvl_bytes *ou
     return qvl_bytes_add_format(
         out, err, qvl_text("prefill %zu tok @ %.1f/s · first token %.1f s · %zu tok @ %.1f/s · %.1f s · %s"), n_new,
         per_second(n_new, q->prefill_ms), q->first_token_ms / 1e3, q->n_output_tok, generate_rate(q),
-        r->total_ms / 1e3, qvl_finish_name(r->finish));
+        r->total_ms / 1e3, finish_text(r->finish));
 }
 
 /* A clip: which frames, when, and what they cost. */

@@ -99,7 +99,7 @@ enum qvl_status qvl_signals_open_chat(int *out_fd, struct qvl_error *err)
 {
     int end[2];
     if (pipe2(end, O_CLOEXEC | O_NONBLOCK) != 0)
-        return qvl_fail(err, QVL_ERR_FILE, "cannot make a pipe: %s", strerror(errno));
+        return qvl_fail(err, QVL_ERR_FILE, "cannot make a pipe: %s", qvl_errno_text(errno));
     pthread_mutex_lock(&lock);
     memcpy(chat_pipe, end, sizeof end);
     pthread_mutex_unlock(&lock);

@@ -25,7 +25,7 @@ static enum qvl_status print_ids(const struct qvl_engine *engine, const char *te
     if (!status)
         status = qvl_bytes_add_text(&out, options->want_jsonl ? "]\n" : "\n", err);
     if (!status && fwrite(out.data, 1, out.n, stdout) != out.n)
-        status = qvl_fail(err, QVL_ERR_FILE, "stdout: cannot write: %s", strerror(errno));
+        status = qvl_fail(err, QVL_ERR_FILE, "stdout: cannot write: %s", qvl_errno_text(errno));
     qvl_bytes_free(&out);
     qvl_free(id);
     return status;
@@ -38,9 +38,10 @@ static enum qvl_status print_line(const struct qvl_engine *engine, const char *l
     json_error_t why;
     json_t *value = json_loadb(line, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     enum qvl_status status;
-    if (!json_is_string(value))
-        status = qvl_fail(err, QVL_ERR_ARGUMENT, "stdin, line %zu: not a JSON string%s%s", i_line,
-                          value ? "" : ": ", value ? "" : why.text);
+    if (!value)
+        status = qvl_fail(err, QVL_ERR_ARGUMENT, "stdin, line %zu: not valid JSON: %s", i_line, why.text);
+    else if (!json_is_string(value))
+        status = qvl_fail(err, QVL_ERR_ARGUMENT, "stdin, line %zu: not a JSON string", i_line);
     else
         status = print_ids(engine, json_string_value(value), json_string_length(value), options, err);
     json_decref(value);
@@ -62,7 +63,7 @@ static enum qvl_status print_lines(const struct qvl_engine *engine, const struct
             status = print_line(engine, line, (size_t)n, i_line, options, err);
     }
     if (!status && ferror(stdin))
-        status = qvl_fail(err, QVL_ERR_FILE, "stdin: cannot read: %s", strerror(errno));
+        status = qvl_fail(err, QVL_ERR_FILE, "stdin: cannot read: %s", qvl_errno_text(errno));
     free(line);
     return status;
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "engine/sampler.h"
@@ -27,7 +28,9 @@ static enum qvl_status copy_text(struct copier *c, const char *s, const char **o
 
 static const char *name_of(const struct qvl_part *part)
 {
-    return part->source.name ? part->source.name : part->kind == QVL_PART_VIDEO ? "a clip" : "a picture";
+    return part->source.name              ? part->source.name
+           : part->kind == QVL_PART_VIDEO ? qvl_text("a clip")
+                                          : qvl_text("a picture");
 }
 
 static bool has_content(const struct qvl_media_source *s, bool is_clip)
@@ -83,8 +86,9 @@ static enum qvl_status check_media(struct copier *c, const struct qvl_part *part
         return qvl_fail(c->err, QVL_ERR_LIMIT, "the conversation holds more than %u pictures and clips",
                         QVL_MAX_MEDIA_PER_REQUEST);
     if (!has_content(s, is_clip))
-        return qvl_fail(c->err, QVL_ERR_MEDIA, "%s %zu (%s) has no content", is_clip ? "clip" : "picture",
-                        c->n_media, s->name ? s->name : "no name");
+        return qvl_fail(c->err, QVL_ERR_MEDIA, "%s %zu (%s) has no content",
+                        is_clip ? qvl_text("clip") : qvl_text("picture"), c->n_media,
+                        s->name ? s->name : qvl_text("no name"));
     enum qvl_status status = QVL_OK;
     if (s->from == QVL_FROM_FRAMES || s->from == QVL_FROM_PICTURES)
         status = check_frames(part, c->err);

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "engine/session.h"
@@ -63,7 +64,9 @@ static struct qvl_media_settings media_settings(const struct qvl_feed *feed)
 
 static void add_item(struct qvl_feed *feed, const struct qvl_part *part)
 {
-    const char *name = part->source.name ? part->source.name : part->kind == QVL_PART_VIDEO ? "a clip" : "a picture";
+    const char *name = part->source.name              ? part->source.name
+                       : part->kind == QVL_PART_VIDEO ? qvl_text("a clip")
+                                                      : qvl_text("a picture");
     feed->item[feed->n_item++] =
         (struct qvl_media_item){.part = part, .name = name,
                                 .temporal_patch = feed->engine->config.vision.temporal_patch};

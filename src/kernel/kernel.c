@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/language.h"
 #include "kernel/levels.h"
 
 typedef void overlay_fn(struct qvl_kernels *table);
@@ -81,7 +82,7 @@ enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **o
             return qvl_fail(err, QVL_ERR_ARGUMENT,
                             "\"%.40s\"%s is no instruction set level; the levels are scalar, avx2, avx512 "
                             "and avx512_bf16",
-                            cap, is_from_env ? " (in QVL_ISA)" : "");
+                            cap, is_from_env ? qvl_text(" (in QVL_ISA)") : "");
     }
     const struct qvl_kernels *best = qvl_kernels_of(QVL_ISA_SCALAR);
     for (int isa = 1; isa <= top; isa++) {

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 
@@ -69,7 +70,8 @@ enum qvl_status qvl_config_parse_image(const json_t *object, const char *file, c
         (status = read_triple(&place, "image_mean", -100, out->image.mean, err)) ||
         (status = read_triple(&place, "image_std", 1e-3, out->image.std, err)))
         return status;
-    return check_order(&place, "pixels", (double)out->image.min_pixels, (double)out->image.max_pixels, err);
+    return check_order(&place, qvl_text("pixels"), (double)out->image.min_pixels, (double)out->image.max_pixels,
+                       err);
 }
 
 /* Clips are normalised like pictures: struct qvl_video_config has no numbers of its own for it. */
@@ -105,9 +107,10 @@ enum qvl_status qvl_config_parse_video(const json_t *object, const char *file, c
         (status = qvl_config_read_table(&place, out, err)) ||
         (status = check_patch_sizes(&place, &out->vision, err)) ||
         (status = check_same_normalisation(&place, &out->image, err)) ||
-        (status = check_order(&place, "pixels", (double)out->video.min_pixels, (double)out->video.max_pixels, err)))
+        (status = check_order(&place, qvl_text("pixels"), (double)out->video.min_pixels,
+                              (double)out->video.max_pixels, err)))
         return status;
-    return check_order(&place, "frames", out->video.min_frames, out->video.max_frames, err);
+    return check_order(&place, qvl_text("frames"), out->video.min_frames, out->video.max_frames, err);
 }
 
 /* ---- generation ---------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/language.h"
 #include "base/limits.h"
 
 const struct qvl_config qvl_config_family = {
@@ -122,8 +123,8 @@ static enum qvl_status check_number(const struct qvl_config_place *place, const 
         return QVL_OK;
     }
     return qvl_fail(err, QVL_ERR_MODEL, "%s: %s%s is %s, expected %s from %.10g to %.10g", place->file,
-                    place->prefix, key, qvl_json_show(value, shown), is_integer ? "an integer" : "a number", min,
-                    max);
+                    place->prefix, key, qvl_json_show(value, shown),
+                    is_integer ? qvl_text("an integer") : qvl_text("a number"), min, max);
 }
 
 static void store(const struct number *row, double x, struct qvl_config *out)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 
@@ -46,14 +47,14 @@ static enum qvl_status check_size(const char *text, size_t n, const char *name, 
 static const char *describe(enum json_error_code code)
 {
     switch (code) {
-    case json_error_invalid_utf8: return "the text is not UTF-8";
-    case json_error_premature_end_of_input: return "the text ends too early";
-    case json_error_end_of_input_expected: return "something follows the end";
+    case json_error_invalid_utf8: return qvl_text("the text is not UTF-8");
+    case json_error_premature_end_of_input: return qvl_text("the text ends too early");
+    case json_error_end_of_input_expected: return qvl_text("something follows the end");
     case json_error_null_character:
-    case json_error_null_byte_in_key: return "a string holds a NUL character";
-    case json_error_duplicate_key: return "a key appears twice";
-    case json_error_numeric_overflow: return "a number is too large";
-    default: return "syntax error";
+    case json_error_null_byte_in_key: return qvl_text("a string holds a NUL character");
+    case json_error_duplicate_key: return qvl_text("a key appears twice");
+    case json_error_numeric_overflow: return qvl_text("a number is too large");
+    default: return qvl_text("syntax error");
     }
 }
 
@@ -103,9 +104,10 @@ static int append_shown(const char *piece, size_t n, void *data)
 
 const char *qvl_json_show(const json_t *value, char out[QVL_JSON_SHOWN_BYTES])
 {
+    const char *missing = qvl_text("missing");
     struct shown shown = {.text = out};
     if (!value)
-        append_shown("missing", 7, &shown);
+        append_shown(missing, strlen(missing), &shown);
     else if (json_dump_callback(value, append_shown, &shown, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT))
         memcpy(out + shown.n - qvl_min_size(shown.n, 3), "...", qvl_min_size(shown.n, 3));
     out[shown.n] = 0;

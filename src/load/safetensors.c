@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "load/json.h"
@@ -153,9 +154,9 @@ static enum qvl_status check_tiling(struct qvl_safetensors *file, uint64_t data_
     for (size_t i = 0; i < file->n; i++) {
         struct qvl_safetensors_entry *e = &file->entry[i];
         if (e->begin != next)
-            return qvl_fail(err, QVL_ERR_MODEL,
-                            "%s: tensor %.100s begins at data byte %" PRIu64 ", expected %" PRIu64 " (%s)",
-                            file->path, e->name, e->begin, next, e->begin < next ? "an overlap" : "a hole");
+            return qvl_fail(
+                err, QVL_ERR_MODEL, "%s: tensor %.100s begins at data byte %" PRIu64 ", expected %" PRIu64 " (%s)",
+                file->path, e->name, e->begin, next, e->begin < next ? qvl_text("an overlap") : qvl_text("a hole"));
         if (e->end > n_data)
             return qvl_fail(err, QVL_ERR_MODEL,
                             "%s: the file is cut short: it has %" PRIu64 " bytes, tensor %.100s lies at %" PRIu64
@@ -276,7 +277,7 @@ static enum qvl_status read_at_start(int fd, const char *path, uint8_t *out, siz
             continue;
         if (got <= 0)
             return qvl_fail(err, QVL_ERR_FILE, "%s: cannot read the header: %s", path,
-                            got == 0 ? "the file became shorter" : strerror(errno));
+                            got == 0 ? qvl_text("the file became shorter") : qvl_errno_text(errno));
         n_read += (size_t)got;
     }
     return QVL_OK;
@@ -324,7 +325,7 @@ enum qvl_status qvl_safetensors_map(struct qvl_safetensors *file, struct qvl_err
     void *map = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, file->fd, 0);
     if (map == MAP_FAILED)
         return qvl_fail(err, errno == ENOMEM ? QVL_ERR_MEMORY : QVL_ERR_FILE,
-                        "%s: cannot map %" PRIu64 " bytes: %s", file->path, file->n_bytes, strerror(errno));
+                        "%s: cannot map %" PRIu64 " bytes: %s", file->path, file->n_bytes, qvl_errno_text(errno));
     file->map = map;
     return QVL_OK;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "load/safetensors.h"
@@ -84,7 +85,7 @@ static void format_shape(const uint64_t *dim, uint32_t n_dim, char *out, size_t 
     for (uint32_t i = 0; i < n_dim && n < n_out; i++)
         n += (size_t)snprintf(out + n, n_out - n, "%s%" PRIu64, i ? ", " : "", dim[i]);
     if (n_dim == 0)
-        snprintf(out, n_out, "nothing");
+        snprintf(out, n_out, "%s", qvl_text("nothing"));
 }
 
 static void add_fault(struct faults *faults, enum kind kind, const char *name, const char *detail)
@@ -94,18 +95,29 @@ static void add_fault(struct faults *faults, enum kind kind, const char *name, c
     faults->n[kind]++;
 }
 
+/* "3 missing: a, b, ..." */
+static size_t format_faults(const struct faults *faults, enum kind kind, char *out, size_t n_out)
+{
+    size_t n = faults->n[kind];
+    char names[N_NAMED * sizeof faults->text[0][0] + 8];
+    snprintf(names, sizeof names, "%s%s%s%s", faults->text[kind][0], n > 1 ? ", " : "",
+             n > 1 ? faults->text[kind][1] : "", n > N_NAMED ? ", ..." : "");
+    const char *format = kind == MISSING      ? qvl_text("%zu missing: %s")
+                         : kind == UNEXPECTED ? qvl_text("%zu not asked for: %s")
+                                              : qvl_text("%zu different: %s");
+    return (size_t)snprintf(out, n_out, format, n, names);
+}
+
 static enum qvl_status report(const struct faults *faults, const char *model_dir, size_t n_expected,
                               struct qvl_error *err)
 {
-    static const char *const title[N_KIND] = {"missing", "not asked for", "different"};
     char text[360] = "";
     size_t n = 0;
     for (enum kind k = 0; k < N_KIND; k++) {
+        if (faults->n[k] && n > 0 && n < sizeof text)
+            n += (size_t)snprintf(text + n, sizeof text - n, "; ");
         if (faults->n[k] && n < sizeof text)
-            n +=
-                (size_t)snprintf(text + n, sizeof text - n, "%s%zu %s: %s%s%s%s", n ? "; " : "", faults->n[k],
-                                 title[k], faults->text[k][0], faults->n[k] > 1 ? ", " : "",
-                                 faults->n[k] > 1 ? faults->text[k][1] : "", faults->n[k] > N_NAMED ? ", ..." : "");
+            n += format_faults(faults, k, text + n, sizeof text - n);
     }
     if (n == 0)
         return QVL_OK;
@@ -136,9 +148,9 @@ static void place_entry(struct qvl_weights *w, bool is_tied, size_t i_file, cons
     format_shape(e->dim, e->n_dim, found, sizeof found);
     format_shape(t->dim, t->n_dim, want, sizeof want);
     if (source->entry) {
-        add_fault(faults, DIFFERENT, e->name, " is there twice");
+        add_fault(faults, DIFFERENT, e->name, qvl_text(" is there twice"));
     } else if (!is_shape(e, t)) {
-        snprintf(detail, sizeof detail, " is [%.40s], expected [%.40s]", found, want);
+        snprintf(detail, sizeof detail, qvl_text(" is [%.40s], expected [%.40s]"), found, want);
         add_fault(faults, DIFFERENT, e->name, detail);
     }
     *source = (struct source){e, i_file};

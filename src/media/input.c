@@ -39,7 +39,8 @@ static enum qvl_status input_from_bytes(const struct qvl_media_source *source, s
     input->is_own = true;
     enum qvl_status status = write_all(input->fd, source->bytes, source->n_bytes, err);
     if (!status && fcntl(input->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) != 0)
-        status = qvl_fail(err, QVL_ERR_INTERNAL, "%s: cannot seal its memory: %s", input->name, strerror(errno));
+        status =
+            qvl_fail(err, QVL_ERR_INTERNAL, "%s: cannot seal its memory: %s", input->name, qvl_errno_text(errno));
     return status;
 }
 
@@ -50,7 +51,7 @@ static enum qvl_status input_from_fd(const struct qvl_media_source *source, stru
     char path[64];
     int flags = fcntl(source->fd, F_GETFL);
     if (flags < 0 || fstat(source->fd, &st) != 0)
-        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be read: %s", input->name, strerror(errno));
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be read: %s", input->name, qvl_errno_text(errno));
     if (!S_ISREG(st.st_mode))
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: not a regular file", input->name);
     input->n_bytes = (uint64_t)st.st_size;
@@ -61,7 +62,7 @@ static enum qvl_status input_from_fd(const struct qvl_media_source *source, stru
     input->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (input->fd < 0)
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be opened again for reading only: %s", input->name,
-                        strerror(errno));
+                        qvl_errno_text(errno));
     input->is_own = true;
     return QVL_OK;
 }
@@ -90,7 +91,7 @@ static enum qvl_status sniff_input(struct qvl_media_input *input, bool want_clip
     while (n < 0 && errno == EINTR);
     if (n <= 0)
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be read: %s", input->name,
-                        n == 0 ? qvl_text("it became shorter") : strerror(errno));
+                        n == 0 ? qvl_text("it became shorter") : qvl_errno_text(errno));
     input->format = qvl_sniff(head, (size_t)n);
     if (want_clip && !qvl_format_is_clip(input->format))
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: this is %s; a clip was expected (MP4, MOV, Matroska, WebM or AVI)",

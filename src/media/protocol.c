@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/language.h"
 #include "base/limits.h"
 #include "media/sniff.h"
 
@@ -85,15 +86,15 @@ const char *qvl_fault_text(enum qvl_fault fault)
 {
     switch (fault) {
     case QVL_FAULT_NONE: break;
-    case QVL_FAULT_CUT: return "ends too early: the file is cut off";
-    case QVL_FAULT_BROKEN: return "is damaged or cut off and cannot be decoded";
+    case QVL_FAULT_CUT: return qvl_text("ends too early: the file is cut off");
+    case QVL_FAULT_BROKEN: return qvl_text("is damaged or cut off and cannot be decoded");
     case QVL_FAULT_VARIANT:
-        return "is of a variant (bits per sample, colours or compression) that qvl does not decode; "
-               "saved as PNG it will work";
-    case QVL_FAULT_SCANS: return "has more scans than the 100 that qvl accepts";
-    case QVL_FAULT_CHANGED: return "changed while it was read";
-    case QVL_FAULT_MEMORY: return "needs more memory to decode than qvl-media may use";
-    case QVL_FAULT_READ: return "cannot be read by qvl-media";
+        return qvl_text("is of a variant (bits per sample, colours or compression) that qvl does not decode; "
+                        "saved as PNG it will work");
+    case QVL_FAULT_SCANS: return qvl_text("has more scans than the 100 that qvl accepts");
+    case QVL_FAULT_CHANGED: return qvl_text("changed while it was read");
+    case QVL_FAULT_MEMORY: return qvl_text("needs more memory to decode than qvl-media may use");
+    case QVL_FAULT_READ: return qvl_text("cannot be read by qvl-media");
     case QVL_FAULT_NO_VIDEO:
     case QVL_FAULT_NO_FRAME:
     case QVL_FAULT_NO_INDEX:
@@ -104,11 +105,11 @@ const char *qvl_fault_text(enum qvl_fault fault)
     case QVL_FAULT_RESIZED:
     case QVL_FAULT_FRAME: break; /* of clips, which have sentences of their own */
     case QVL_FAULT_NO_SANDBOX:
-        return "is not decoded: this system does not let qvl-media lock itself in (seccomp is missing)";
+        return qvl_text("is not decoded: this system does not let qvl-media lock itself in (seccomp is missing)");
     case QVL_FAULT_NO_MODULE:
-        return "needs qvl-media-av.so beside qvl-media, and the FFmpeg libraries that it uses";
+        return qvl_text("needs qvl-media-av.so beside qvl-media, and the FFmpeg libraries that it uses");
     }
-    return "has no fault";
+    return qvl_text("has no fault");
 }
 
 union control {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/language.h"
 #include "base/utf8.h"
 
 struct magic {
@@ -94,27 +95,27 @@ enum qvl_format qvl_sniff(const uint8_t *head, size_t n)
 const char *qvl_format_name(enum qvl_format format)
 {
     switch (format) {
-    case QVL_FORMAT_NONE: return "data of an unknown kind";
+    case QVL_FORMAT_NONE: return qvl_text("data of an unknown kind");
     case QVL_FORMAT_JPEG: return "JPEG";
     case QVL_FORMAT_PNG: return "PNG";
     case QVL_FORMAT_WEBP: return "WebP";
     case QVL_FORMAT_GIF: return "GIF";
     case QVL_FORMAT_BMP: return "BMP";
     case QVL_FORMAT_TIFF: return "TIFF";
-    case QVL_FORMAT_BIGTIFF: return "a BigTIFF picture";
-    case QVL_FORMAT_PDF: return "a PDF document";
-    case QVL_FORMAT_SVG: return "an SVG drawing";
-    case QVL_FORMAT_HEIC: return "a HEIC picture";
-    case QVL_FORMAT_AVIF: return "an AVIF picture";
-    case QVL_FORMAT_JPEG2000: return "a JPEG 2000 picture";
-    case QVL_FORMAT_JPEGXL: return "a JPEG XL picture";
-    case QVL_FORMAT_PSD: return "a Photoshop file";
-    case QVL_FORMAT_ICO: return "an icon file";
-    case QVL_FORMAT_ZIP: return "a ZIP archive";
-    case QVL_FORMAT_MP4: return "an MP4 or QuickTime video";
-    case QVL_FORMAT_MATROSKA: return "a Matroska or WebM video";
-    case QVL_FORMAT_AVI: return "an AVI video";
-    case QVL_FORMAT_TEXT: return "text";
+    case QVL_FORMAT_BIGTIFF: return qvl_text("a BigTIFF picture");
+    case QVL_FORMAT_PDF: return qvl_text("a PDF document");
+    case QVL_FORMAT_SVG: return qvl_text("an SVG drawing");
+    case QVL_FORMAT_HEIC: return "HEIC";
+    case QVL_FORMAT_AVIF: return "AVIF";
+    case QVL_FORMAT_JPEG2000: return qvl_text("a JPEG 2000 picture");
+    case QVL_FORMAT_JPEGXL: return qvl_text("a JPEG XL picture");
+    case QVL_FORMAT_PSD: return qvl_text("a Photoshop file");
+    case QVL_FORMAT_ICO: return qvl_text("an icon file");
+    case QVL_FORMAT_ZIP: return qvl_text("a ZIP archive");
+    case QVL_FORMAT_MP4: return qvl_text("an MP4 or QuickTime video");
+    case QVL_FORMAT_MATROSKA: return qvl_text("a Matroska or WebM video");
+    case QVL_FORMAT_AVI: return qvl_text("an AVI video");
+    case QVL_FORMAT_TEXT: return qvl_text("text");
     }
-    return "data of an unknown kind";
+    return qvl_text("data of an unknown kind");
 }

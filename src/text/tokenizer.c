@@ -14,6 +14,7 @@
 
 #include "base/array.h"
 #include "base/checked.h"
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "base/utf8.h"
@@ -127,8 +128,9 @@ static enum qvl_status order_by_id(const struct qvl_tokenizer_file *file, uint32
         bool is_base = i < file->token.n;
         uint32_t id = is_base ? file->id[i] : file->added_id[i - file->token.n];
         if (id >= n || seen[id]) {
-            status = qvl_fail(err, QVL_ERR_MODEL, "%s: the token id %u %s; ids must be 0 to %u, each once",
-                              file->name, id, id >= n ? "leaves a gap below" : "stands twice", n - 1);
+            status =
+                qvl_fail(err, QVL_ERR_MODEL, "%s: the token id %u %s; ids must be 0 to %u, each once", file->name,
+                         id, id >= n ? qvl_text("leaves a gap below") : qvl_text("stands twice"), n - 1);
             break;
         }
         seen[id] = 1;

@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "base/json_reader.h"
+#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "base/utf8.h"
@@ -146,9 +147,12 @@ static enum qvl_status add_mapped(const struct qvl_tokenizer_file *file, struct 
         bytes[n_byte++] = (char)byte;
         i += len;
     }
-    if (n_byte == 0 || n_byte == sizeof bytes)
-        return qvl_fail(err, QVL_ERR_MODEL, "%s: a token of %s bytes; 1 to %u were expected", file->name,
-                        n_byte ? "too many" : "0", QVL_MAX_TOKEN_BYTES - 1);
+    if (n_byte == 0)
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: a token of 0 bytes; 1 to %u were expected", file->name,
+                        QVL_MAX_TOKEN_BYTES - 1);
+    if (n_byte == sizeof bytes)
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: a token of too many bytes; 1 to %u were expected", file->name,
+                        QVL_MAX_TOKEN_BYTES - 1);
     enum qvl_status status = qvl_bytes_add(&s->bytes, bytes, n_byte, err);
     return status ? status : end_string(s, err);
 }
@@ -159,8 +163,8 @@ static enum qvl_status add_mapped(const struct qvl_tokenizer_file *file, struct 
 static const char *found(const struct qvl_json_reader *j)
 {
     switch (j->event) {
-    case QVL_JSON_OBJECT: return "an object";
-    case QVL_JSON_ARRAY: return "an array";
+    case QVL_JSON_OBJECT: return qvl_text("an object");
+    case QVL_JSON_ARRAY: return qvl_text("an array");
     case QVL_JSON_TRUE: return "true";
     case QVL_JSON_FALSE: return "false";
     case QVL_JSON_NULL: return "null";
@@ -168,15 +172,15 @@ static const char *found(const struct qvl_json_reader *j)
     case QVL_JSON_STRING:
     case QVL_JSON_INTEGER:
     case QVL_JSON_REAL: return j->string.data;
-    default: return "the end";
+    default: return qvl_text("the end");
     }
 }
 
 static enum qvl_status unexpected(const struct qvl_tokenizer_file *file, const struct qvl_json_reader *j,
                                   const char *where, const char *expected, struct qvl_error *err)
 {
-    return qvl_fail(err, QVL_ERR_MODEL, "%s: %s is not %s: found %.80s at byte %zu", file->name, where, expected,
-                    found(j), j->at);
+    return qvl_fail(err, QVL_ERR_MODEL, "%s: %s is not %s: found %.80s at byte %zu", file->name, qvl_text(where),
+                    qvl_text(expected), found(j), j->at);
 }
 
 /* A decimal number below QVL_MAX_VOCAB + QVL_N_ADDED_TOKEN and nothing else. */
