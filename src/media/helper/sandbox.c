@@ -1,7 +1,7 @@
 /* The cage of qvl-media.
  *
- * What leaves: a process that may compute, allocate, talk on one socket, map, read and close the descriptors that it
- * is sent, and exit. Layers, outer to inner; the last one alone is enough and is the one that must work, the others
+ * What leaves: a process that may compute, allocate, talk on one socket, map, read and close the descriptors that
+ * it is sent, and exit. Layers, outer to inner; the last one alone is enough and is the one that must work, the others
  * stand behind it in case the kernel or the filter has a hole:
  *   1. namespaces of its own: no network devices, no other processes, no mounts to see (where allowed);
  *   2. resource limits: memory, processor time, descriptors, file size, processes, core dumps;
