@@ -74,7 +74,7 @@ make --no-print-directory -s BUILD="$build" all "$build/make_golden" || exit 1
 step "golden tokenizer: trained again, equal bytes" same_tokenizer
 step "golden models: equal bytes from C and Python" same_models
 step "golden vectors: regenerated, equal" same_vectors
-for script in unicode_classes tokenizer_vectors chat_vectors clip_vectors picture_vectors sampler_vectors; do
+for script in unicode_classes tokenizer_vectors chat_vectors clip_vectors picture_vectors heif_pictures sampler_vectors; do
     step "$script: regenerated, equal" py "reference/$script.py" --check
 done
 # Pillow 12 beside the environment's Pillow 13, for one column of the resize vectors.

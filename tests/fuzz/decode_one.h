@@ -8,10 +8,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-static inline int decode_one(enum qvl_format format, const uint8_t *data, size_t n, qvl_av_decode_fn *av)
+static inline int decode_one(enum qvl_format format, const uint8_t *data, size_t n,
+                             const struct qvl_av_door *av)
 {
     struct qvl_image_info info;
-    if (n == 0 || qvl_image_probe(format, data, n, &info) != QVL_FAULT_NONE)
+    if (n == 0 || qvl_image_probe(format, data, n, av, &info) != QVL_FAULT_NONE)
         return 0;
     uint32_t w = qvl_orientation_swaps(info.orientation) ? info.h : info.w;
     uint32_t h = qvl_orientation_swaps(info.orientation) ? info.w : info.h;

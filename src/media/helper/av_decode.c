@@ -5,15 +5,12 @@
  * nothing in the file can name another file. Conversion to 8-bit RGB is done here, not in swscale, because it
  * must be exact: 16 bits rounded (40000 -> 156), 5 bits as v * 255 / 31 like Pillow. Calls used exist unchanged
  * in FFmpeg 5 to 8. */
-#include "media/helper/image.h"
+#include "media/helper/av_decode.h"
 
 #include <stdlib.h>
 
-#include <libavcodec/avcodec.h>
-
 #include "base/limits.h"
-
-__attribute__((visibility("default"))) qvl_av_decode_fn qvl_av_decode;
+#include "media/helper/av_door.h"
 
 struct reader {
     AVCodecContext *codec;
@@ -140,16 +137,21 @@ static enum qvl_fault put_frame(const AVFrame *frame, uint8_t *row, const struct
     return QVL_FAULT_NONE;
 }
 
-/* The decoders fill up what is damaged, and report it only as an error message: any such message counts. */
 static void on_message(void *object, int level, const char *format, va_list args)
 {
     (void)format;
     (void)args;
     if (level > AV_LOG_ERROR || !object || *(const AVClass **)object != avcodec_get_class())
         return;
-    struct reader *r = ((AVCodecContext *)object)->opaque;
-    if (r)
-        r->is_damaged = true;
+    bool *is_damaged = ((AVCodecContext *)object)->opaque;
+    if (is_damaged)
+        *is_damaged = true;
+}
+
+void qvl_av_watch(AVCodecContext *codec, bool *is_damaged)
+{
+    codec->opaque = is_damaged;
+    av_log_set_callback(on_message);
 }
 
 static enum qvl_fault decode(struct reader *r, enum qvl_format format, const uint8_t *bytes, size_t n,
@@ -166,8 +168,7 @@ static enum qvl_fault decode(struct reader *r, enum qvl_format format, const uin
         return QVL_FAULT_MEMORY;
     r->codec->thread_count = 1;
     r->codec->max_pixels = (int64_t)QVL_MAX_MEDIA_PIXELS;
-    r->codec->opaque = r;
-    av_log_set_callback(on_message);
+    qvl_av_watch(r->codec, &r->is_damaged);
     int error = avcodec_open2(r->codec, codec, NULL);
     if (error < 0)
         return fault_of(error);

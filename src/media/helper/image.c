@@ -6,19 +6,26 @@ static qvl_image_probe_fn *const probes[QVL_FORMAT_LAST + 1] = {
     [QVL_FORMAT_GIF] = qvl_gif_probe,   [QVL_FORMAT_BMP] = qvl_bmp_probe, [QVL_FORMAT_TIFF] = qvl_tiff_probe,
 };
 
+static bool is_heif(enum qvl_format format)
+{
+    return format == QVL_FORMAT_HEIC || format == QVL_FORMAT_AVIF;
+}
+
 enum qvl_fault qvl_image_probe(enum qvl_format format, const uint8_t *bytes, size_t n,
-                               struct qvl_image_info *out)
+                               const struct qvl_av_door *av, struct qvl_image_info *out)
 {
     if (!qvl_format_is_picture(format))
         return QVL_FAULT_VARIANT;
+    if (is_heif(format))
+        return av ? av->heif_probe(bytes, n, out) : QVL_FAULT_VARIANT;
     return probes[format](bytes, n, out);
 }
 
-enum qvl_fault qvl_image_decode(enum qvl_format format, const uint8_t *bytes, size_t n, qvl_av_decode_fn *av,
-                                uint8_t *rgb, uint32_t w, uint32_t h)
+enum qvl_fault qvl_image_decode(enum qvl_format format, const uint8_t *bytes, size_t n,
+                                const struct qvl_av_door *av, uint8_t *rgb, uint32_t w, uint32_t h)
 {
     struct qvl_image_info info;
-    enum qvl_fault fault = qvl_image_probe(format, bytes, n, &info);
+    enum qvl_fault fault = qvl_image_probe(format, bytes, n, av, &info);
     if (fault)
         return fault;
     bool is_swapped = qvl_orientation_swaps(info.orientation);
@@ -32,6 +39,8 @@ enum qvl_fault qvl_image_decode(enum qvl_format format, const uint8_t *bytes, si
     case QVL_FORMAT_JPEG: return qvl_jpeg_decode(bytes, n, &canvas);
     case QVL_FORMAT_PNG: return qvl_png_decode(bytes, n, &canvas);
     case QVL_FORMAT_WEBP: return qvl_webp_decode(bytes, n, &canvas);
-    default: return av ? av(format, bytes, n, &canvas) : QVL_FAULT_VARIANT;
+    case QVL_FORMAT_HEIC:
+    case QVL_FORMAT_AVIF: return av ? av->heif_decode(bytes, n, &canvas) : QVL_FAULT_VARIANT;
+    default: return av ? av->decode(format, bytes, n, &canvas) : QVL_FAULT_VARIANT;
     }
 }

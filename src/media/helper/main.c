@@ -29,8 +29,8 @@ static void *module_symbol(const char *name)
 /* False: what was asked for is not there. */
 static bool load_module(struct qvl_server *server, bool want_av, bool want_clip)
 {
-    void *symbol = want_av ? module_symbol(QVL_AV_SYMBOL) : NULL;
-    memcpy(&server->av, &symbol, sizeof symbol); /* POSIX: a data pointer holds a function's address */
+    if (want_av && (server->av = module_symbol(QVL_AV_SYMBOL)) && !server->av->prepare())
+        return false;
     if (want_clip) {
         server->door = module_symbol(QVL_CLIP_SYMBOL);
         tzset(); /* reads a file, once: the dates in a clip's header must not make it do so later */

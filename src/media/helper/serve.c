@@ -22,10 +22,10 @@ static void *map_whole(int fd, size_t n, int protection, int sharing)
 }
 
 static enum qvl_fault probe(const struct qvl_media_request *request, const uint8_t *bytes,
-                            struct qvl_media_reply *reply)
+                            const struct qvl_av_door *av, struct qvl_media_reply *reply)
 {
     struct qvl_image_info info;
-    enum qvl_fault fault = qvl_image_probe(request->format, bytes, request->n_bytes, &info);
+    enum qvl_fault fault = qvl_image_probe(request->format, bytes, request->n_bytes, av, &info);
     if (fault)
         return fault;
     bool is_swapped = qvl_orientation_swaps(info.orientation);
@@ -36,7 +36,7 @@ static enum qvl_fault probe(const struct qvl_media_request *request, const uint8
 
 /* The pixels' memory is let go before the reply: the parent then forbids writing. */
 static enum qvl_fault decode(const struct qvl_media_request *request, const uint8_t *bytes, int fd,
-                             qvl_av_decode_fn *av, struct qvl_media_reply *reply)
+                             const struct qvl_av_door *av, struct qvl_media_reply *reply)
 {
     size_t rgb_bytes = qvl_media_rgb_bytes(request->w, request->h);
     uint8_t *rgb = map_whole(fd, rgb_bytes, PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -59,7 +59,7 @@ static enum qvl_fault serve_picture(const struct qvl_server *server, const struc
     if (!bytes)
         return QVL_FAULT_READ;
     enum qvl_fault fault = request->verb == QVL_MEDIA_PROBE
-                               ? probe(request, bytes, reply)
+                               ? probe(request, bytes, server->av, reply)
                                : decode(request, bytes, fds[1], server->av, reply);
     munmap(bytes, request->n_bytes);
     return fault;

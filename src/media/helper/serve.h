@@ -8,7 +8,7 @@
 
 /* What this process can do, and the clip that it has open. */
 struct qvl_server {
-    qvl_av_decode_fn *av;             /* NULL: see image.h */
+    const struct qvl_av_door *av;     /* NULL: see image.h */
     const struct qvl_clip_door *door; /* NULL: no clips */
     struct qvl_clip_reader *reader;   /* NULL: no clip is open */
     int clip_fd;                      /* of the clip that is open; else unused */

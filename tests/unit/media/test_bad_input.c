@@ -43,9 +43,9 @@ static void test_other_files_are_named(void **state)
         CASE("\xe4\xbd\xa0\xe5\xa5\xbd", "this is text"),
         CASE("%PDF-1.7\n%\xe2\xe3\xcf\xd3", "this is a PDF document"),
         CASE("<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "this is an SVG drawing"),
-        CASE("\0\0\0\x18" "ftypheic\0\0\0\0", "this is a HEIC picture"),
-        CASE("\0\0\0\x18" "ftypmif1\0\0\0\0", "this is a HEIC picture"),
-        CASE("\0\0\0\x18" "ftypavif\0\0\0\0", "this is an AVIF picture"),
+        CASE("\0\0\0\x18" "ftypheic\0\0\0\0", "this HEIC picture is damaged"),
+        CASE("\0\0\0\x18" "ftypmif1\0\0\0\0", "this HEIC picture is damaged"),
+        CASE("\0\0\0\x18" "ftypavif\0\0\0\0", "this AVIF picture is damaged"),
         CASE("\0\0\0\x18" "ftypisom\0\0\0\0", "this is an MP4 or QuickTime video"),
         CASE("\x1a\x45\xdf\xa3\x01\0\0\0", "this is a Matroska or WebM video"),
         CASE("RIFF\x10\0\0\0AVI LIST", "this is an AVI video"),
@@ -271,13 +271,16 @@ static void test_helper_that_is_not_there(void **state)
     (void)state;
     struct qvl_media *none = test_open("/nonexistent/qvl-media", 0);
     const struct qvl_media_source source = test_source("a.jpg", (const uint8_t *)"\xff\xd8\xff\xe0", 4);
-    test_refused(none, &source, QVL_ERR_FILE, "/nonexistent/qvl-media, which decodes pictures and clips, cannot be started: No such file");
+    test_refused(none, &source, QVL_ERR_FILE,
+                 "/nonexistent/qvl-media, which decodes pictures and clips, cannot be started: No such file");
     qvl_media_close(none);
     none = test_open("/bin/true", 0); /* not a helper */
-    test_refused(none, &source, QVL_ERR_FILE, "/bin/true, which decodes pictures and clips, cannot be started: it ended before");
+    test_refused(none, &source, QVL_ERR_FILE,
+                 "/bin/true, which decodes pictures and clips, cannot be started: it ended before");
     qvl_media_close(none);
     none = test_open(NULL, 0); /* none beside this test, and that is an error only now */
-    test_refused(none, &source, QVL_ERR_FILE, "qvl-media, which decodes pictures and clips, is missing: it is neither beside this program");
+    test_refused(none, &source, QVL_ERR_FILE,
+                 "qvl-media, which decodes pictures and clips, is missing: it is neither beside this program");
     qvl_media_close(none);
     char path[5000];
     struct qvl_error err = {0};
