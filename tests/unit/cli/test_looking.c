@@ -24,8 +24,13 @@ struct machine {
 
 static struct qvl_media_info clip(uint32_t t, uint32_t h, uint32_t w)
 {
-    return (struct qvl_media_info){.kind = QVL_MEDIA_VIDEO, .name = "c", .grid_t = t, .grid_h = h, .grid_w = w,
-                                   .n_tok = t * h * w / 4, .n_frame = 2 * (size_t)t};
+    return (struct qvl_media_info){.kind = QVL_MEDIA_VIDEO,
+                                   .name = "c",
+                                   .grid_t = t,
+                                   .grid_h = h,
+                                   .grid_w = w,
+                                   .n_tok = t * h * w / 4,
+                                   .n_frame = 2 * (size_t)t};
 }
 
 static struct qvl_media_info picture(uint32_t h, uint32_t w)
@@ -128,7 +133,8 @@ static void nothing_is_said_too_early(void **state)
     assert_true(fast.looking.left_s < 0); /* most of it, but in less than three seconds */
 }
 
-/* A small picture teaches what a large one costs, whose attention is dearer; the decoder is guessed until it runs. */
+/* A small picture teaches what a large one costs, whose attention is dearer; the decoder is guessed until it runs.
+ */
 static void a_small_picture_and_a_large_one(void **state)
 {
     (void)state;
@@ -187,12 +193,9 @@ static void waiting_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_clip_and_its_tokens_alternate),
-        cmocka_unit_test(nothing_is_said_too_early),
-        cmocka_unit_test(a_small_picture_and_a_large_one),
-        cmocka_unit_test(the_decoder_is_guessed_from_the_tower),
-        cmocka_unit_test(what_was_known_is_not_counted),
-        cmocka_unit_test(waiting_counts),
+        cmocka_unit_test(a_clip_and_its_tokens_alternate), cmocka_unit_test(nothing_is_said_too_early),
+        cmocka_unit_test(a_small_picture_and_a_large_one), cmocka_unit_test(the_decoder_is_guessed_from_the_tower),
+        cmocka_unit_test(what_was_known_is_not_counted),   cmocka_unit_test(waiting_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
