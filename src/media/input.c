@@ -98,8 +98,8 @@ static enum qvl_status sniff_input(struct qvl_media_input *input, bool want_clip
                         input->name, qvl_format_name(input->format));
     if (!want_clip && !qvl_format_is_picture(input->format))
         return qvl_fail(err, QVL_ERR_MEDIA,
-                        "%s: this is %s; a picture was expected (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF)", input->name,
-                        qvl_format_name(input->format));
+                        "%s: this is %s; a picture was expected (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF)",
+                        input->name, qvl_format_name(input->format));
     return QVL_OK;
 }
 
