@@ -283,7 +283,7 @@ static void bind_keys(EditLine *el)
         {"\033[4~", "ed-move-to-end"}, {"\033OH", "ed-move-to-beg"},      {"\033OF", "ed-move-to-end"},
     };
     el_set(el, EL_EDITOR, "emacs");
-    el_set(el, EL_ADDFN, "qvl-complete", "complete a command or path", complete);
+    el_wset(el, EL_ADDFN, L"qvl-complete", L"complete a command or path", complete); /* el_set copies and leaks */
     for (size_t i = 0; i < sizeof key / sizeof key[0]; i++)
         el_set(el, EL_BIND, key[i][0], key[i][1], NULL);
     el_source(el, NULL);
@@ -402,7 +402,7 @@ static enum qvl_status read_plain(struct qvl_line_editor *e, struct qvl_bytes *o
     ssize_t n = getline(&e->line, &e->n_line_alloc, stdin);
     e->kind = n < 0 ? QVL_LINE_END : QVL_LINE_TEXT;
     if (n < 0)
-        return ferror(stdin) ? qvl_fail(err, QVL_ERR_FILE, "stdin: cannot read: %s", strerror(errno)) : QVL_OK;
+        return ferror(stdin) ? qvl_fail(err, QVL_ERR_FILE, "stdin: cannot read: %s", qvl_errno_text(errno)) : QVL_OK;
     return qvl_bytes_add(out, e->line, (size_t)n - (e->line[n - 1] == '\n'), err);
 }
 
@@ -436,7 +436,7 @@ static enum qvl_status make_folders(const char *path, struct qvl_error *err)
          slash = strchr(slash + 1, '/')) {
         *slash = 0;
         if (mkdir(copy.data, 0700) != 0 && errno != EEXIST)
-            status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot make the folder: %s", copy.data, strerror(errno));
+            status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot make the folder: %s", copy.data, qvl_errno_text(errno));
         *slash = '/';
     }
     qvl_bytes_free(&copy);
@@ -476,11 +476,11 @@ enum qvl_status qvl_line_editor_use_history(struct qvl_line_editor *editor, cons
         take_history(editor, text.data, &rest);
     editor->history_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (editor->history_fd < 0)
-        status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, strerror(errno));
+        status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, qvl_errno_text(errno));
     else if (rest && rest != text.data) {
         size_t n = text.n - (size_t)(rest - text.data);
         if (ftruncate(editor->history_fd, 0) != 0 || write(editor->history_fd, rest, n) != (ssize_t)n)
-            status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, strerror(errno));
+            status = qvl_fail(err, QVL_ERR_FILE, "%s: cannot write: %s", path, qvl_errno_text(errno));
     }
 fail:
     qvl_bytes_free(&text);
