@@ -142,7 +142,7 @@ static const struct option table[] = {
      "每步最多处理的提示 token 数（288）"},
     {"media-helper", 0, NULL, R, true, TEXT, TO(media_helper), "FILE", 0, 0, "path of qvl-media",
      "qvl-media 的路径"},
-    {"media-timeout", 0, NULL, R, true, REAL, TO(media_timeout_s), "SECONDS", 0.001, 86400,
+    {"media-timeout", 0, NULL, R, true, REAL, TO(media_timeout_s), "SECONDS", 0.1, 86400,
      "for one picture or frame (30), and for reading through a clip (300)",
      "一张图片或一帧（30），以及通读一段视频（300）的时限"},
     {"check", 0, NULL, I, true, FLAG, TO(want_check), NULL, 0, 0,
