@@ -113,7 +113,8 @@ static enum qvl_status copy_part(struct copier *c, const struct qvl_part *part, 
 static enum qvl_status copy_tool_calls(struct copier *c, const struct qvl_message *message,
                                        struct qvl_message *out)
 {
-    struct qvl_tool_call *call = qvl_arena_alloc(c->arena, message->n_tool_call, sizeof *call, "tool calls", c->err);
+    struct qvl_tool_call *call =
+        qvl_arena_alloc(c->arena, message->n_tool_call, sizeof *call, "tool calls", c->err);
     enum qvl_status status = call ? QVL_OK : QVL_ERR_MEMORY;
     for (size_t i = 0; i < message->n_tool_call && !status; i++) {
         status = copy_text(c, message->tool_calls[i].name, &call[i].name);

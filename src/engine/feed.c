@@ -3,8 +3,8 @@
  * time, wherever there is room: a picture's hold is its one frame, a clip's two groups of temporal patches, one for
  * the tower and one on its way.
  *
- * Four kinds of source, one way: a frame of any of them is a struct qvl_picture (pixels of the caller, or shared with
- * a helper process), checked against what was measured, resized into its place, and gone. */
+ * Four kinds of source, one way: a frame of any of them is a struct qvl_picture (pixels of the caller, or shared
+ * with a helper process), checked against what was measured, resized into its place, and gone. */
 #include "engine/feed.h"
 
 #include <inttypes.h>
@@ -159,8 +159,8 @@ static enum qvl_status read_picture(const struct qvl_feed *feed, const struct qv
 
 /* ---- clips in files ------------------------------------------------------------------------------ */
 
-/* Before the item's clip is used: of the others, so many keep their processes that there are QVL_MAX_CLIPS_OPEN with
- * this one. The last in order rests, since it is wanted last. */
+/* Before the item's clip is used: of the others, so many keep their processes that there are QVL_MAX_CLIPS_OPEN
+ * with this one. The last in order rests, since it is wanted last. */
 static void wake_clip(struct qvl_feed *feed, struct qvl_media_item *item)
 {
     struct qvl_media_item *last = NULL;
@@ -203,7 +203,8 @@ static enum qvl_status reopen_clip(struct qvl_feed *feed, struct qvl_media_item 
     const struct qvl_media_info *known = &item->plan->info;
     struct qvl_clip_info info;
     enum qvl_status status = open_clip(feed, item, &info, stop, err);
-    if (status || (info.w == known->original_w && info.h == known->original_h && info.n_frame == known->n_frame_file))
+    if (status ||
+        (info.w == known->original_w && info.h == known->original_h && info.n_frame == known->n_frame_file))
         return status;
     return qvl_fail(err, QVL_ERR_MEDIA,
                     "%s: the file has %" PRIu64 " frames of %u x %u pixels, but %" PRIu64
@@ -239,15 +240,16 @@ static enum qvl_status list_frames(const struct qvl_media_item *item, struct qvl
     const struct qvl_media_source *source = &item->part->source;
     size_t n = source->n_frame;
     uint64_t *index = qvl_arena_alloc(&plan->arena, n, sizeof *index, "a clip's list of frames", err);
-    double *time_s = index ? qvl_arena_alloc(&plan->arena, n, sizeof *time_s, "a clip's list of frames", err) : NULL;
+    double *time_s =
+        index ? qvl_arena_alloc(&plan->arena, n, sizeof *time_s, "a clip's list of frames", err) : NULL;
     if (!time_s)
         return QVL_ERR_MEMORY;
     for (size_t i = 0; i < n; i++) {
         double t = frame_time(source, i);
         if (!(t >= (i ? time_s[i - 1] : 0) && t <= QVL_MAX_CLIP_SECONDS))
             return qvl_fail(err, QVL_ERR_MEDIA,
-                            "%s: frame %zu has the time %g s; times must be 0 to %u s and never go back", item->name,
-                            i + 1, t, QVL_MAX_CLIP_SECONDS);
+                            "%s: frame %zu has the time %g s; times must be 0 to %u s and never go back",
+                            item->name, i + 1, t, QVL_MAX_CLIP_SECONDS);
         index[i] = i;
         time_s[i] = t;
     }
@@ -278,8 +280,8 @@ static enum qvl_status probe_frames(const struct qvl_feed *feed, const struct qv
 }
 
 /* A clip in a file: opened, and its frames chosen. */
-static enum qvl_status choose_frames(struct qvl_feed *feed, struct qvl_media_item *item, struct qvl_media_plan *plan,
-                                     const atomic_bool *stop, struct qvl_error *err)
+static enum qvl_status choose_frames(struct qvl_feed *feed, struct qvl_media_item *item,
+                                     struct qvl_media_plan *plan, const atomic_bool *stop, struct qvl_error *err)
 {
     struct qvl_clip_info clip;
     struct qvl_media_info *info = &plan->info;
@@ -310,7 +312,8 @@ static enum qvl_status choose_frames(struct qvl_feed *feed, struct qvl_media_ite
 }
 
 static enum qvl_status make_plan(struct qvl_feed *feed, struct qvl_media_item *item,
-                                 const struct qvl_identity *identity, const atomic_bool *stop, struct qvl_error *err)
+                                 const struct qvl_identity *identity, const atomic_bool *stop,
+                                 struct qvl_error *err)
 {
     struct qvl_media_plan *plan = NULL;
     enum qvl_status status = qvl_media_plan_new(is_clip(item) ? QVL_MEDIA_VIDEO : QVL_MEDIA_IMAGE, &plan, err);

@@ -67,8 +67,8 @@ void qvl_feed_show(struct qvl_feed *feed, const struct qvl_prompt_parts *parts);
 /* Measures the next item that is shown, if one is left. Refuses what cannot fit n_ctx. */
 enum qvl_status qvl_feed_measure(struct qvl_feed *feed, const atomic_bool *stop, struct qvl_error *err);
 bool qvl_feed_is_measured(const struct qvl_feed *feed);
-/* Before the first step: frames before this temporal patch are not wanted, because its keys and values are known. The
- * group that it stands in is made whole; grid.t: no frame is wanted. */
+/* Before the first step: frames before this temporal patch are not wanted, because its keys and values are known.
+ * The group that it stands in is made whole; grid.t: no frame is wanted. */
 void qvl_feed_skip(struct qvl_media_item *item, uint32_t i_patch);
 
 /* Whether some item has a frame left to decode and room for it. Lock held. */

@@ -42,8 +42,8 @@ struct bounds {
     uint64_t min_pixels, max_pixels;
 };
 
-/* One given bound moves the model's other one out of its way. Two given ones that contradict each other were refused
- * when they were passed in. */
+/* One given bound moves the model's other one out of its way. Two given ones that contradict each other were
+ * refused when they were passed in. */
 static void reconcile(struct bounds *b, bool is_max_given)
 {
     if (b->min_pixels > b->max_pixels && is_max_given)

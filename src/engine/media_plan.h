@@ -25,8 +25,8 @@ struct qvl_media_plan *qvl_media_plan_acquire(struct qvl_media_plan *plan);
 void qvl_media_plan_release(struct qvl_media_plan *plan);
 
 /* From n_frame, the frames' times and original_h, original_w: resized size, grid, tokens, times of the temporal
- * patches. `name` begins the sentences. QVL_ERR_MEDIA: a shape that cannot be resized; QVL_ERR_ARGUMENT: bounds that
- * contradict each other with this number of frames. */
+ * patches. `name` begins the sentences. QVL_ERR_MEDIA: a shape that cannot be resized; QVL_ERR_ARGUMENT: bounds
+ * that contradict each other with this number of frames. */
 enum qvl_status qvl_media_plan_fit(struct qvl_media_plan *plan, const struct qvl_config *config,
                                    const struct qvl_media_options *wish, const char *name, struct qvl_error *err);
 

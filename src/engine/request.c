@@ -1,5 +1,5 @@
-/* A request's own side, on its caller's thread: copy, render, measure the pictures, make the prompt, admit, fill the
- * feed, hand over to the scheduler, pull events. */
+/* A request's own side, on its caller's thread: copy, render, measure the pictures, make the prompt, admit, fill
+ * the feed, hand over to the scheduler, pull events. */
 #include "engine/engine.h"
 
 #include <stdlib.h>

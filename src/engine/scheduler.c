@@ -17,10 +17,10 @@
  * Lock. The engine's lock guards the list of requests and the fields marked "shared"; it is held for a few
  * copies at a time, never during a step. The scheduler waits on `work`, a caller on its request's `changed`.
  *
- * Frames. The tower takes them from the request's feed, which the caller fills on its own thread, before the request
- * is submitted and then whenever there is room and no event for it. A request whose next group of temporal patches is
- * not there yet is not chosen, so decoding, vision and prefill go on at the same time, and nobody waits for another
- * one's decoder.
+ * Frames. The tower takes them from the request's feed, which the caller fills on its own thread, before the
+ * request is submitted and then whenever there is room and no event for it. A request whose next group of temporal
+ * patches is not there yet is not chosen, so decoding, vision and prefill go on at the same time, and nobody waits
+ * for another one's decoder.
  *
  * Back-pressure. A request whose event queue is full is not chosen until its caller took an event. */
 #include "engine/scheduler.h"

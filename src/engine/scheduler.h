@@ -13,7 +13,8 @@ void qvl_scheduler_close(struct qvl_scheduler *scheduler);
 /* Hands over a request whose prompt is ready and whose feed is filled. */
 enum qvl_status qvl_scheduler_submit(struct qvl_scheduler *scheduler, struct qvl_request *request,
                                      struct qvl_error *err);
-/* Waits for the submitted request's next event, and fills its feed meanwhile. A cancelled request returns QVL_ERR_CANCELLED at once. */
+/* Waits for the submitted request's next event, and fills its feed meanwhile. A cancelled request returns
+ * QVL_ERR_CANCELLED at once. */
 enum qvl_status qvl_scheduler_next(struct qvl_scheduler *scheduler, struct qvl_request *request,
                                    struct qvl_event *event, struct qvl_error *err);
 /* Takes a submitted request back, waiting for the step it may be in, and frees what it held. */

@@ -65,7 +65,8 @@ static int open_engine(void **state)
         frame[i] = (struct qvl_frame){SIDE, SIDE, SIDE * 3, rgb8[i], (double)i / 2};
         picture[i] = (struct qvl_picture_file){.bytes = bmp[i], .n_bytes = N_BMP_BYTES, .time_s = (double)i / 2};
     }
-    from_frames = (struct qvl_media_source){.from = QVL_FROM_FRAMES, .name = "c", .frames = frame, .n_frame = N_FRAME};
+    from_frames =
+        (struct qvl_media_source){.from = QVL_FROM_FRAMES, .name = "c", .frames = frame, .n_frame = N_FRAME};
     from_pictures =
         (struct qvl_media_source){.from = QVL_FROM_PICTURES, .name = "c", .pictures = picture, .n_frame = N_FRAME};
     if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err)) {
@@ -241,8 +242,8 @@ struct pixels {
 };
 
 /* Each temporal patch is traced as it is cut: two frames, or the odd one, in the bytes that resizing gives. */
-static void check_pixels(void *user, const char *name, enum qvl_trace_type type, const void *data, const size_t *dim,
-                         size_t n_dim)
+static void check_pixels(void *user, const char *name, enum qvl_trace_type type, const void *data,
+                         const size_t *dim, size_t n_dim)
 {
     struct pixels *seen = user;
     static uint8_t want[BIG_SIDE * BIG_SIDE * 3];
@@ -429,7 +430,8 @@ static struct qvl_media_source write_files(void)
         write_file(i, bmp[i], N_BMP_BYTES);
         in_file[i] = (struct qvl_picture_file){.path = path[i], .time_s = picture[i].time_s};
     }
-    return (struct qvl_media_source){.from = QVL_FROM_PICTURES, .name = "c", .pictures = in_file, .n_frame = N_FRAME};
+    return (struct qvl_media_source){
+        .from = QVL_FROM_PICTURES, .name = "c", .pictures = in_file, .n_frame = N_FRAME};
 }
 
 static int make_folder(void **state)
@@ -478,7 +480,8 @@ static void a_frame_that_breaks_ends_its_request_only(void **state)
         if (fault == GONE)
             assert_int_equal(unlink(path[9]), 0);
         else
-            write_file(9, fault == OTHER_SIZE ? low : (const uint8_t *)"no picture", fault == OTHER_SIZE ? sizeof low : 10);
+            write_file(9, fault == OTHER_SIZE ? low : (const uint8_t *)"no picture",
+                       fault == OTHER_SIZE ? sizeof low : 10);
         while (pull(request, &r))
             continue;
         assert_int_equal(r.status, QVL_ERR_MEDIA);
@@ -693,13 +696,22 @@ static void sources_without_content_are_refused(void **state)
     } bad[] = {
         {QVL_PART_VIDEO, {.from = QVL_FROM_PICTURES, .name = "c"}, QVL_ERR_MEDIA, "clip 1 (c) has no content"},
         {QVL_PART_VIDEO, {.from = QVL_FROM_FD, .name = "c", .fd = -1}, QVL_ERR_MEDIA, "clip 1 (c) has no content"},
-        {QVL_PART_VIDEO, {.from = QVL_FROM_PICTURES, .name = "c", .pictures = none, .n_frame = 2}, QVL_ERR_MEDIA,
+        {QVL_PART_VIDEO,
+         {.from = QVL_FROM_PICTURES, .name = "c", .pictures = none, .n_frame = 2},
+         QVL_ERR_MEDIA,
          "c: picture 2 has no content"},
-        {QVL_PART_VIDEO, {.from = QVL_FROM_PICTURES, .name = "c", .pictures = none, .n_frame = 16385}, QVL_ERR_LIMIT,
+        {QVL_PART_VIDEO,
+         {.from = QVL_FROM_PICTURES, .name = "c", .pictures = none, .n_frame = 16385},
+         QVL_ERR_LIMIT,
          "16385"},
-        {QVL_PART_IMAGE, {.from = QVL_FROM_PICTURES, .name = "c", .pictures = none, .n_frame = 1}, QVL_ERR_ARGUMENT,
+        {QVL_PART_IMAGE,
+         {.from = QVL_FROM_PICTURES, .name = "c", .pictures = none, .n_frame = 1},
+         QVL_ERR_ARGUMENT,
          "c: a list of pictures is a clip"},
-        {QVL_PART_IMAGE, {.from = (enum qvl_media_from)9, .name = "c"}, QVL_ERR_MEDIA, "picture 1 (c) has no content"},
+        {QVL_PART_IMAGE,
+         {.from = (enum qvl_media_from)9, .name = "c"},
+         QVL_ERR_MEDIA,
+         "picture 1 (c) has no content"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct qvl_part part = {.kind = bad[i].kind, .source = bad[i].source};

@@ -1,5 +1,5 @@
-/* Clips in files on their way to the vision tower: the same bits as their frames handed over, few processes for many
- * clips, a file that breaks after the model has begun. (Which frames: test_clip_files.c.) */
+/* Clips in files on their way to the vision tower: the same bits as their frames handed over, few processes for
+ * many clips, a file that breaks after the model has begun. (Which frames: test_clip_files.c.) */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -111,7 +111,8 @@ static void bytes_are_their_content(void **state)
 {
     (void)state;
     char copy[] = "content";
-    struct qvl_part a = from_bytes("content"), b = from_bytes(copy), c = from_bytes("Content"), d = from_bytes("conten");
+    struct qvl_part a = from_bytes("content"), b = from_bytes(copy), c = from_bytes("Content"),
+                    d = from_bytes("conten");
     assert_true(is_same(&a, &b));
     assert_differs(&a, &c, "a byte");
     assert_differs(&a, &d, "the length");
