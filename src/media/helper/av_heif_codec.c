@@ -104,6 +104,8 @@ static struct heif_error push_data(void *p, const void *data, size_t n)
 {
     struct decoder *d = p;
     const size_t n_before = (size_t)d->packet->size;
+    if (n == 0)
+        return ok;
     if (n > QVL_MAX_IMAGE_FILE_BYTES - n_before)
         return broken;
     if (av_grow_packet(d->packet, (int)n) < 0)
