@@ -241,7 +241,7 @@ enum qvl_status qvl_report_line(const struct qvl_report *r, struct qvl_bytes *ou
         r->total_ms / 1e3, finish_text(r->finish));
 }
 
-/* A clip: which frames, when, and what they cost. */
+/* A clip: which frames (of many the first and the last), when, and what they cost. */
 static enum qvl_status add_clip_plan(const struct qvl_media_info *m, struct qvl_bytes *out, struct qvl_error *err)
 {
     enum { N_IN_LINE = 6 };
@@ -256,9 +256,13 @@ static enum qvl_status add_clip_plan(const struct qvl_media_info *m, struct qvl_
     if (!status)
         status = qvl_bytes_add_format(out, err, qvl_text("  %zu frames resized to %u x %u, %u tokens:"), m->n_frame,
                                       m->resized_w, m->resized_h, m->n_tok);
-    for (size_t i = 0; i < m->n_frame && !status; i++)
+    size_t n_shown = m->n_frame <= 2 * N_IN_LINE ? m->n_frame : N_IN_LINE, last = m->n_frame - 1;
+    for (size_t i = 0; i < n_shown && !status; i++)
         status = qvl_bytes_add_format(out, err, qvl_text("%s%llu at %.2f s"), i % N_IN_LINE ? ", " : "\n    ",
                                       (unsigned long long)m->frame_index[i], m->frame_s[i]);
+    if (!status && n_shown < m->n_frame)
+        status = qvl_bytes_add_format(out, err, qvl_text(" … %llu at %.2f s (--json lists them all)"),
+                                      (unsigned long long)m->frame_index[last], m->frame_s[last]);
     return status ? status : qvl_bytes_add_text(out, "\n", err);
 }
 
