@@ -143,12 +143,12 @@ enum qvl_status qvl_media_check_size(const char *name, uint32_t w, uint32_t h, s
 {
     if (qvl_media_size_is_allowed(w, h))
         return QVL_OK;
-    const char *fault = "more than 67,108,864 in all";
+    const char *fault = qvl_text("more than 67,108,864 in all");
     _Static_assert(QVL_MAX_MEDIA_PIXELS == 67108864 && QVL_MAX_MEDIA_SIDE_PX == 32768, "the sentence says so");
     if (w == 0 || h == 0)
-        fault = "a picture has at least one";
+        fault = qvl_text("a picture has at least one");
     else if (w > QVL_MAX_MEDIA_SIDE_PX || h > QVL_MAX_MEDIA_SIDE_PX)
-        fault = "a side longer than 32,768";
+        fault = qvl_text("a side longer than 32,768");
     return qvl_fail(err, QVL_ERR_MEDIA, "%s: %" PRIu32 " x %" PRIu32 " pixels, %s", name, w, h, fault);
 }
 
