@@ -345,17 +345,18 @@ static enum qvl_status help(struct qvl_chat_room *room, const char *rest)
                    "/undo               take the last turn back, or the picture that waits\n"
                    "/retry              ask the last question again\n"
                    "/system TEXT        the system message; without a text: none\n"
-                   "/set NAME VALUE     temp, top-p, seed, max-tokens, max-pixels, fps, think on|off, ...\n"
+                   "/set NAME VALUE     temp, top-p, seed, max-tokens, max-pixels, fps, think on|off\n"
                    "/show               settings, pictures and clips\n"
                    "/save FILE          the conversation as JSON, for /load and `qvl run --messages`\n"
                    "/load FILE          go on with a saved conversation\n"
                    "/stats              numbers of the last turn\n"
                    "/bye                leave, like Ctrl-D\n"
                    "\n"
-                   "A picture or clip that is dropped here, or named at the beginning of a line, goes with\n"
-                   "the question. A line that ends in \\ goes on; so does what begins with \"\"\", up to \"\"\".\n"
-                   "Pasted lines stay one question. Ctrl-C stops an answer. Up, down and Ctrl-R look into\n"
-                   "the history, Tab completes commands and file names.\n"),
+                   "A picture or clip that is dropped here, or named at the beginning of a line,\n"
+                   "goes with the question. A line that ends in \\ goes on; so does what begins\n"
+                   "with \"\"\", up to the next \"\"\". Pasted lines stay one question. Ctrl-C stops an\n"
+                   "answer. Up, down and Ctrl-R look into the history; Tab completes commands and\n"
+                   "file names.\n"),
           stderr);
     return QVL_OK;
 }

@@ -27,7 +27,8 @@
 enum {
     N_ESCAPE = sizeof PASTE_BEGIN - 1,
     ESCAPE_WAIT_MS = 50, /* for the rest of a sequence that a slow line cut in two */
-    TAB_PLACES = 4
+    TAB_PLACES = 4,
+    PASTE_KEY = 0x9F /* a control character that no keyboard sends */
 };
 
 struct qvl_line_editor {
@@ -39,6 +40,8 @@ struct qvl_line_editor {
     char *prompt;
     char *line; /* getline's */
     size_t n_line_alloc;
+    struct qvl_bytes paste;   /* taken and not yet in the line */
+    bool is_paste_too_long;
     enum qvl_line_kind kind;  /* why reading ended */
     unsigned char byte[4096]; /* [i_byte, n_byte): read and not yet taken */
     size_t i_byte, n_byte;
@@ -73,6 +76,7 @@ static bool take_signals(struct qvl_line_editor *e, bool is_stale)
     if (has_continue && !is_stale) { /* the shell had the terminal in between */
         el_set(e->el, EL_PREP_TERM, 0);
         el_set(e->el, EL_PREP_TERM, 1);
+        fputc('\r', stderr);
         el_set(e->el, EL_REFRESH);
     }
     return true;
@@ -159,37 +163,25 @@ static enum qvl_status add_pasted(struct qvl_bytes *out, uint32_t c, uint32_t be
     return qvl_bytes_add(out, utf8, qvl_utf8_encode(c, utf8), err);
 }
 
-static void insert_pasted(struct qvl_line_editor *e, struct qvl_bytes *text, bool is_too_long)
-{
-    enum { N_SIGN = sizeof LINE_BREAK_SIGN - 1 };
-    while (text->n >= N_SIGN && memcmp(text->data + text->n - N_SIGN, LINE_BREAK_SIGN, N_SIGN) == 0)
-        text->data[text->n -= N_SIGN] = 0; /* Enter is the user's to press */
-    if (is_too_long)
-        fprintf(stderr, qvl_text("\nqvl: the pasted text is longer than %u bytes and is left out\n"),
-                QVL_MAX_PASTE_BYTES);
-    else if (text->n && el_insertstr(e->el, text->data) != 0)
-        el_beep(e->el);
-    el_set(e->el, EL_REFRESH);
-}
-
-/* What stands between the two sequences goes into the line in one piece. */
+/* Up to the end sequence. PASTE_KEY then makes libedit call insert_paste. */
 static enum wait take_paste(struct qvl_line_editor *e)
 {
-    struct qvl_bytes text = {0};
+    enum { N_SIGN = sizeof LINE_BREAK_SIGN - 1 };
+    struct qvl_bytes *text = &e->paste;
     struct qvl_error err; /* out of memory: like a text that is too long */
-    bool is_too_long = false;
     enum wait wait = READY;
     e->i_byte += N_ESCAPE;
+    text->n = 0;
+    e->is_paste_too_long = false;
     for (uint32_t c = 0, before; wait == READY && !is_next(e, PASTE_END);) {
         before = c;
-        if ((wait = next_character(e, &c)) == READY && !is_too_long)
-            is_too_long = text.n > QVL_MAX_PASTE_BYTES || add_pasted(&text, c, before, &err);
+        if ((wait = next_character(e, &c)) == READY && !e->is_paste_too_long)
+            e->is_paste_too_long = text->n > QVL_MAX_PASTE_BYTES || add_pasted(text, c, before, &err);
     }
-    if (wait == READY) {
+    if (wait == READY)
         e->i_byte += N_ESCAPE;
-        insert_pasted(e, &text, is_too_long);
-    }
-    qvl_bytes_free(&text);
+    while (text->n >= N_SIGN && memcmp(text->data + text->n - N_SIGN, LINE_BREAK_SIGN, N_SIGN) == 0)
+        text->data[text->n -= N_SIGN] = 0; /* Enter is the user's to press */
     return wait;
 }
 
@@ -206,20 +198,31 @@ static int read_character(EditLine *el, wchar_t *out)
 {
     struct qvl_line_editor *e = editor_of(el);
     uint32_t c = 0;
-    enum wait wait = READY;
-    while (wait == READY) {
-        if (e->n_byte == e->i_byte)
-            wait = fill(e, -1);
-        else if (e->byte[e->i_byte] == '\033' && is_next(e, PASTE_BEGIN))
-            wait = take_paste(e);
-        else
-            break;
+    if (e->n_byte == e->i_byte && fill(e, -1) != READY)
+        return -1;
+    if (e->byte[e->i_byte] == '\033' && is_next(e, PASTE_BEGIN)) {
+        *out = PASTE_KEY;
+        return take_paste(e) == READY ? 1 : -1;
     }
-    if (wait == READY && next_character(e, &c) == READY) {
-        *out = (wchar_t)c;
-        return 1;
+    do {
+        if (next_character(e, &c) != READY)
+            return -1;
+    } while (c == PASTE_KEY); /* as text it means nothing */
+    *out = (wchar_t)c;
+    return 1;
+}
+
+/* What PASTE_KEY does. */
+static unsigned char insert_paste(EditLine *el, int ch)
+{
+    struct qvl_line_editor *e = editor_of(el);
+    (void)ch;
+    if (e->is_paste_too_long) {
+        fprintf(stderr, qvl_text("\nqvl: the pasted text is longer than %u bytes and is left out\n"),
+                QVL_MAX_PASTE_BYTES);
+        return CC_REDISPLAY;
     }
-    return -1;
+    return e->paste.n == 0 || el_insertstr(el, e->paste.data) == 0 ? CC_REFRESH : CC_ERROR;
 }
 
 static char *give_prompt(EditLine *el)
@@ -284,9 +287,20 @@ static void bind_keys(EditLine *el)
     };
     el_set(el, EL_EDITOR, "emacs");
     el_wset(el, EL_ADDFN, L"qvl-complete", L"complete a command or path", complete); /* el_set copies and leaks */
+    el_wset(el, EL_ADDFN, L"qvl-paste", L"insert what was pasted", insert_paste);
+    el_wset(el, EL_BIND, (const wchar_t[]){PASTE_KEY, 0}, L"qvl-paste", NULL);
     for (size_t i = 0; i < sizeof key / sizeof key[0]; i++)
         el_set(el, EL_BIND, key[i][0], key[i][1], NULL);
     el_source(el, NULL);
+}
+
+/* libedit counts characters where it shifts the rest of a line, and so is wrong by the wide ones. Without these
+ * abilities of the terminal it writes the rest again. */
+static void disable_shifting(EditLine *el)
+{
+    static const char *const capability[] = {"ic", "IC", "im", "ei", "ip", "dc", "DC", "dm", "ed"};
+    for (size_t i = 0; i < sizeof capability / sizeof capability[0]; i++)
+        el_set(el, EL_SETTC, capability[i], "", NULL);
 }
 
 /* libedit measures and prints characters in the locale's encoding: UTF-8, whatever the locale. */
@@ -313,6 +327,7 @@ static enum qvl_status open_terminal(struct qvl_line_editor *e, struct qvl_error
     el_set(e->el, EL_GETCFN, read_character);
     el_set(e->el, EL_SETTY, "-d", "-icrnl", "-inlcr", NULL); /* a pasted CR LF must not arrive as two line breaks */
     el_set(e->el, EL_HIST, history, e->history);
+    disable_shifting(e->el);
     bind_keys(e->el);
     return QVL_OK;
 }
@@ -346,6 +361,7 @@ void qvl_line_editor_close(struct qvl_line_editor *editor)
         history_end(editor->history);
     if (editor->history_fd >= 0)
         close(editor->history_fd);
+    qvl_bytes_free(&editor->paste);
     free(editor->prompt);
     free(editor->line);
     free(editor);

@@ -179,7 +179,14 @@ SCRIPT
 has "the line was edited" '"content": "hello"' "$work/saved"
 has "and is in the history" '^hello$' "$work/state/qvl/history"
 [ "$(stat -c %a "$work/state/qvl/history")" = 600 ] && ok "which is the user's own" || bad "which is the user's own"
+# What is inserted before wide characters pushes them on: the rest of the line is written again.
 cat >"$work/typed" <<SCRIPT
+expect >>> 
+send 你好
+expect 你好
+send \x01第
+expect 第你好
+send \x15
 expect >>> 
 send 你好，世界
 expect 界
