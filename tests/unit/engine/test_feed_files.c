@@ -251,6 +251,34 @@ static void a_clip_that_breaks_on_the_way_ends_its_request_only(void **state)
     qvl_bytes_free(&bytes);
 }
 
+static void what_is_given_as_the_other_kind_says_so(void **state)
+{
+    (void)state;
+    struct qvl_bytes clip = {0};
+    struct qvl_error err = {0};
+    assert_int_equal(qvl_os_read_file(CLIPS "h264-one-frame.mp4", 1 << 20, &clip, &err), QVL_OK);
+    const struct {
+        enum qvl_part_kind kind;
+        const char *bytes;
+        size_t n;
+        const char *sentence;
+    } row[] = {{QVL_PART_VIDEO, "GIF89a\1\0\1\0\0\0\0;", 14,
+                "x: this is a picture (GIF): give it as a picture, or several as a clip"},
+               {QVL_PART_VIDEO, "some text\n", 10, "x: this is text; a clip was expected"},
+               {QVL_PART_IMAGE, clip.data, clip.n, "x: this is an MP4 or QuickTime video: give it as a video"}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct qvl_part part = {.kind = row[i].kind,
+                                .source = {.from = QVL_FROM_BYTES, .name = "x", .n_bytes = row[i].n,
+                                           .bytes = (const uint8_t *)row[i].bytes}};
+        struct qvl_request *request = open_request(&part, 1);
+        assert_int_equal(qvl_request_prepare(request, &err), QVL_ERR_MEDIA);
+        if (strncmp(err.text, row[i].sentence, strlen(row[i].sentence)) != 0)
+            fail_msg("\"%s\" does not say \"%s\"", err.text, row[i].sentence);
+        qvl_request_close(request);
+    }
+    qvl_bytes_free(&clip);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_file_in_memory_is_like_one_on_disk),
         cmocka_unit_test(many_clips_share_few_processes),
         cmocka_unit_test(a_clip_that_breaks_on_the_way_ends_its_request_only),
+        cmocka_unit_test(what_is_given_as_the_other_kind_says_so),
     };
     return cmocka_run_group_tests(tests, open_engine, close_engine);
 }

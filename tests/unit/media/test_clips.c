@@ -90,7 +90,7 @@ static void what_cannot_be_read_has_its_sentence(void **state)
          "bad/cut-h264-moov-end.mp4: the clip's index (moov), which can stand at the end "
          "of the file, is missing: the file is cut off"},
         {"../../unit/media/data/rgb.jpg",
-         "../../unit/media/data/rgb.jpg: this is JPEG; a clip was expected (MP4, MOV, Matroska, WebM or AVI)"},
+         "../../unit/media/data/rgb.jpg: this is a picture (JPEG): give it as a picture, or several as a clip"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int fd;
@@ -101,7 +101,7 @@ static void what_cannot_be_read_has_its_sentence(void **state)
     int fd;
     const struct qvl_media_source source = source_of("mpeg4.avi", &fd);
     struct qvl_media *media = test_open(test_helper_path(), 0);
-    test_refused(media, &source, QVL_ERR_MEDIA, "this is an AVI video; a picture was expected");
+    test_refused(media, &source, QVL_ERR_MEDIA, "this is an AVI video: give it as a video");
     qvl_media_close(media);
     close(fd);
 }
@@ -119,6 +119,28 @@ static void a_codec_that_is_not_read_is_named_as_such(void **state)
     check_refused(&source,
                   "old.avi: the clip uses a codec that qvl does not read; it reads H.264, H.265, VP8, VP9, AV1, "
                   "MPEG-1, -2 and -4, H.263, MJPEG and ProRes");
+    free(bytes);
+}
+
+/* The width in each JPEG header of the file, from the third on: 64 -> 40. */
+static void a_clip_that_changes_its_size_is_refused_there(void **state)
+{
+    (void)state;
+    size_t n = 0, n_header = 0;
+    uint8_t *bytes = test_read_file(CLIPS "mjpeg.avi", &n);
+    for (size_t i = 0; i + 9 <= n; i++)
+        if (memcmp(bytes + i, "\xff\xc0\0\x11\x08", 5) == 0 && n_header++ >= 2)
+            bytes[i + 8] = 40;
+    const struct qvl_media_source source = test_source("resized.avi", bytes, n);
+    struct qvl_clip_info info;
+    struct qvl_clip *clip = opened(&source, &info);
+    struct qvl_picture none = {0}, pixels = {0};
+    check_frame(clip, 1, &pixels);
+    assert_int_equal(qvl_clip_read(clip, 2, &none, NULL, &err), QVL_ERR_MEDIA);
+    assert_string_equal(err.text, "resized.avi: the clip changes its size on the way, which qvl does not follow");
+    check_frame(clip, 1, &pixels);
+    qvl_picture_free(&pixels);
+    qvl_clip_close(clip);
     free(bytes);
 }
 
@@ -322,6 +344,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_read_has_its_sentence),
         cmocka_unit_test(a_codec_that_is_not_read_is_named_as_such),
+        cmocka_unit_test(a_clip_that_changes_its_size_is_refused_there),
         cmocka_unit_test(of_a_cut_file_the_frames_that_are_there_are_read),
         cmocka_unit_test(a_killed_helper_is_replaced),
         cmocka_unit_test(a_clip_at_rest_has_no_process),
