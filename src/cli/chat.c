@@ -152,7 +152,7 @@ enum qvl_status qvl_chat_add_media(struct qvl_chat_room *room, const struct qvl_
 /* ---- what was entered ---------------------------------------------------------------------------- */
 
 /* The pictures and clips that a line begins with, as terminals write files that are dropped on them; *text moves
- * behind them. A name without a folder counts where there is such a file. */
+ * behind them. A name without a slash counts only where there is such a file: it may begin a question. */
 static enum qvl_status take_dropped(struct qvl_chat_room *room, const char **text)
 {
     struct qvl_bytes word = {0};
@@ -164,7 +164,7 @@ static enum qvl_status take_dropped(struct qvl_chat_room *room, const char **tex
         bool is_there = false;
         if (qvl_words_next(&rest, &word, &is_there, &ignored) || !is_there)
             break;
-        bool is_path = word.data[0] == '/', is_file = access(word.data, F_OK) == 0;
+        bool is_path = strchr(word.data, '/') != NULL, is_file = access(word.data, F_OK) == 0;
         bool is_media = qvl_input_find_kind(word.data, &kind);
         if (!is_file && is_path && is_media)
             status = qvl_fail(&room->err, QVL_ERR_MEDIA, "%s: no such file", word.data);

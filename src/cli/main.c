@@ -51,6 +51,17 @@ struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_e
     return engine;
 }
 
+static enum qvl_exit chat(const struct qvl_options *options)
+{
+    struct qvl_options interactive = *options;
+    struct qvl_error err = {0};
+    if (qvl_options_set(&interactive, "interactive", "on", &err)) {
+        qvl_say_error(&err);
+        return qvl_exit_of(err.status, QVL_EXIT_FAILURE);
+    }
+    return qvl_chat_in_terminal(&interactive);
+}
+
 struct verb {
     const char *name;
     enum qvl_verb verb;
@@ -59,6 +70,7 @@ struct verb {
 
 static const struct verb verbs[] = {
     {"run", QVL_VERB_RUN, qvl_run},
+    {"chat", QVL_VERB_RUN, chat},
     {"inspect", QVL_VERB_INSPECT, qvl_inspect_model},
     {"show", QVL_VERB_INSPECT, qvl_inspect_model},
     {"tokenize", QVL_VERB_TOKENIZE, qvl_tokenize_texts},

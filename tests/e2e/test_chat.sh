@@ -43,6 +43,8 @@ same "a picture on the command line waits for the question" "$work/alone" "$work
 printf '/image %s\nWhat is this?\n' "$picture" | chat -n 6
 same "/image" "$work/alone" "$work/out"
 has "and it says what it is" 'shapes.png: 640 x 480 pixels, 300 tokens' "$work/err"
+printf '/image %s\nWhat is this?\n' "$picture" | "$qvl" chat -m "$model" --temp 0 -n 6 >"$work/out" 2>/dev/null
+same "qvl chat is another name" "$work/alone" "$work/out"
 printf '%s What is this?\n' "$picture" | chat -n 6
 same "a picture at the beginning of the question" "$work/alone" "$work/out"
 cp "$picture" "$work/my 图片 (1).png"
@@ -130,6 +132,7 @@ wrong "/image of a text" "/image $work/a" "$work/a"
 wrong "/image with an open quote" "/image 'x" 'a quote is not closed'
 wrong "a dropped file that is not there" '/no/such.png what' 'such\.png: no such file'
 mkdir "$work/empty"
+wrong "a picture's path that leads nowhere" 'demo/shapez.png what' 'shapez\.png: no such file'
 wrong "/video of an empty folder" "/video $work/empty" 'no picture'
 wrong "/video with contradictory settings" "/video $work/frames start=5 end=2" 'does not lie before'
 wrong "/set of nothing" '/set' '/set takes a name and a value'
@@ -152,6 +155,7 @@ printf 'hello\n' | "$qvl" run -i -m "$work/nothing" >"$work/out" 2>"$work/err"
 [ $? -eq 3 ] && ok "no such model: exit code 3" || bad "no such model: exit code 3" "$(cat "$work/err")"
 "$qvl" </dev/null >"$work/out" 2>"$work/err"
 [ $? -eq 2 ] && grep -q '^usage: ' "$work/err" && ok "qvl alone, not in a terminal: how to use it" || bad "qvl alone, not in a terminal: how to use it"
+refuse "a chat has no --json" 2 'do not go with --interactive' "$qvl" chat -m "$model" --json
 no_report "no sanitizer report"
 
 # ---- in a terminal
