@@ -161,6 +161,8 @@ static bool read_part(const struct qvl_clip_file *file, uint64_t at, struct part
             length = n_bytes - at;
         n_head = 0; /* counted in the length */
     } else if (file->format == QVL_FORMAT_AVI) {
+        if (memcmp(head, "RIFF", 4) != 0) /* behind the last part anything may lie */
+            return false;
         length = number(head + 4, 4, false);
         memcpy(out->name, head, 4);
         length += length & 1;
