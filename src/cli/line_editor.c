@@ -471,7 +471,7 @@ static void take_history(struct qvl_line_editor *e, char *text, const char **out
     *out_rest = text;
     for (char *end; (end = strchr(text, '\n')); text = end + 1) {
         *end = 0;
-        if (text[0])
+        if (text[0] && qvl_utf8_is_valid(text, (size_t)(end - text))) /* anyone may have written it */
             history(e->history, &ignored, H_ENTER, text);
         *end = '\n';
     }

@@ -281,6 +281,21 @@ expect /foo
 expect >>> 
 send \x04
 SCRIPT
+{ seq 1 1500; printf 'not \xff UTF-8\n'; } >"$work/state/qvl/history"
+type_in "a long and broken history" 0 <<'SCRIPT'
+expect >>> 
+send \e[A
+expect 1500
+send \x15/bye\r
+SCRIPT
+[ "$(wc -l <"$work/state/qvl/history")" -eq 1001 ] && grep -q '^1500$' "$work/state/qvl/history" &&
+    ok "of which the last entries are kept" || bad "of which the last entries are kept" "$(wc -l "$work/state/qvl/history")"
+rm -r "$work/state" && : >"$work/state"
+type_in "no history where there can be none" 0 <<'SCRIPT'
+expect cannot make the folder
+expect >>> 
+send /bye\r
+SCRIPT
 unset QVL_MODEL
 type_in "no model" 3 </dev/null
 has "which says where to get one" 'hf download' "$work/screen"
