@@ -192,18 +192,6 @@ static enum qvl_status take_question(struct qvl_chat_room *room, const char *tex
     return QVL_OK;
 }
 
-static void take_entry(struct qvl_chat_room *room, const char *text, bool is_block)
-{
-    bool is_command = false;
-    enum qvl_status status = QVL_OK;
-    if (!is_block)
-        status = qvl_chat_command(room, text, &is_command);
-    if (!is_command)
-        status = take_question(room, text, is_block);
-    if (status)
-        say_failure(room, qvl_exit_of(status, QVL_EXIT_FAILURE));
-}
-
 /* ---- lines --------------------------------------------------------------------------------------- */
 
 /* "[1 picture, 2 clips] >>> " */
@@ -226,16 +214,28 @@ static enum qvl_status make_prompt(const struct qvl_chat_room *room, struct qvl_
     return status ? status : qvl_bytes_add_text(out, ">>> ", err);
 }
 
-static bool ends_in_quotes(const struct qvl_bytes *b)
+struct entry {
+    struct qvl_bytes text;
+    bool is_block; /* begins with """: goes on up to the next """ at the end of a line */
+    enum qvl_line_kind kind;
+};
+
+static size_t trimmed_length(const struct qvl_bytes *b)
 {
     size_t n = b->n;
     while (n > 0 && (b->data[n - 1] == ' ' || b->data[n - 1] == '\t'))
         n--;
-    return n >= 3 && memcmp(b->data + n - 3, "\"\"\"", 3) == 0;
+    return n;
+}
+
+static bool is_block_closed(const struct qvl_bytes *b)
+{
+    size_t n = trimmed_length(b);
+    return n >= 6 && memcmp(b->data + n - 3, "\"\"\"", 3) == 0;
 }
 
 /* An odd number of backslashes at the end: the last one says that the entry goes on. */
-static bool goes_on(const struct qvl_bytes *b)
+static bool ends_in_backslash(const struct qvl_bytes *b)
 {
     size_t n = 0;
     while (n < b->n && b->data[b->n - 1 - n] == '\\')
@@ -243,64 +243,78 @@ static bool goes_on(const struct qvl_bytes *b)
     return n % 2 == 1;
 }
 
-/* Takes the quotes off, and the line breaks next to them. */
-static void unwrap_block(struct qvl_bytes *entry)
+static bool goes_on(const struct entry *entry)
 {
-    char *end = entry->data + entry->n, *begin = entry->data + 3;
-    if (ends_in_quotes(entry)) {
-        while (end[-1] != '"')
-            end--;
-        end -= 3;
-    }
-    begin += *begin == '\n' && begin < end;
-    end -= end > begin && end[-1] == '\n';
-    entry->n = (size_t)(end - begin);
-    memmove(entry->data, begin, entry->n);
-    entry->data[entry->n] = 0;
+    return entry->is_block ? !is_block_closed(&entry->text) : ends_in_backslash(&entry->text);
 }
 
-struct entry {
-    struct qvl_bytes text;
-    bool is_block; /* stood between """ and """ */
-    enum qvl_line_kind kind;
-};
+/* Takes the quotes off, and the line breaks next to them. */
+static void unwrap_block(struct qvl_bytes *b)
+{
+    size_t begin = 3, end = is_block_closed(b) ? trimmed_length(b) - 3 : b->n;
+    begin += begin < end && b->data[begin] == '\n';
+    end -= begin < end && b->data[end - 1] == '\n';
+    b->n = end - begin;
+    memmove(b->data, b->data + begin, b->n);
+    b->data[b->n] = 0;
+}
+
+/* One more line of an entry that goes on. Where there is none, the entry is what there is; the next one finds the
+ * end again. */
+static enum qvl_status read_more(struct qvl_chat_room *room, struct entry *entry, bool *is_open,
+                                 struct qvl_error *err)
+{
+    struct qvl_bytes line = {0};
+    enum qvl_status status = qvl_line_editor_read(room->editor, "... ", &entry->kind, &line, err);
+    entry->text.n -= !entry->is_block; /* the backslash */
+    entry->text.data[entry->text.n] = 0;
+    *is_open = entry->kind == QVL_LINE_TEXT;
+    if (entry->kind == QVL_LINE_END)
+        entry->kind = QVL_LINE_TEXT;
+    if (entry->kind == QVL_LINE_INTERRUPTED) /* there were the lines before */
+        entry->kind = QVL_LINE_CLEARED;
+    if (!status && *is_open && !(status = qvl_bytes_add(&entry->text, "\n", 1, err)))
+        status = qvl_bytes_add(&entry->text, line.data, line.n, err);
+    qvl_bytes_free(&line);
+    return status;
+}
 
 /* Everything up to the line that ends the entry. */
 static enum qvl_status read_entry(struct qvl_chat_room *room, struct entry *entry, struct qvl_error *err)
 {
-    struct qvl_bytes line = {0}, prompt = {0};
+    struct qvl_bytes prompt = {0};
     enum qvl_status status = make_prompt(room, &prompt, err);
+    bool is_open = true;
     entry->text.n = 0;
-    entry->is_block = false;
     if (!status)
         status = qvl_line_editor_read(room->editor, prompt.data, &entry->kind, &entry->text, err);
-    if (!status && entry->kind == QVL_LINE_TEXT)
-        entry->is_block = entry->text.n >= 3 && memcmp(entry->text.data, "\"\"\"", 3) == 0;
-    while (!status && entry->kind == QVL_LINE_TEXT) {
-        bool is_open = entry->is_block ? entry->text.n < 6 || !ends_in_quotes(&entry->text) : goes_on(&entry->text);
-        if (!is_open)
-            break;
-        status = qvl_line_editor_read(room->editor, "... ", &entry->kind, &line, err);
-        if (entry->kind == QVL_LINE_INTERRUPTED) /* there were the lines before */
-            entry->kind = QVL_LINE_CLEARED;
-        if (status || entry->kind == QVL_LINE_CLEARED)
-            break;
-        entry->text.n -= !entry->is_block;
-        if (entry->kind == QVL_LINE_END) { /* what there is, is the entry; the next one finds the end again */
-            entry->text.data[entry->text.n] = 0;
-            entry->kind = QVL_LINE_TEXT;
-            break;
-        }
-        if (!(status = qvl_bytes_add(&entry->text, "\n", 1, err)))
-            status = qvl_bytes_add(&entry->text, line.data, line.n, err);
-    }
-    if (!status && entry->kind == QVL_LINE_TEXT)
-        qvl_line_editor_remember(room->editor, entry->text.data);
-    if (!status && entry->kind == QVL_LINE_TEXT && entry->is_block)
-        unwrap_block(&entry->text);
-    qvl_bytes_free(&line);
     qvl_bytes_free(&prompt);
-    return status;
+    if (status || entry->kind != QVL_LINE_TEXT)
+        return status;
+    entry->is_block = entry->text.n >= 3 && memcmp(entry->text.data, "\"\"\"", 3) == 0;
+    while (!status && is_open && goes_on(entry))
+        status = read_more(room, entry, &is_open, err);
+    if (status || entry->kind != QVL_LINE_TEXT)
+        return status;
+    qvl_line_editor_remember(room->editor, entry->text.data);
+    if (entry->is_block)
+        unwrap_block(&entry->text);
+    return QVL_OK;
+}
+
+static void take_entry(struct qvl_chat_room *room, const struct entry *entry)
+{
+    const char *text = entry->text.data;
+    bool is_command = false;
+    enum qvl_status status = QVL_OK;
+    if (strlen(text) != entry->text.n)
+        status = qvl_fail(&room->err, QVL_ERR_ARGUMENT, "the line has a NUL byte in it");
+    if (!status && !entry->is_block)
+        status = qvl_chat_command(room, text, &is_command);
+    if (!status && !is_command)
+        status = take_question(room, text, entry->is_block);
+    if (status)
+        say_failure(room, qvl_exit_of(status, QVL_EXIT_FAILURE));
 }
 
 /* Until /bye, Ctrl-D, or Ctrl-C twice in a row. */
@@ -316,7 +330,7 @@ static enum qvl_status talk(struct qvl_chat_room *room)
         if (entry.kind == QVL_LINE_INTERRUPTED)
             qvl_progress_say_dim(&room->asker.progress, "Ctrl-C once more, Ctrl-D or /bye ends the chat");
         if (!is_interrupted)
-            take_entry(room, entry.text.data, entry.is_block);
+            take_entry(room, &entry);
         was_interrupted = is_interrupted;
     }
     qvl_bytes_free(&entry.text);

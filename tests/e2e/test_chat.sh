@@ -102,6 +102,12 @@ printf '"""one\n two "x"\nthree"""\n' | chat -n 6
 same "lines between quotes" "$work/a" "$work/out"
 printf '"""\none\n two "x"\nthree\n"""' | chat -n 6
 same "quotes on lines of their own, and no line break at the end" "$work/a" "$work/out"
+for typed in '"""' '"""""' '"""\n' '"""\n"""' '\\' 'x\\' '"""a'; do
+    # shellcheck disable=SC2059
+    printf "$typed" | chat -n 6
+    [ $? -eq 0 ] && [ "$(grep -c . "$work/out")" -le 1 ] && ok "an entry that ends early: $typed" ||
+        bad "an entry that ends early: $typed" "$(cat "$work/err")"
+done
 printf '\n  \nhello\n\n' | chat -n 6
 [ "$(grep -c . "$work/out")" -eq 1 ] && ok "empty lines are no questions" || bad "empty lines are no questions" "$(cat "$work/out")"
 
@@ -145,6 +151,8 @@ wrong "/save without a name" '/save' '/save takes one file name'
 wrong "/save over a picture" "/save $work/frames/f1.png" 'no saved conversation'
 wrong "/load of nothing" '/load /no/such.json' 'no/such\.json'
 wrong "/load of a picture" "/load $picture" "$picture"
+printf 'a\0b\nhello\n' | chat -n 6
+has "a NUL is said" '^qvl: the line has a NUL byte' "$work/err"
 wrong "not UTF-8" $'a\xff' 'not UTF-8'
 printf 'a long question with more tokens than fit into the context\n/set max-tokens 2\nhi\n' | chat -c 24 -n 6
 has "a full context is said" '^qvl: .*context' "$work/err"
