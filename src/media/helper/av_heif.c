@@ -29,8 +29,9 @@ static enum qvl_fault fault_of(struct heif_error error)
 {
     switch (error.code) {
     case heif_error_Ok: return QVL_FAULT_NONE;
-    case heif_error_Unsupported_filetype:
-    case heif_error_Unsupported_feature: return QVL_FAULT_VARIANT;
+    case heif_error_Unsupported_filetype: return QVL_FAULT_VARIANT;
+    case heif_error_Unsupported_feature: /* of our decoders' layouts all can become RGB: where it cannot, memory ran out */
+        return error.subcode == heif_suberror_Unsupported_color_conversion ? QVL_FAULT_MEMORY : QVL_FAULT_VARIANT;
     case heif_error_Memory_allocation_error:
         return error.subcode == heif_suberror_Security_limit_exceeded ? QVL_FAULT_BROKEN : QVL_FAULT_MEMORY;
     default: return error.subcode == heif_suberror_End_of_data ? QVL_FAULT_CUT : QVL_FAULT_BROKEN;
@@ -40,6 +41,8 @@ static enum qvl_fault fault_of(struct heif_error error)
 static enum qvl_fault open_still(struct still *s, const uint8_t *bytes, size_t n)
 {
     struct heif_error error;
+    if (!qvl_heif_ends(bytes, n))
+        return QVL_FAULT_BROKEN;
     s->context = heif_context_alloc();
     if (!s->context)
         return QVL_FAULT_MEMORY;

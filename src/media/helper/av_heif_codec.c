@@ -210,6 +210,8 @@ static struct heif_error decode_image(void *p, struct heif_image **out)
         error = copy_plane(d->frame, layout, i, image);
     if (!error.code)
         error = tag(d->frame, image);
+    av_frame_free(&d->frame); /* a large picture is not held twice while it becomes RGB */
+    avcodec_free_context(&d->codec);
     if (error.code)
         heif_image_release(image);
     else

@@ -139,12 +139,25 @@ static void sizes_beyond_the_limits_are_refused(void **state)
     }
 }
 
+/* libheif alone would follow it until the stack ends. */
+static void a_grid_that_is_its_own_tile_is_refused(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    uint8_t *bytes = read_still("grid.avif", "", &n), *dimg = find(bytes, n, "dimg");
+    const struct qvl_media_source source = test_source("grid", bytes, n);
+    memcpy(dimg + 8, dimg + 4, 2); /* from, number, to, … */
+    test_refused(media, &source, QVL_ERR_MEDIA, "this AVIF picture is damaged");
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stills_are_read),
         cmocka_unit_test(cut_files_are_refused),
         cmocka_unit_test(sizes_beyond_the_limits_are_refused),
+        cmocka_unit_test(a_grid_that_is_its_own_tile_is_refused),
     };
     return cmocka_run_group_tests(tests, open_media, close_media);
 }
