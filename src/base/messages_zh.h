@@ -699,6 +699,7 @@
 {"the keys of a JSON object", "JSON 对象的键"},
 {"the last picture or clip does not wait any more", "已撤下最后一个等待中的图片或视频"},
 {"the line editor", "行编辑器"},
+{"the line has a NUL byte in it", "这一行中有 NUL 字节"},
 {"the list of pictures", "图片列表"},
 {"the model's description", "模型描述"},
 {"the parts of a message", "消息的各部分"},
