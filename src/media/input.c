@@ -94,7 +94,8 @@ static enum qvl_status sniff_input(struct qvl_media_input *input, bool want_clip
                         n == 0 ? qvl_text("it became shorter") : qvl_errno_text(errno));
     input->format = qvl_sniff(head, (size_t)n);
     if (want_clip && qvl_format_is_picture(input->format))
-        return qvl_fail(err, QVL_ERR_MEDIA, "%s: this is a picture (%s): give it as a picture, or several as a clip",
+        return qvl_fail(err, QVL_ERR_MEDIA,
+                        "%s: this is a picture (%s): give it as a picture, or several as a clip",
                         input->name, qvl_format_name(input->format));
     if (!want_clip && qvl_format_is_clip(input->format))
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: this is %s: give it as a video", input->name,
