@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The table of Chinese sentences (src/base/messages_zh.h) against the sources: every sentence that the sources hand to
 # a function of %before stands in it once, nothing else does, it is sorted, its printf conversions are the same, and
-# what is said in Chinese has a Chinese character (or the wide colon).
+# what is said in Chinese has a Chinese character (or the wide colon) and no narrow punctuation beside one.
 # usage: tools/check-messages.sh [--list]   --list: the sentences that are missing, as C strings
 set -u
 cd "$(dirname "$0")/.."
@@ -97,6 +97,7 @@ for my $english (sort keys %said) {
 }
 for my $english (@keys) {
     push @bad, "said nowhere: $english" unless exists $said{$english};
+    push @bad, "narrow punctuation: $chinese{$english}" if $chinese{$english} =~ /\p{Han}[,;:?!()]|[,;?!()]\p{Han}/;
     push @bad, "no Chinese: $english" unless $chinese{$english} =~ /[\p{Han}\x{FF1A}]/ || $chinese{$english} eq $english;
 }
 exit 0 if $list;
