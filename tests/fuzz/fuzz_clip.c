@@ -1,5 +1,5 @@
-/* The bytes of a clip, its container told apart as in production: read through, then a few frames in and out of order.
- * The last byte says which, and whether to seek. */
+/* The bytes of a clip, its container told apart as in production: read through, then a few frames in and out of
+ * order. The last byte says which, and whether to seek. */
 #include <stdlib.h>
 #include <string.h>
 

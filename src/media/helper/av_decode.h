@@ -6,8 +6,8 @@
 
 #include <libavcodec/avcodec.h>
 
-/* From now on an error message of this decoder sets *is_damaged: the decoders fill up what is damaged, and report it
- * in no other way. */
+/* From now on an error message of this decoder sets *is_damaged: the decoders fill up what is damaged, and report
+ * it in no other way. */
 void qvl_av_watch(AVCodecContext *codec, bool *is_damaged);
 
 #endif

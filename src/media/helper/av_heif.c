@@ -1,10 +1,10 @@
 /* HEIC and AVIF stills through libheif.
  *
- * In: a whole file. Out: its primary picture, turned, mirrored and cropped as the file says, on the canvas; its size
- * from the boxes alone. libheif takes the container apart, puts tiles and alpha together and converts to RGB; the
- * coded pictures go to decoders of our own (av_heif_codec.c), because libheif's start threads, which the sandbox
- * forbids. More than 8 bits are fetched as they are and rounded here: libheif would cut them off. Source of truth:
- * ISO/IEC 23008-12. */
+ * In: a whole file. Out: its primary picture, turned, mirrored and cropped as the file says, on the canvas; its
+ * size from the boxes alone. libheif takes the container apart, puts tiles and alpha together and converts to RGB;
+ * the coded pictures go to decoders of our own (av_heif_codec.c), because libheif's start threads, which the
+ * sandbox forbids. More than 8 bits are fetched as they are and rounded here: libheif would cut them off. Source of
+ * truth: ISO/IEC 23008-12. */
 #include "media/helper/av_heif.h"
 
 #include <stdlib.h>
@@ -30,7 +30,8 @@ static enum qvl_fault fault_of(struct heif_error error)
     switch (error.code) {
     case heif_error_Ok: return QVL_FAULT_NONE;
     case heif_error_Unsupported_filetype: return QVL_FAULT_VARIANT;
-    case heif_error_Unsupported_feature: /* of our decoders' layouts all can become RGB: where it cannot, memory ran out */
+    case heif_error_Unsupported_feature:
+        /* All layouts of our decoders can become RGB: where one cannot, memory ran out on the way. */
         return error.subcode == heif_suberror_Unsupported_color_conversion ? QVL_FAULT_MEMORY : QVL_FAULT_VARIANT;
     case heif_error_Memory_allocation_error:
         return error.subcode == heif_suberror_Security_limit_exceeded ? QVL_FAULT_BROKEN : QVL_FAULT_MEMORY;
@@ -128,8 +129,8 @@ enum qvl_fault qvl_heif_probe(const uint8_t *bytes, size_t n, struct qvl_image_i
     enum qvl_fault fault = open_still(&s, bytes, n);
     if (!fault) {
         int w = heif_image_handle_get_width(s.handle), h = heif_image_handle_get_height(s.handle);
-        *out = (struct qvl_image_info){
-            .w = w > 0 ? (uint32_t)w : 0, .h = h > 0 ? (uint32_t)h : 0, .orientation = 1};
+        *out =
+            (struct qvl_image_info){.w = w > 0 ? (uint32_t)w : 0, .h = h > 0 ? (uint32_t)h : 0, .orientation = 1};
     }
     close_still(&s);
     return fault;

@@ -1,5 +1,5 @@
-/* av_heif.h: the parts of the reader of HEIC and AVIF: the two decoders that libheif is given in place of its own, and
- * what is checked before it. */
+/* av_heif.h: the parts of the reader of HEIC and AVIF: the two decoders that libheif is given in place of its own,
+ * and what is checked before it. */
 #ifndef QVL_MEDIA_HELPER_AV_HEIF_H
 #define QVL_MEDIA_HELPER_AV_HEIF_H
 

@@ -1,9 +1,9 @@
 /* HEVC and AV1 for libheif, by libavcodec on this thread alone.
  *
- * In: the coded picture as libheif hands it over, of HEVC the NAL units with their length in four bytes before each.
- * Out: its planes. Of every kind of picture only planes of 8 to 12 bits are taken, grey or with chroma 4:2:0, 4:2:2
- * or 4:4:4, among them green, blue, red in place of Y, Cb, Cr, which libheif knows by the matrix 0. Source of truth:
- * libheif/heif_plugin.h. */
+ * In: the coded picture as libheif hands it over, of HEVC the NAL units with their length in four bytes before
+ * each. Out: its planes. Of every kind of picture only planes of 8 to 12 bits are taken, grey or with chroma 4:2:0,
+ * 4:2:2 or 4:4:4, among them green, blue, red in place of Y, Cb, Cr, which libheif knows by the matrix 0. Source of
+ * truth: libheif/heif_plugin.h. */
 #include "media/helper/av_heif.h"
 
 #include <stdlib.h>
@@ -14,8 +14,11 @@
 #include "base/limits.h"
 #include "media/helper/av_decode.h"
 
-enum { PRIORITY = 1000, /* libheif's own have 100 to 150 */
-       LENGTH_BYTES = 4, MAX_BITS = 12 };
+enum {
+    PRIORITY = 1000, /* libheif's own have 100 to 150 */
+    LENGTH_BYTES = 4,
+    MAX_BITS = 12
+};
 
 struct decoder {
     const char *name; /* in libavcodec */
@@ -28,7 +31,8 @@ struct decoder {
 
 static const struct heif_error ok = {heif_error_Ok, heif_suberror_Unspecified, "ok"};
 static const struct heif_error broken = {heif_error_Decoder_plugin_error, heif_suberror_Unspecified, "broken"};
-static const struct heif_error no_memory = {heif_error_Memory_allocation_error, heif_suberror_Unspecified, "memory"};
+static const struct heif_error no_memory = {heif_error_Memory_allocation_error, heif_suberror_Unspecified,
+                                            "memory"};
 static const struct heif_error unknown = {heif_error_Unsupported_feature, heif_suberror_Unspecified, "unknown"};
 
 static const char *plugin_name(void)

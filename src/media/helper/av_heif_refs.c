@@ -1,9 +1,9 @@
 /* Whether the items of a HEIC or AVIF file are made of each other without end.
  *
- * In: a whole file. The idea: a grid needs its tiles (reference "dimg"), a picture its alpha (reference "auxl", which
- * points the other way). Of all items those stay that need another one; of these, those that need one that stayed; and
- * so on. Nothing stays after as many rounds as the longest chain has links; a circle stays for ever. libheif would
- * follow it until the stack ends. Source of truth: ISO/IEC 14496-12, sections 8.11.1 and 8.11.12. */
+ * In: a whole file. The idea: a grid needs its tiles (reference "dimg"), a picture its alpha (reference "auxl",
+ * which points the other way). Of all items those stay that need another one; of these, those that need one that
+ * stayed; and so on. Nothing stays after as many rounds as the longest chain has links; a circle stays for ever.
+ * libheif would follow it until the stack ends. Source of truth: ISO/IEC 14496-12, sections 8.11.1 and 8.11.12. */
 #include "media/helper/av_heif.h"
 
 #include <string.h>

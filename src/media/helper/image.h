@@ -22,8 +22,8 @@ typedef enum qvl_fault qvl_av_decode_fn(enum qvl_format format, const uint8_t *b
                                         const struct qvl_canvas *canvas);
 /* The module's door for pictures. */
 struct qvl_av_door {
-    bool (*prepare)(void); /* once, before anything else and before the lock: libraries look for files */
-    qvl_av_decode_fn *decode; /* GIF, BMP and TIFF */
+    bool (*prepare)(void);          /* once, before anything else and before the lock: libraries look for files */
+    qvl_av_decode_fn *decode;       /* GIF, BMP and TIFF */
     qvl_image_probe_fn *heif_probe; /* HEIC and AVIF; the size and pixels are oriented */
     qvl_image_decode_fn *heif_decode;
 };
@@ -36,8 +36,8 @@ qvl_image_decode_fn qvl_jpeg_decode, qvl_png_decode, qvl_webp_decode;
 #define QVL_AV_SYMBOL "qvl_av_door"
 
 /* Size and orientation of an image of a known format. av NULL: HEIC and AVIF are QVL_FAULT_VARIANT. */
-enum qvl_fault qvl_image_probe(enum qvl_format format, const uint8_t *bytes, size_t n,
-                               const struct qvl_av_door *av, struct qvl_image_info *out);
+enum qvl_fault qvl_image_probe(enum qvl_format format, const uint8_t *bytes, size_t n, const struct qvl_av_door *av,
+                               struct qvl_image_info *out);
 /* The whole image into rgb, which holds qvl_media_rgb_bytes(w, h); w and h are the size after orientation. An
  * image of any other or forbidden size is QVL_FAULT_CHANGED. av NULL: those of the module are QVL_FAULT_VARIANT. */
 enum qvl_fault qvl_image_decode(enum qvl_format format, const uint8_t *bytes, size_t n,

@@ -1,6 +1,6 @@
-/* Clips in files through the whole library, up to the prompt, against the reference (tests/data/clips/vectors.jsonl,
- * written by reference/clip_file_vectors.py): which frames, their times, sizes, grids and every id, in both forms, with
- * the golden tokenizer; and with the published one where it is. */
+/* Clips in files through the whole library, up to the prompt, against the reference
+ * (tests/data/clips/vectors.jsonl, written by reference/clip_file_vectors.py): which frames, their times, sizes,
+ * grids and every id, in both forms, with the golden tokenizer; and with the published one where it is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,11 +71,12 @@ static void make_ask(struct ask *ask, const json_t *clip, const json_t *run, int
     *ask = (struct ask){
         .clip = clip,
         .run = run,
-        .part = {{.kind = QVL_PART_TEXT, .utf8 = before, .n = sizeof before - 1},
-                 {.kind = QVL_PART_VIDEO,
-                  .source = {.from = QVL_FROM_FD, .fd = fd, .name = json_string_value(json_object_get(clip, "file"))},
-                  .media = options_of(json_object_get(run, "wish"))},
-                 {.kind = QVL_PART_TEXT, .utf8 = after, .n = sizeof after - 1}},
+        .part =
+            {{.kind = QVL_PART_TEXT, .utf8 = before, .n = sizeof before - 1},
+             {.kind = QVL_PART_VIDEO,
+              .source = {.from = QVL_FROM_FD, .fd = fd, .name = json_string_value(json_object_get(clip, "file"))},
+              .media = options_of(json_object_get(run, "wish"))},
+             {.kind = QVL_PART_TEXT, .utf8 = after, .n = sizeof after - 1}},
     };
     ask->message = (struct qvl_message){.role = QVL_ROLE_USER, .parts = ask->part, .n_part = 3};
     ask->chat = (struct qvl_chat){.messages = &ask->message, .n_message = 1};
@@ -113,7 +114,8 @@ static void compare_ids(const struct ask *ask, const char *form, const uint32_t 
 {
     size_t n = 0, i;
     const json_t *value;
-    json_array_foreach(json_object_get(ask->run, form), i, value) {
+    json_array_foreach(json_object_get(ask->run, form), i, value)
+    {
         json_int_t expected = json_integer_value(json_is_array(value) ? json_array_get(value, 0) : value);
         json_int_t n_same = json_is_array(value) ? json_integer_value(json_array_get(value, 1)) : 1;
         for (json_int_t k = 0; k < n_same; k++, n++)
@@ -128,8 +130,8 @@ static void compare_published(const struct seen *seen, const struct ask *ask, co
 {
     const bool is_wrapped = ask->chat.want_video_wrapper;
     const json_t *expected = json_array_get(json_object_get(ask->run, "published"), is_wrapped ? 0 : 1);
-    struct qvl_prompt_media media = {.grid = {m->grid_t, m->grid_h, m->grid_w}, .time_s = m->frame_s,
-                                     .n_frame = m->n_frame};
+    struct qvl_prompt_media media = {
+        .grid = {m->grid_t, m->grid_h, m->grid_w}, .time_s = m->frame_s, .n_frame = m->n_frame};
     const struct qvl_prompt_settings set = {.merge = 2, .temporal_patch = 2, .want_video_wrapper = is_wrapped};
     struct qvl_prompt_parts parts = {0};
     struct qvl_prompt prompt = {0};
@@ -144,9 +146,9 @@ static void compare_published(const struct seen *seen, const struct ask *ask, co
     qvl_prompt_parts_free(&parts);
 }
 
-static void check_prompt(struct seen *seen, struct ask *ask, bool is_wrapped)
+static void check_prompt(struct seen *seen, struct ask *ask, struct qvl_session *session, bool is_wrapped)
 {
-    struct qvl_request_options options = {.sampling = {.top_p = 1, .repetition_penalty = 1}};
+    struct qvl_request_options options = {.sampling = {.top_p = 1, .repetition_penalty = 1}, .session = session};
     struct qvl_request *request = NULL;
     struct qvl_request_info info;
     ask->chat.want_video_wrapper = is_wrapped;
@@ -175,6 +177,17 @@ static void check_refused(struct seen *seen, struct ask *ask)
     seen->n_refused++;
 }
 
+/* Both forms in one session: what the first one learnt of the clip serves the second. */
+static void check_forms(struct seen *seen, struct ask *ask)
+{
+    struct qvl_session *session = NULL;
+    if (qvl_session_open(seen->engine, &session, &err))
+        fail_msg("%s", err.text);
+    for (int is_wrapped = 0; is_wrapped < 2; is_wrapped++)
+        check_prompt(seen, ask, session, is_wrapped);
+    qvl_session_close(session);
+}
+
 static void check_clip(const json_t *clip, void *arg)
 {
     struct seen *seen = arg;
@@ -185,13 +198,13 @@ static void check_clip(const json_t *clip, void *arg)
     snprintf(path, sizeof path, "tests/data/clips/%s", json_string_value(json_object_get(clip, "file")));
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    json_array_foreach(json_object_get(clip, "runs"), i, run) {
+    json_array_foreach(json_object_get(clip, "runs"), i, run)
+    {
         make_ask(&ask, clip, run, fd);
         if (json_is_true(json_object_get(run, "refused")))
             check_refused(seen, &ask);
         else
-            for (int is_wrapped = 0; is_wrapped < 2; is_wrapped++)
-                check_prompt(seen, &ask, is_wrapped);
+            check_forms(seen, &ask);
     }
     assert_int_equal(close(fd), 0);
     seen->n_clip++;
@@ -204,7 +217,8 @@ static void clips_become_the_references_prompts(void **state)
     char dir[4096], helper[4200];
     qvl_os_program_dir(dir, sizeof dir);
     snprintf(helper, sizeof helper, "%s/../../../qvl-media", dir);
-    const struct qvl_engine_options options = {.model_dir = model_folder('a'), .media_helper = helper, .n_thread = 1};
+    const struct qvl_engine_options options = {
+        .model_dir = model_folder('a'), .media_helper = helper, .n_thread = 1};
     const char *tokenizer_dir = data_tokenizer_dir();
     if (qvl_engine_open(&options, &seen.engine, &err) ||
         (tokenizer_dir && qvl_tokenizer_load(tokenizer_dir, 151936, &seen.published, &err)))

@@ -1,7 +1,7 @@
-/* Clips in files against the reference (tests/data/clips/vectors.jsonl, written by reference/clip_file_vectors.py): what
- * a clip holds, and the pixels of every frame in ascending order, in any other, without seeking, and from a helper that
- * had to start again. The pixels depend on libavcodec and libswscale: under other versions than those of the vectors
- * the orders must still agree with each other. */
+/* Clips in files against the reference (tests/data/clips/vectors.jsonl, written by reference/clip_file_vectors.py):
+ * what a clip holds, and the pixels of every frame in ascending order, in any other, without seeking, and from a
+ * helper that had to start again. The pixels depend on libavcodec and libswscale: under other versions than those
+ * of the vectors the orders must still agree with each other. */
 #include "helper.h"
 
 #include <fcntl.h>
@@ -74,8 +74,8 @@ static void compare_info(const json_t *line, const struct qvl_clip_info *info)
         fail_msg("%s: %u x %u pixels", name, info->w, info->h);
     if (info->n_frame != number(line, "n") || info->fps != number(line, "fps") ||
         info->duration_s != number(line, "duration"))
-        fail_msg("%s: %llu frames, %.17g a second, %.17g seconds", name, (unsigned long long)info->n_frame, info->fps,
-                 info->duration_s);
+        fail_msg("%s: %llu frames, %.17g a second, %.17g seconds", name, (unsigned long long)info->n_frame,
+                 info->fps, info->duration_s);
     assert_string_equal(info->codec, text(line, "codec"));
     assert_false(info->is_cut);
 }
@@ -85,9 +85,8 @@ static void compare_hashes(const json_t *line, const struct file *file)
     const json_t *list = json_object_get(line, "sha256"), *hash;
     size_t i;
     assert_int_equal(json_array_size(list), file->info.n_frame);
-    json_array_foreach(list, i, hash)
-        if (strcmp(json_string_value(hash), file->frame[i].hex) != 0)
-            fail_msg("%s: frame %zu: other pixels than the reference's", file->name, i);
+    json_array_foreach(list, i, hash) if (strcmp(json_string_value(hash), file->frame[i].hex) != 0)
+        fail_msg("%s: frame %zu: other pixels than the reference's", file->name, i);
 }
 
 /* Backward; by leaps both ways, with a helper that is sent away in between; and every third without seeking. */

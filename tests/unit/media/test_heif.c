@@ -1,17 +1,15 @@
 /* HEIC and AVIF (reference/heif_pictures.py): size without decoding, and pixels near those expected.
  *
- * Decoding is exact, the change from YCbCr to RGB is not: implementations round differently, and some draw chroma of
- * half the resolution with a filter. Bounds, in steps of 8 bits:
- *   1 for HEIC of full chroma, coded without loss, against what went in: Y, Cb and Cr are each off by at most 1/2, which
- *     makes at most 0.5 + 1.772 / 2 = 1.4, and the result is rounded once more: less than 1.9;
- *   2 for AVIF of full chroma against libavif, whose conversion has coefficients of 6 bits; 3 where there are more than
- *     8 bits, which that conversion shortens before it adds up (10bit.heic shows what ours does);
- *   6 for chroma of half the resolution: the pictures' chroma changes by at most 4 from pixel to pixel, and the nearest
- *     chroma sample is half a pixel off on each axis; 2 for rounding. */
+ * Decoding is exact, the change from YCbCr to RGB is not: implementations round differently, and some draw chroma
+ * of half the resolution with a filter. Bounds, in steps of 8 bits: 1 for HEIC of full chroma, coded without loss,
+ * against what went in: Y, Cb and Cr are each off by at most 1/2, which makes at most 0.5 + 1.772 / 2 = 1.4, and
+ * the result is rounded once more: less than 1.9; 2 for AVIF of full chroma against libavif, whose conversion has
+ * coefficients of 6 bits; 3 where there are more than 8 bits, which that conversion shortens before it adds up
+ * (10bit.heic shows what ours does); 6 for chroma of half the resolution: the pictures' chroma changes by at most 4
+ * from pixel to pixel, and the nearest chroma sample is half a pixel off on each axis; 2 for rounding. */
 #include "helper.h"
 
 #include <stdio.h>
-
 
 enum { BOUND_HEIC = 1, BOUND_AVIF = 2, BOUND_DEEP_AVIF = 3, BOUND_HALF_CHROMA = 6, BOUND_GREY = 0 };
 
@@ -21,13 +19,13 @@ struct still {
 };
 
 static const struct still stills[] = {
-    {"odd.heic", BOUND_HEIC},         {"420.heic", BOUND_HALF_CHROMA}, {"alpha.heic", BOUND_HEIC},
-    {"grey.heic", BOUND_GREY},        {"10bit.heic", BOUND_HEIC},      {"odd.avif", BOUND_AVIF},
-    {"420.avif", BOUND_HALF_CHROMA},  {"alpha.avif", BOUND_AVIF},      {"alpha-lossless.avif", BOUND_AVIF},
-    {"premultiplied.avif", BOUND_AVIF}, {"grey.avif", BOUND_GREY},     {"10bit.avif", BOUND_DEEP_AVIF},
-    {"12bit.avif", BOUND_DEEP_AVIF},       {"grid.avif", BOUND_AVIF},       {"turned-2.avif", BOUND_AVIF},
-    {"turned-3.avif", BOUND_AVIF},    {"turned-4.avif", BOUND_AVIF},   {"turned-5.avif", BOUND_AVIF},
-    {"turned-6.avif", BOUND_AVIF},    {"turned-7.avif", BOUND_AVIF},   {"turned-8.avif", BOUND_AVIF},
+    {"odd.heic", BOUND_HEIC},           {"420.heic", BOUND_HALF_CHROMA}, {"alpha.heic", BOUND_HEIC},
+    {"grey.heic", BOUND_GREY},          {"10bit.heic", BOUND_HEIC},      {"odd.avif", BOUND_AVIF},
+    {"420.avif", BOUND_HALF_CHROMA},    {"alpha.avif", BOUND_AVIF},      {"alpha-lossless.avif", BOUND_AVIF},
+    {"premultiplied.avif", BOUND_AVIF}, {"grey.avif", BOUND_GREY},       {"10bit.avif", BOUND_DEEP_AVIF},
+    {"12bit.avif", BOUND_DEEP_AVIF},    {"grid.avif", BOUND_AVIF},       {"turned-2.avif", BOUND_AVIF},
+    {"turned-3.avif", BOUND_AVIF},      {"turned-4.avif", BOUND_AVIF},   {"turned-5.avif", BOUND_AVIF},
+    {"turned-6.avif", BOUND_AVIF},      {"turned-7.avif", BOUND_AVIF},   {"turned-8.avif", BOUND_AVIF},
 };
 enum { N_STILL = sizeof stills / sizeof *stills };
 
@@ -70,7 +68,8 @@ static void check_still(const struct still *still)
     struct qvl_picture picture = {0}, expected = {0};
     size_t n = 0, n_png = 0;
     uint8_t *bytes = read_still(still->name, "", &n), *png = read_still(still->name, ".png", &n_png);
-    const struct qvl_media_source source = test_source(still->name, bytes, n), png_source = test_source("png", png, n_png);
+    const struct qvl_media_source source = test_source(still->name, bytes, n),
+                                  png_source = test_source("png", png, n_png);
     decode(&source, &picture);
     decode(&png_source, &expected);
     if (picture.frame.w != expected.frame.w || picture.frame.h != expected.frame.h)
