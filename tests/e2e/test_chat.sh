@@ -283,9 +283,10 @@ size 20 10
 send \x15/bye\r
 SCRIPT
 type_in "in Chinese" 0 --lang zh <<'SCRIPT'
+expect 请提问
 expect >>> 
 send /foo\r
-expect /foo
+expect /foo：没有这个命令
 expect >>> 
 send \x04
 SCRIPT

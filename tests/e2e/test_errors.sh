@@ -140,6 +140,17 @@ refuse "dump file that cannot be written" 1 'prompt.pixels.0.npy.*cannot write' 
 { "$qvl" run -m "$model" "x" -n 2000 -q 2>"$work/err"; echo $? >"$work/rc"; } | head -c 1 >/dev/null
 [ "$(cat "$work/rc")" -eq 1 ] && sentence && ok "stdout closed by its reader" || bad "stdout closed by its reader"
 
+# ---- in Chinese: names, numbers and exit codes are the same
+export QVL_LANG=zh
+refuse "Chinese: no such model" 3 '^qvl: /nonexistent/config.json：无法打开：没有那个文件或目录$' run -m /nonexistent "x" -q
+refuse "Chinese: no such picture" 4 '^qvl: /nonexistent/图.png：没有这个文件' run /nonexistent/图.png "x" -q
+head -c 100 "$picture" >"$work/cut.png"
+refuse "Chinese: a picture that is cut off" 4 '^qvl: .*cut.png：这张 PNG 图片.*截断' run "$work/cut.png" "x" -q
+refuse "Chinese: a value that is none" 2 '^qvl: --temp hot：必须是 0 到 100 之间的数$' run "x" --temp hot
+refuse "Chinese: options that contradict each other" 2 '^qvl: --fps 与 --num-frames 互相矛盾' run "x" --fps 1 --num-frames 2
+refuse "Chinese: context overflow" 5 '^qvl: 仅前 1 个图片和视频就需要 [0-9]+ 个 token，而上下文只有 100 个' run "$picture" "x" -c 100 -q
+unset QVL_LANG
+
 # ---- out of memory (5)
 if ! "$qvl" --version 2>&1 | grep -q Sanitizer && ! grep -q __asan_init "$qvl"; then
     (
