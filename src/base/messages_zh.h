@@ -339,7 +339,7 @@
 {"%zu pictures", "%zu 张图片"},
 {"%zu pictures, %zu tok · ", "%zu 张图片，%zu tok · "},
 {"%zu stop strings: at most %u are allowed", "%zu 个停止字符串：最多允许 %u 个"},
-{"%zu tok known · ", "已知 %zu tok · "},
+{"%zu tok known · ", "复用 %zu tok · "},
 {"--%s %.40s: it is on or off", "--%s %.40s：只能是 on 或 off"},
 {"--%s %.40s: it must be a number from %.16g to %.16g", "--%s %.40s：必须是 %.16g 到 %.16g 之间的数"},
 {"--%s %.40s: it must be a time from %.16g to %.16g: seconds, mm:ss or hh:mm:ss",
@@ -594,7 +594,7 @@
 {"prefill %zu tok @ %.1f/s · first token %.1f s · %zu tok @ %.1f/s · %.1f s · %s",
  "预填充 %zu tok @ %.1f/s · 首个 token %.1f s · 生成 %zu tok @ %.1f/s · 共 %.1f s · %s"},
 {"prompt %zu tokens, %zu of them known from the turns before; answer %zu tokens\n",
- "提示 %zu 个 token，其中 %zu 个是之前各轮已知的；回答 %zu 个 token\n"},
+ "提示 %zu 个 token，其中 %zu 个复用自之前各轮；回答 %zu 个 token\n"},
 {"prompt: %zu tokens, %zu for pictures and %zu for clips; context %u\n",
  "提示：%zu 个 token，其中图片 %zu 个，视频 %zu 个；上下文 %u\n"},
 {"queue", "排队"},
@@ -614,9 +614,9 @@
 {"qvl: --%s is for clips, and there is none", "qvl: --%s 用于视频，而这里没有视频"},
 {"qvl: inspect takes one model folder\n", "qvl: inspect 只接受一个模型文件夹\n"},
 {"qvl: looking takes about %.0f s; a smaller --fps or --total-pixels is faster",
- "qvl: 看完约需 %.0f s；减小 --fps 或 --total-pixels 会更快"},
+ "qvl: 看完视频约需 %.0f s；减小 --fps 或 --total-pixels 会更快"},
 {"qvl: looking takes about %.0f s; a smaller --max-pixels is faster",
- "qvl: 看完约需 %.0f s；减小 --max-pixels 会更快"},
+ "qvl: 看完图片约需 %.0f s；减小 --max-pixels 会更快"},
 {"qvl: no model was given: -m DIR, or QVL_MODEL in the environment, names a folder that holds\n"
  "     Qwen3-VL as published, for instance after:\n"
  "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
