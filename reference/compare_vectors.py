@@ -60,9 +60,10 @@ def main():
             print(f"not ok {letter}: the model's files differ from the manifest")
             n_bad += 1
         for case, report in model["cases"].items():
-            if report.get("pixel_values_sha256") != other.get("cases", {}).get(case, {}).get("pixel_values_sha256"):
-                print(f"not ok {letter}: pixel values of {case} differ")
-                n_bad += 1
+            for key in ("pixel_values_sha256", "clip_pixel_values_sha256"):
+                if report.get(key) != other.get("cases", {}).get(case, {}).get(key):
+                    print(f"not ok {letter}: {key} of {case} differs")
+                    n_bad += 1
     for key in ("torch", "transformers"):
         if old[key] != new[key]:
             print(f"note: {key} {new[key]}, committed vectors are of {old[key]}")

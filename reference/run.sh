@@ -100,7 +100,8 @@ else
 fi
 step "golden models saved again by transformers: equal logits" py reference/resave.py "$build/qvl"
 if [ -d "$data/tokenizer" ] && [ -d "$data/photos" ]; then
-    step "program beside transformers, real vocabulary, photographs" py reference/live.py "$build/qvl" "$data"
+    step "program beside transformers, real vocabulary, photographs, a clip" env "LD_LIBRARY_PATH=$build/torchcodec/so" \
+        "PYTHONPATH=$build/torchcodec/lib" timeout 1800 "$venv/bin/python" reference/live.py "$build/qvl" "$data" "$qwen"
 else
     note skipped "program beside transformers: $data has no tokenizer/ and photos/" 0
 fi

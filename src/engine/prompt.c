@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/language.h"
+#include "model/mistake.h"
 
 struct builder {
     const struct qvl_tokenizer *tokenizer;
@@ -115,10 +117,13 @@ static enum qvl_status add_video(struct builder *b, size_t i_media, struct qvl_e
         return status;
     for (uint32_t i = 0; i < media->grid.t && !status; i++) {
         double time_s = qvl_prompt_patch_time(media->time_s, media->n_frame, b->settings->temporal_patch, i);
-        if (!(status = add_time(b, time_s, err)) && !(status = encode_pending(b, err)) &&
-            !(status = add_token(b, QVL_TOK_VISION_START, err)) &&
+        if (!QVL_MISTAKE(TIMES_AFTER_PADS))
+            status = add_time(b, time_s, err);
+        if (!status && !(status = encode_pending(b, err)) && !(status = add_token(b, QVL_TOK_VISION_START, err)) &&
             !(status = add_pads(b, i_media, i, QVL_TOK_VIDEO_PAD, &b->prompt->n_video_tok, err)))
             status = add_token(b, QVL_TOK_VISION_END, err);
+        if (QVL_MISTAKE(TIMES_AFTER_PADS) && !status)
+            status = add_time(b, time_s, err);
     }
     return status || !want_wrapper ? status : add_token(b, QVL_TOK_VISION_END, err);
 }
@@ -151,7 +156,7 @@ static enum qvl_status check_pads(const struct builder *b, enum qvl_added_token 
     if (n_pad == n_expected)
         return QVL_OK;
     return qvl_fail(err, QVL_ERR_INTERNAL, "the prompt has %zu %s tokens where the grids ask for %zu", n_pad,
-                    pad == QVL_TOK_IMAGE_PAD ? "picture" : "clip", n_expected);
+                    pad == QVL_TOK_IMAGE_PAD ? qvl_text("picture") : qvl_text("clip"), n_expected);
 }
 
 enum qvl_status qvl_prompt_build(const struct qvl_tokenizer *tokenizer, const struct qvl_prompt_parts *parts,

@@ -6,6 +6,10 @@
 
 #define QVL_MISTAKE_LIST(X)                                                                                        \
     X(ATTENTION_ACROSS_PICTURES)                                                                                   \
+    X(ATTENTION_ACROSS_FRAMES)                                                                                     \
+    X(FIRST_FRAME_TWICE)                                                                                           \
+    X(BLACK_PADDING)                                                                                               \
+    X(TIMES_AFTER_PADS)                                                                                            \
     X(NO_PATCH_BIAS)                                                                                               \
     X(POSITION_NOT_ALIGNED)                                                                                        \
     X(CHUNKED_MROPE)                                                                                               \

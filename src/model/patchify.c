@@ -11,6 +11,8 @@
 
 #include <math.h>
 
+#include "model/mistake.h"
+
 size_t qvl_patch_len(const struct qvl_vision_config *vision)
 {
     return (size_t)vision->in_channels * vision->temporal_patch * vision->patch * vision->patch;
@@ -37,7 +39,8 @@ static void make_table(const struct qvl_image_config *image, float table[3][256]
 void qvl_patchify(const struct qvl_vision_config *vision, const struct qvl_image_config *image,
                   const uint8_t *frame0, const uint8_t *frame1, uint32_t grid_h, uint32_t grid_w, float *row)
 {
-    const uint8_t *frame[2] = {frame0, frame1};
+    const uint8_t *frame[2] = {frame0, QVL_MISTAKE(FIRST_FRAME_TWICE) ? frame0 : frame1};
+    bool is_padding_black = QVL_MISTAKE(BLACK_PADDING) && frame1 == frame0;
     size_t patch = vision->patch, merge = vision->merge, stride = 3 * patch * grid_w;
     size_t n_patch = (size_t)grid_h * grid_w, blocks_w = grid_w / merge;
     float table[3][256];
@@ -51,7 +54,7 @@ void qvl_patchify(const struct qvl_vision_config *vision, const struct qvl_image
                 for (size_t y = 0; y < patch; y++) {
                     const uint8_t *src = frame[t] + (y0 + y) * stride + 3 * x0 + c;
                     for (size_t x = 0; x < patch; x++)
-                        *row++ = table[c][src[3 * x]];
+                        *row++ = table[c][is_padding_black && t == 1 ? 0 : src[3 * x]];
                 }
     }
 }

@@ -448,14 +448,22 @@ static void make_segments(struct qvl_vision *v, const struct qvl_grid *grid, siz
         }
 }
 
-/* The mistake: every patch attends to those of all pictures. */
-static void attend_across_segments(struct qvl_vision *v)
+/* The mistakes: every patch attends to those of its whole clip, or of all pictures. */
+static void attend_across_segments(struct qvl_vision *v, const struct qvl_grid *grid)
 {
-    for (size_t i = 0; i < v->n_segment; i++) {
-        v->segment[i].first_key = v->segment[i].first_block = 0;
-        v->segment[i].n_key = v->n_patch;
+    v->n_kv_block = 0;
+    for (size_t i = 0; i < v->n_segment;) {
+        size_t n = QVL_MISTAKE(ATTENTION_ACROSS_FRAMES) ? grid++->t : v->n_segment, n_key = 0;
+        for (size_t k = i; k < i + n; k++)
+            n_key += v->segment[k].n;
+        for (size_t k = i, first = v->segment[i].first; k < i + n; k++) {
+            v->segment[k].first_key = first;
+            v->segment[k].n_key = n_key;
+            v->segment[k].first_block = v->n_kv_block;
+        }
+        v->n_kv_block += qvl_div_up(n_key, QVL_KV_BLOCK);
+        i += n;
     }
-    v->n_kv_block = qvl_div_up(v->n_patch, QVL_KV_BLOCK);
 }
 
 static enum qvl_status alloc_keys(struct qvl_vision *v, struct qvl_error *err)
@@ -547,8 +555,8 @@ enum qvl_status qvl_vision_open(struct qvl_model *model, const struct qvl_grid *
         goto fail;
     }
     make_segments(v, grid, n_grid);
-    if (QVL_MISTAKE(ATTENTION_ACROSS_PICTURES))
-        attend_across_segments(v);
+    if (QVL_MISTAKE(ATTENTION_ACROSS_PICTURES) || QVL_MISTAKE(ATTENTION_ACROSS_FRAMES))
+        attend_across_segments(v, grid);
     if ((status = alloc_patches(v, err)) || (status = alloc_keys(v, err)) || (status = alloc_parts(v, err)))
         goto fail;
     v->n_total = count_parts(*v);

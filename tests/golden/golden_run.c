@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "model/patchify.h"
 #include "model/resize.h"
 
@@ -107,15 +108,18 @@ const struct qvl_kernels *golden_best_level(void)
 
 /* ---- a prompt ---------------------------------------------------------------------------------------- */
 
-/* Draws (height, width, seed) and scales it as the processor does; the caller frees. */
-static uint8_t *draw_resized(const struct golden *g, const int32_t size[3], uint32_t *out_h, uint32_t *out_w)
+/* Draws (height, width, seed) and scales it as the processor does; n_frame 0: a picture. The caller frees. */
+static uint8_t *draw_resized(const struct golden *g, const int32_t size[3], uint32_t n_frame, uint32_t *out_h,
+                             uint32_t *out_w)
 {
+    const struct qvl_config *c = &g->config;
     struct qvl_error err = {0};
-    uint32_t h = (uint32_t)size[0], w = (uint32_t)size[1];
+    uint32_t h = (uint32_t)size[0], w = (uint32_t)size[1], factor = c->vision.patch * c->vision.merge;
     uint8_t *drawn = must_alloc((size_t)h * w, 3);
     golden_picture((uint32_t)size[2], h, w, drawn);
-    must(qvl_smart_resize(h, w, g->config.vision.patch * g->config.vision.merge, g->config.image.min_pixels,
-                          g->config.image.max_pixels, out_h, out_w, &err),
+    must(n_frame > 0 ? qvl_smart_resize_clip(n_frame, c->vision.temporal_patch, h, w, factor, c->video.min_pixels,
+                                             c->video.max_pixels, out_h, out_w, &err)
+                     : qvl_smart_resize(h, w, factor, c->image.min_pixels, c->image.max_pixels, out_h, out_w, &err),
          &err);
     uint8_t *resized = must_alloc((size_t)*out_h * *out_w, 3);
     struct qvl_frame frame = {.w = w, .h = h, .stride_bytes = 3 * (size_t)w, .rgb8 = drawn};
@@ -124,18 +128,19 @@ static uint8_t *draw_resized(const struct golden *g, const int32_t size[3], uint
     return resized;
 }
 
-/* A picture, or a clip where the vectors' grid has several temporal patches; `size` points at the first of its
- * drawings. Returns how many it took. */
-static size_t add_media(const struct golden *g, const int32_t (*size)[3], const int32_t grid[3],
+/* A picture (n_frame 0), or a clip of n_frame; `size` points at the first of its drawings. Returns how many it took. */
+static size_t add_media(const struct golden *g, const int32_t (*size)[3], int32_t n_frame, const int32_t grid[3],
                         struct golden_prompt *out)
 {
     const struct qvl_vision_config *vision = &g->config.vision;
-    size_t len = qvl_patch_len(vision), n_drawn = grid[0] > 1 ? 2 * (size_t)grid[0] : 1;
+    size_t len = qvl_patch_len(vision), n_drawn = n_frame > 0 ? (size_t)n_frame : 1;
     struct qvl_grid *to = &out->grid[out->n_grid++];
-    for (int32_t t = 0; t < grid[0]; t++) {
+    assert_in_range(out->n_grid, 1, GOLDEN_MAX_PICTURES);
+    assert_int_equal(qvl_div_up(n_drawn, 2), grid[0]);
+    for (size_t i = 0; i < n_drawn; i += 2) {
         uint32_t h, w;
-        uint8_t *frame0 = draw_resized(g, size[n_drawn > 1 ? 2 * t : 0], &h, &w);
-        uint8_t *frame1 = n_drawn > 1 ? draw_resized(g, size[2 * t + 1], &h, &w) : frame0;
+        uint8_t *frame0 = draw_resized(g, size[i], (uint32_t)n_frame, &h, &w);
+        uint8_t *frame1 = i + 1 < n_drawn ? draw_resized(g, size[i + 1], (uint32_t)n_frame, &h, &w) : frame0;
         *to = (struct qvl_grid){.t = (uint32_t)grid[0], .h = h / vision->patch, .w = w / vision->patch};
         assert_int_equal(to->h, grid[1]);
         assert_int_equal(to->w, grid[2]);
@@ -229,10 +234,11 @@ void golden_prompt_make(const struct golden *g, const char *test_case, const uin
 
     const struct golden_vector *pictures = golden_vectors_find(&g->vectors, test_case, "pictures");
     const struct golden_vector *grids = golden_vectors_find(&g->vectors, test_case, "grids");
+    const struct golden_vector *n_frame = golden_vectors_find(&g->vectors, test_case, "n_frame");
     size_t n_drawn = 0;
     for (size_t i = 0; grids && i < grids->dim[0]; i++)
-        n_drawn +=
-            add_media(g, (const int32_t(*)[3])pictures->data + n_drawn, (const int32_t *)grids->data + 3 * i, out);
+        n_drawn += add_media(g, (const int32_t(*)[3])pictures->data + n_drawn, ((const int32_t *)n_frame->data)[i],
+                             (const int32_t *)grids->data + 3 * i, out);
     make_positions(g, test_case, ids->dim[0], out);
 }
 
@@ -470,10 +476,10 @@ void golden_compare(struct golden *g, const char *test_case, double limit, struc
     float *logits = must_alloc(prompt.n * g->config.text.vocab, sizeof *logits);
     golden_prefill(g, decoder, &sequence, prompt.n, prompt.n, logits, &trace.trace);
 
-    size_t n_expected = 0;
+    size_t n_expected = 0, n_name = strlen(test_case);
     for (size_t i = 0; i < g->vectors.n; i++)
-        n_expected += g->vectors.vector[i].is_intermediate &&
-                      strncmp(g->vectors.vector[i].name, test_case, strlen(test_case)) == 0;
+        n_expected += g->vectors.vector[i].is_intermediate && g->vectors.vector[i].name[n_name] == '.' &&
+                      strncmp(g->vectors.vector[i].name, test_case, n_name) == 0;
     for (size_t i = 0; i < trace.n; i++)
         golden_compare_record(&g->vectors, test_case, &trace.record[i], limit, out);
     if (out->n_compared != n_expected)

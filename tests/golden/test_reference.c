@@ -16,7 +16,7 @@ static const char *const picture_cases[] = {"text", "one", "three"};
 static void test_intermediates(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"text", "one", "three", "clip", "far"};
+    static const char *const cases[] = {"text", "one", "three", "clip", "two_clips_wrapped", "clip_picture", "far"};
     enum qvl_isa isa = QVL_ISA_SCALAR;
     for (const struct qvl_kernels *kernels; (kernels = golden_next_level(&isa)) != NULL;) {
         for (const char *letter = GOLDEN_LETTERS; *letter; letter++) {
@@ -25,7 +25,7 @@ static void test_intermediates(void **state)
             for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
                 struct golden_result r;
                 golden_compare(&g, cases[i], LIMIT, &r);
-                printf("%-11s %c %-5s %2zu intermediates, worst %.1e (%s)\n", kernels->name, *letter, cases[i],
+                printf("%-11s %c %-17s %2zu intermediates, worst %.1e (%s)\n", kernels->name, *letter, cases[i],
                        r.n_compared, r.worst, r.worst_name);
                 if (r.first_above[0])
                     fail_msg("%s, model %c: %s is the first beyond %g", kernels->name, *letter, r.first_above,

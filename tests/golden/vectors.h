@@ -1,13 +1,15 @@
 /* vectors.h: reader of the golden vectors, tests/golden/vectors/LETTER.safetensors, made by
  * reference/make_vectors.py with Hugging Face transformers in float32 (manifest.json beside them says which).
  *
- * A file is in the safetensors format, tensors named CASE.WHAT. Cases: "text" (no picture), "one", "three" (three
- * pictures with text between), "clip" (four frames), "far" (positions from 200,000 on). WHAT:
+ * A file is in the safetensors format, tensors named CASE.WHAT. Cases: those of tests/golden/conversations.json, of
+ * which "turns" gives "turn1" to "turn5" (each with the questions and answers before it) and those with clips a second
+ * one, CASE_wrapped, in the other form of the prompt (MODEL.md, "Clips"); and "far" (positions from 200,000 on). WHAT:
  *
  *   - ids [n] i32, positions [n][3] i32 (T, H, W), next [1] i32: position of the first generated token
- *   - grids [k][3] i32 (t, h, w); pictures [m][3] i32: height, width, seed of golden_picture, one for each grid, or
- *     of the 2 t frames of a clip
- *   - generated [256] i32: greedy continuation (not of "clip" and "far")
+ *   - number [1] i32: what stands in the conversation for NNNN; of a turn, in its own question
+ *   - grids [k][3] i32 (t, h, w), n_frame [k] i32 (frames of a clip; 0: a picture); pictures [m][3] i32: height, width,
+ *     seed of golden_picture, for each picture and each frame
+ *   - generated [256] i32: greedy continuation (64 of the turns before the last one; none of "clip" and "far")
  *   - teacher [256][vocab] f16: logits at the positions that choose the generated tokens (some models and cases)
  *   - any other: the intermediate of that name, f32. It is whole, or rows 0, stride, 2 stride, …; the entry
  *     "tensors" of the file's metadata, JSON, gives its rows and stride, and max_abs of the whole tensor. */
