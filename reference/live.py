@@ -33,8 +33,8 @@ LIMIT = 2e-4   # max|a-b| / max|b|, as in tests/golden
 N_TOKEN, N_TOP = 64, 8
 MAX_PIXELS, TOTAL_PIXELS = 200_000, 25_165_824
 
-BIRD, OCR, DOCUMENT, SCREEN, CLIP = ("photos/sample-bird.jpg", "photos/ocr_example5.jpg", "photos/docparsing_example1.jpg",
-                                     "photos/screenshot_demo.png", "video/activity.mp4")
+BIRD, OCR, DOCUMENT = "photos/sample-bird.jpg", "photos/ocr_example5.jpg", "photos/docparsing_example1.jpg"
+SCREEN, CLIP = "photos/screenshot_demo.png", "video/activity.mp4"
 
 
 def say(text):
@@ -50,12 +50,14 @@ ITEMS = [
     ("c", [DOCUMENT, "请把图中的文字写出来。"], {}),
     ("d", [SCREEN, "12345 words; what does the screen show?"], {}),
     ("a", [CLIP, "What happens, and when?"], {"num_frames": 7}),
-    ("b", ["Look at this clip? ", CLIP, " and ", BIRD, "Which one has a bird?"], {"start": 20.5, "end": 63, "wrapper": True}),
+    ("b", ["Look at this clip? ", CLIP, " and ", BIRD, "Which one has a bird?"],
+     {"start": 20.5, "end": 63, "wrapper": True}),
     ("d", [CLIP, "Describe it."], {"total_pixels": 1_500_000}),
     ("c", [CLIP, "什么时候？"], {"fps": 0.5, "start": 100, "max_frames": 9}),
 ]
 # Up to the model only: the published settings.
-DRY_ITEMS = [("a", [CLIP, "What happens?"], {}), ("a", [CLIP, "What happens?"], {"fps": 0.7, "start": 10, "wrapper": True})]
+DRY_ITEMS = [("a", [CLIP, "What happens?"], {}),
+             ("a", [CLIP, "What happens?"], {"fps": 0.7, "start": 10, "wrapper": True})]
 # A whole conversation.
 TURNS = [
     {"role": "system", "content": "You are brief."},

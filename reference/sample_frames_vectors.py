@@ -3,8 +3,8 @@
     python reference/sample_frames_vectors.py QWEN_VL_UTILS [--check]
 
 Frames: Qwen3VLVideoProcessor.sample_frames of transformers. The stretch between two times, which transformers does not
-have: calculate_video_frame_range of qwen_vl_utils 0.0.14; QWEN_VL_UTILS is the folder it lies in (pip install --no-deps
---target DIR qwen-vl-utils==0.0.14). Inside a stretch the processor says how many, numpy.linspace which, as it does there.
+have: calculate_video_frame_range of qwen_vl_utils 0.0.14; QWEN_VL_UTILS is the folder it lies in (pip install
+--no-deps --target DIR qwen-vl-utils==0.0.14). Inside a stretch the processor says how many, numpy.linspace which, as it does there.
 --check compares instead of writing.
 Each line: {"n": frames of the file, "fps": of it, "wish": {fps, num_frames, min_frames, max_frames, start, end}, and
 "index": the frames, or where they are many "n_index" and "sha256": the first 16 digits over little-endian 64-bit
@@ -29,8 +29,8 @@ OUT = pathlib.Path(__file__).resolve().parent.parent / "tests/unit/model/sample_
 N_LISTED = 12  # indices written out
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 29, 30, 31, 75, 250, 300, 380, 767, 768, 769, 1536, 1537, 1800, 54000, 172800,
            215784, 1 << 23]
-RATES = [24, 25, 30, 50, 60, 24000 / 1001, 30000 / 1001, 60000 / 1001, 23.976, 29.97, 59.94, 12.5, 15, 10, 7, 3, 2, 1, 0.5,
-         1 / 30, 4.973474801061008, 4.946666666666666, 119.88, 240, 1000, 90000, 100000]
+RATES = [24, 25, 30, 50, 60, 24000 / 1001, 30000 / 1001, 60000 / 1001, 23.976, 29.97, 59.94, 12.5, 15, 10, 7, 3, 2, 1,
+         0.5, 1 / 30, 4.973474801061008, 4.946666666666666, 119.88, 240, 1000, 90000, 100000]
 FPS = [0.01, 0.1, 1 / 3, 0.5, 1, 1.5, 2, 2.997, 3, 4, 5, 7.5, 10, 24, 30, 60, 1000, 1e300]
 COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17, 20, 32, 33, 64, 100, 128, 255, 767, 768, 769, 1000, 2048, 16384]
 PUBLISHED = {"min_frames": 4, "max_frames": 768}

@@ -25,8 +25,8 @@ enum qvl_status qvl_sample_frames_check(const struct qvl_media_options *wish, st
     const struct {
         const char *name;
         uint32_t n;
-    } count[] = {{"num_frames", wish->num_frames}, {"min_frames", wish->min_frames},
-                 {"max_frames", wish->max_frames}};
+    } count[] = {
+        {"num_frames", wish->num_frames}, {"min_frames", wish->min_frames}, {"max_frames", wish->max_frames}};
     if (wish->num_frames && wish->fps != 0)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "fps %g and num_frames %u were given: only one of them is possible",
                         wish->fps, wish->num_frames);

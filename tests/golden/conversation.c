@@ -43,8 +43,8 @@ static json_t *fill_turns(const struct golden_vectors *vectors, const json_t *me
         snprintf(turn, sizeof turn, "turn%zu", i + 1);
         json_array_append_new(out, fill(json_array_get(messages, i), number_of(vectors, turn)));
         if (i + 1 < n_turn)
-            json_array_append_new(out, json_pack("{ssss%}", "role", "assistant", "content", earlier[i].text,
-                                                 earlier[i].n_text));
+            json_array_append_new(
+                out, json_pack("{ssss%}", "role", "assistant", "content", earlier[i].text, earlier[i].n_text));
     }
     return json_pack("{so}", "messages", out);
 }
@@ -63,9 +63,9 @@ static json_t *make_line(const struct golden_vectors *vectors, const char *test_
     const json_t *found = json_object_get(all, is_turn ? "turns" : name);
     if (!found)
         fail_msg("%s has no %s", path, name);
-    json_t *line = is_turn ? fill_turns(vectors, json_object_get(found, "messages"),
-                                        (size_t)atol(test_case + n_name), earlier)
-                           : fill(found, number_of(vectors, test_case));
+    json_t *line =
+        is_turn ? fill_turns(vectors, json_object_get(found, "messages"), (size_t)atol(test_case + n_name), earlier)
+                : fill(found, number_of(vectors, test_case));
     assert_non_null(line);
     json_decref(all);
     return line;
@@ -155,7 +155,9 @@ void golden_conversation_run(struct qvl_engine *engine, struct qvl_session *sess
                              const struct golden_conversation *conversation, size_t n, struct golden_answer *out)
 {
     struct qvl_request_options options = {.sampling = {.top_p = 1, .repetition_penalty = 1},
-                                          .max_tokens = (uint32_t)n, .ignore_eos = true, .no_loop_guard = true,
+                                          .max_tokens = (uint32_t)n,
+                                          .ignore_eos = true,
+                                          .no_loop_guard = true,
                                           .session = session};
     struct qvl_request *request = NULL;
     struct qvl_request_info info;

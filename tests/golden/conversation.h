@@ -1,5 +1,5 @@
-/* conversation.h: the cases of tests/golden/conversations.json as qvl.h takes them, their pictures and frames drawn,
- * and one put to an engine. What is unexpected fails the running test. */
+/* conversation.h: the cases of tests/golden/conversations.json as qvl.h takes them, their pictures and frames
+ * drawn, and one put to an engine. What is unexpected fails the running test. */
 #ifndef GOLDEN_CONVERSATION_H
 #define GOLDEN_CONVERSATION_H
 

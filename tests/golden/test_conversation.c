@@ -1,7 +1,7 @@
-/* Whole conversations through qvl.h against transformers (vectors.h): clips in both forms of the prompt, beside each
- * other and beside pictures, a picture in a tool's result, five turns; every id of the prompt and of the greedy
- * answer. The turns are a chat as a user has it: each answer, as text, is part of the next prompt; with a session and
- * without. */
+/* Whole conversations through qvl.h against transformers (vectors.h): clips in both forms of the prompt, beside
+ * each other and beside pictures, a picture in a tool's result, five turns; every id of the prompt and of the
+ * greedy answer. The turns are a chat as a user has it: each answer, as text, is part of the next prompt; with a
+ * session and without. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +9,9 @@
 #include "conversation.h"
 #include "golden_run.h"
 
-static const char *const cases[] = {"one_clip",     "one_clip_wrapped",     "two_clips",    "two_clips_wrapped",
-                                    "picture_clip", "picture_clip_wrapped", "clip_picture", "clip_picture_wrapped",
-                                    "tools"};
+static const char *const cases[] = {"one_clip",          "one_clip_wrapped",     "two_clips",
+                                    "two_clips_wrapped", "picture_clip",         "picture_clip_wrapped",
+                                    "clip_picture",      "clip_picture_wrapped", "tools"};
 
 struct one_model {
     char letter;
@@ -21,8 +21,11 @@ struct one_model {
 
 static void open_model(char letter, uint32_t n_chunk, struct one_model *out)
 {
-    struct qvl_engine_options options = {.model_dir = golden_folder(letter), .compute = QVL_COMPUTE_F32,
-                                         .n_thread = 2, .n_ctx = 4096, .n_prefill_chunk = n_chunk};
+    struct qvl_engine_options options = {.model_dir = golden_folder(letter),
+                                         .compute = QVL_COMPUTE_F32,
+                                         .n_thread = 2,
+                                         .n_ctx = 4096,
+                                         .n_prefill_chunk = n_chunk};
     struct qvl_error err = {0};
     *out = (struct one_model){.letter = letter};
     golden_vectors_open(letter, &out->vectors);
@@ -81,8 +84,8 @@ static void test_clips_and_tools(void **state)
     }
 }
 
-/* How many positions of the cache that `before` left `now` can keep: its last token was never put into the model, and
- * one of the prompt is always computed. */
+/* How many positions of the cache that `before` left `now` can keep: its last token was never put into the model,
+ * and one of the prompt is always computed. */
 static size_t n_shared(const struct golden_answer *before, const struct golden_answer *now)
 {
     size_t n = 0;

@@ -1,5 +1,5 @@
-/* Each mistake that ports of this model make (model/mistake.h), switched on in a build of the model and engine rooms
- * of its own, makes the comparison with the reference fail; with none of them on, it passes. */
+/* Each mistake that ports of this model make (model/mistake.h), switched on in a build of the model and engine
+ * rooms of its own, makes the comparison with the reference fail; with none of them on, it passes. */
 #include <stdio.h>
 #include <string.h>
 

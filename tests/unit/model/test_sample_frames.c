@@ -89,8 +89,10 @@ static void test_refusals(void **state)
         const char *sentence;
     } bad[] = {
         {{.fps = 2, .num_frames = 8}, "fps 2 and num_frames 8 were given: only one of them is possible"},
-        {{.num_frames = 8, .min_frames = 4}, "min_frames and max_frames go with fps, not with num_frames, which is 8"},
-        {{.num_frames = 8, .max_frames = 9}, "min_frames and max_frames go with fps, not with num_frames, which is 8"},
+        {{.num_frames = 8, .min_frames = 4},
+         "min_frames and max_frames go with fps, not with num_frames, which is 8"},
+        {{.num_frames = 8, .max_frames = 9},
+         "min_frames and max_frames go with fps, not with num_frames, which is 8"},
         {{.num_frames = QVL_MAX_CLIP_FRAMES + 1}, "num_frames is 16385, expected at most 16384"},
         {{.min_frames = UINT32_MAX}, "min_frames is 4294967295, expected at most 16384"},
         {{.max_frames = QVL_MAX_CLIP_FRAMES + 1}, "max_frames is 16385, expected at most 16384"},
@@ -102,7 +104,8 @@ static void test_refusals(void **state)
         {{.start_s = 1, .end_s = -2}, "the stretch from 1 to -2 seconds begins or ends before the clip"},
         {{.end_s = (double)NAN}, "the stretch from 0 to nan seconds begins or ends before the clip"},
         {{.start_s = 3, .end_s = 2}, "the stretch from 3 to 2 seconds"},
-        {{.start_s = 3, .end_s = 3.02}, "the stretch from 3 to 3.02 seconds holds fewer than two frames of a clip of"},
+        {{.start_s = 3, .end_s = 3.02},
+         "the stretch from 3 to 3.02 seconds holds fewer than two frames of a clip of"},
         {{.start_s = 10}, "the stretch from 10 to 10 seconds holds fewer than two frames of a clip of 10 seconds"},
         {{.start_s = 1e300}, "the stretch from 1e+300 to 10 seconds holds fewer than two frames"},
         {{.start_s = (double)INFINITY}, "the stretch from inf to 10 seconds holds fewer than two frames"},
