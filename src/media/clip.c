@@ -7,6 +7,7 @@
 #include "media/clip.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,15 +92,17 @@ static enum qvl_status fail_frame(const struct qvl_clip *clip, uint64_t i_frame,
 
 /* ---- asking ------------------------------------------------------------------------------------------ */
 
+/* Times are made of numbers of frames and the rate, which say how long the clip is once more. */
 static enum qvl_status check_facts(const struct qvl_clip *clip, const struct qvl_media_reply *reply,
                                    struct qvl_error *err)
 {
+    double duration_s = fmax(reply->duration_s, (double)reply->n_frame / reply->fps);
     if (reply->fps > QVL_MAX_CLIP_FPS)
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: %g frames a second, more than the %.0f that qvl accepts",
                         clip->input.name, reply->fps, QVL_MAX_CLIP_FPS);
-    if (reply->duration_s > QVL_MAX_CLIP_SECONDS)
+    if (duration_s > QVL_MAX_CLIP_SECONDS)
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: a clip of %g seconds, more than the %u that qvl accepts",
-                        clip->input.name, reply->duration_s, QVL_MAX_CLIP_SECONDS);
+                        clip->input.name, duration_s, QVL_MAX_CLIP_SECONDS);
     return qvl_media_check_size(clip->input.name, reply->w, reply->h, err);
 }
 

@@ -135,7 +135,7 @@ bool qvl_media_send(int sock, const void *message, size_t n_bytes, const int *fd
     }
     ssize_t n;
     do
-        n = sendmsg(sock, &head, MSG_NOSIGNAL);
+        n = sendmsg(sock, &head, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     return n == (ssize_t)n_bytes;
 }

@@ -31,11 +31,11 @@ static bool is_mode(const char *name)
     return strcmp(mode, name) == 0;
 }
 
-static void say(uint32_t verb, uint32_t serial, uint32_t fault, uint32_t w, uint32_t h)
+static bool say(uint32_t verb, uint32_t serial, uint32_t fault, uint32_t w, uint32_t h)
 {
     const struct qvl_media_reply reply = {
         .magic = QVL_MEDIA_MAGIC, .verb = verb, .serial = serial, .fault = fault, .w = w, .h = h};
-    qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, NULL, 0);
+    return qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, NULL, 0);
 }
 
 static _Noreturn void hang(void)
@@ -161,9 +161,22 @@ static void say_facts(uint32_t serial)
     reply.codec = is_mode("clip-codec") ? QVL_CODEC_LAST + 1 : QVL_CODEC_VP9;
     reply.is_cut = is_mode("clip-cut") ? 7 : 0;
     reply.n_frame = is_mode("clip-empty") ? 0 : is_mode("clip-long") ? UINT64_MAX : N_FRAME;
-    reply.fps = is_mode("clip-nan") ? NAN : is_mode("clip-rate") ? 1e9 : is_mode("clip-still") ? 0 : 25;
+    reply.fps = is_mode("clip-nan")     ? NAN
+                : is_mode("clip-rate")  ? 1e9
+                : is_mode("clip-still") ? 0
+                : is_mode("clip-slow")  ? 5e-300
+                                        : 25;
     reply.duration_s = is_mode("clip-past") ? -1 : is_mode("clip-age") ? 1e9 : 0.2;
     qvl_media_send(QVL_MEDIA_SOCKET, &reply, sizeof reply, NULL, 0);
+}
+
+/* Replies to a clip and its frames that are never read: only their numbers are known. */
+static _Noreturn void answer_unread(void)
+{
+    say_facts(1);
+    for (uint32_t serial = 2;; serial++)
+        while (!say(QVL_MEDIA_FRAME, serial, 0, W, H))
+            usleep(1000);
 }
 
 static void clip(const struct qvl_media_request *r, int fd)
@@ -223,6 +236,8 @@ static const char *mode_of_program(char *path, size_t n_path)
 static int play_helper(void)
 {
     hello();
+    if (is_mode("unread"))
+        answer_unread();
     for (;;) {
         struct qvl_media_request request;
         int fds[QVL_MEDIA_MAX_FD];
@@ -279,7 +294,7 @@ static int remove_folder(void **state)
 #include "hostile_modes.def"
 #undef FAKE
 #undef FAKE_CLIP
-        "honest", "decode-shrinks", "probe-descriptors"};
+        "honest", "decode-shrinks", "probe-descriptors", "unread"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(command, sizeof command, "%s/fake-%s", folder, names[i]);
         unlink(command);
@@ -380,6 +395,30 @@ static void test_an_honest_clip(void **state)
     assert_int_not_equal(mprotect(picture.map, picture.map_bytes, PROT_READ | PROT_WRITE), 0); /* sealed */
     qvl_picture_free(&picture);
     qvl_clip_close(clip);
+    assert_false(test_has_child());
+}
+
+/* Requests that nobody reads fill the socket at last: that must not be waited for. */
+static void test_it_cannot_stop_reading(void **state)
+{
+    (void)state;
+    const struct qvl_media_settings settings = {.helper_path = fake("unread")};
+    const struct qvl_media_source source = test_source("film.webm", webm, sizeof webm);
+    size_t n_before = test_n_fd();
+    struct qvl_error err = {0};
+    struct qvl_clip *clip = NULL;
+    struct qvl_clip_info info;
+    enum qvl_status status = qvl_clip_open(&settings, &source, &clip, &info, NULL, &err);
+    assert_int_equal(status, QVL_OK);
+    for (uint64_t i = 0; i < 100000 && !status; i++) {
+        struct qvl_picture picture = {0};
+        status = qvl_clip_read(clip, i % N_FRAME, &picture, NULL, &err);
+        qvl_picture_free(&picture);
+    }
+    assert_int_equal(status, QVL_ERR_MEDIA);
+    assert_non_null(strstr(err.text, "does not fit the question"));
+    qvl_clip_close(clip);
+    assert_int_equal(test_n_fd(), n_before);
     assert_false(test_has_child());
 }
 
@@ -511,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_it_cannot_harm),
         cmocka_unit_test(test_it_cannot_harm_by_a_clip),
         cmocka_unit_test(test_an_honest_clip),
+        cmocka_unit_test(test_it_cannot_stop_reading),
         cmocka_unit_test(test_what_it_leaves_out_is_black),
         cmocka_unit_test(test_a_writable_descriptor_is_not_passed_on),
         cmocka_unit_test(test_cancel_ends_a_hang),
