@@ -198,28 +198,46 @@ static enum qvl_status print_report(struct ask *a, const struct qvl_report *repo
     struct qvl_bytes out = {0};
     enum qvl_status status =
         a->options->want_json ? qvl_report_json(report, &out, a->err) : qvl_report_plan(report, &out, a->err);
+    if (!status && a->is_terminal) /* names of files may hold anything */
+        status = qvl_terminal_escape(out.data, out.n, &a->piece, a->err);
     if (!status)
-        status = qvl_write_stdout(out.data, out.n, a->err);
+        status = a->is_terminal ? qvl_write_stdout(a->piece.data, a->piece.n, a->err)
+                                : qvl_write_stdout(out.data, out.n, a->err);
     qvl_bytes_free(&out);
     return status;
 }
 
-static enum qvl_status say_how_it_ended(struct ask *a, const struct qvl_report *report)
+/* Not by the model: why, and what lets it go on. */
+static void say_why_it_was_cut(struct ask *a, const struct qvl_report *report)
 {
     struct qvl_progress *progress = &a->asker->progress;
+    bool is_chat = a->options->is_interactive;
+    size_t n = report->request.n_output_tok;
+    if (report->finish == QVL_FINISH_LOOP && is_chat)
+        qvl_progress_say(
+            progress,
+            "qvl: stopped at %zu tokens: the answer repeated itself without end (/set loop-guard off goes on)", n);
+    else if (report->finish == QVL_FINISH_LOOP)
+        qvl_progress_say(
+            progress,
+            "qvl: stopped at %zu tokens: the answer repeated itself without end (--loop-guard off goes on)", n);
+    else if (report->request.n_prompt_tok + n >= report->engine.n_ctx)
+        qvl_progress_say(progress, "qvl: the answer was cut at %zu tokens: the context of %u tokens is full", n,
+                         report->engine.n_ctx);
+    else if (is_chat)
+        qvl_progress_say(progress, "qvl: the answer was cut at %zu tokens (/set max-tokens allows more)", n);
+    else
+        qvl_progress_say(progress, "qvl: the answer was cut at %zu tokens (-n allows more)", n);
+}
+
+static enum qvl_status say_how_it_ended(struct ask *a, const struct qvl_report *report)
+{
     enum qvl_status status = qvl_report_line(report, &a->reply->line, a->err);
     if (status)
         return status;
-    if (report->finish == QVL_FINISH_LENGTH)
-        qvl_progress_say(progress, "qvl: the answer was cut at %zu tokens (-n, and -c, allow more)",
-                         report->request.n_output_tok);
-    if (report->finish == QVL_FINISH_LOOP)
-        qvl_progress_say(
-            progress,
-            "qvl: stopped at %zu tokens: the answer repeated itself without end (--loop-guard off goes "
-            "on)",
-            report->request.n_output_tok);
-    qvl_progress_say_dim(progress, "%s", a->reply->line.data);
+    if (report->finish != QVL_FINISH_STOP)
+        say_why_it_was_cut(a, report);
+    qvl_progress_say_dim(&a->asker->progress, "%s", a->reply->line.data);
     return QVL_OK;
 }
 

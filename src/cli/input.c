@@ -21,7 +21,7 @@ enum word {
     WORD_PICTURE,
     WORD_CLIP,
     WORD_FOLDER,
-    WORD_OTHER /* the path of something else, or of nothing */
+    WORD_OTHER /* something else that is there, or a path that leads nowhere */
 };
 
 /* What follows the last dot of the last path component; "" when there is none. */
@@ -82,7 +82,7 @@ static enum word classify(const char *word)
         return WORD_PICTURE;
     if (qvl_os_is_folder(word))
         return WORD_FOLDER;
-    return is_path_name(word) ? WORD_OTHER : WORD_TEXT;
+    return is_path_name(word) || qvl_os_is_there(word) ? WORD_OTHER : WORD_TEXT;
 }
 
 bool qvl_input_find_kind(const char *word, enum qvl_part_kind *out)
@@ -241,9 +241,10 @@ static enum qvl_status add_row(struct qvl_input *in, const struct qvl_options *o
         return qvl_fail(err, QVL_ERR_LIMIT, "%s: a clip of %zu pictures, more than %u", item[0].value, n,
                         QVL_MAX_CLIP_FRAMES);
     struct qvl_picture_file *picture = qvl_arena_alloc(&in->arena, n, sizeof *picture, "pictures in a row", err);
-    const char *name =
-        picture ? qvl_arena_format(&in->arena, err, "%s … %s", item[0].value, item[n - 1].value) : NULL;
-    if (!name)
+    const char *name = item[0].value;
+    if (picture && n > 1)
+        name = qvl_arena_format(&in->arena, err, "%s … %s", item[0].value, item[n - 1].value);
+    if (!picture || !name)
         return QVL_ERR_MEMORY;
     for (size_t i = 0; i < n; i++) {
         if (is_missing(item[i].value))
@@ -307,10 +308,10 @@ static enum qvl_status add_word(struct qvl_input *in, const struct qvl_options *
     enum word kind = classify(word);
     if (kind == WORD_FOLDER && has_rate(o))
         return add_folder(in, o, word, err);
-    if (kind == WORD_FOLDER && strchr(word, '/'))
+    if (kind == WORD_FOLDER)
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: a folder (--video makes a clip of its pictures, --prompt a text)",
                         word);
-    if (kind == WORD_TEXT || kind == WORD_FOLDER)
+    if (kind == WORD_TEXT)
         return qvl_input_add_text(in, word, strlen(word), err);
     if (is_missing(word))
         return qvl_fail(err, QVL_ERR_MEDIA, "%s: no such file (use --prompt to send it as text)", word);

@@ -19,10 +19,10 @@ struct qvl_input {
 
 /* The words of the command line. Parts keep their order, except that a single text goes last, where the model was
  * trained to find the question. A word that is a picture or clip by its content, or by its name, is one; a folder
- * is a clip when --sample-fps or --frame-times say so; one that looks like the path of a picture or clip and is
- * none is QVL_ERR_MEDIA; every other word is text. Pictures in a row are one clip after --video, or with
- * --sample-fps or
- * --frame-times. Without any text, stdin is read unless it is a terminal; a chat needs no text. */
+ * is a clip when --sample-fps or --frame-times say so. Any other file or folder, and what looks like the path of a
+ * file that is not there, is QVL_ERR_MEDIA: who names a file means the file, and a model that answers its name
+ * would hide the mistake (--prompt sends such a word). Every other word is text. Pictures in a row are one clip
+ * after --video, or with --sample-fps or --frame-times. Without any text, stdin is read unless it is a terminal; a chat needs no text. */
 enum qvl_status qvl_input_open(const struct qvl_options *options, struct qvl_input *out, struct qvl_error *err);
 
 /* One more part, with the media settings of the options. QVL_PART_IMAGE: the picture at path; QVL_PART_VIDEO: the

@@ -68,16 +68,35 @@ static enum qvl_status read_words(struct run *run)
 
 /* ---- from the command line to the answer --------------------------------------------------------- */
 
-/* Settings of clips without a clip: forgotten on the command line, or the clip was taken for text. */
-static void warn_of_no_clip(struct run *run)
+/* Settings of clips that no clip takes: it was forgotten, or is of the other kind. Said of the first one. */
+static void warn_of_unused_setting(struct run *run)
 {
-    static const char *const names[] = {"fps", "num-frames", "min-frames",   "max-frames", "start",
-                                        "end", "sample-fps", "total-pixels", "frame-times"};
-    for (size_t i = 0; i < sizeof names / sizeof *names && !run->options->messages && !run->input.n_clip; i++)
-        if (qvl_options_has(run->options, names[i])) {
-            qvl_progress_say(&run->asker.progress, "qvl: --%s is for clips, and there is none", names[i]);
-            return;
-        }
+    enum of { ANY, FILE_ONLY, PICTURES_ONLY };
+    static const struct {
+        const char *name;
+        enum of of;
+    } settings[] = {{"fps", FILE_ONLY},        {"num-frames", FILE_ONLY},     {"min-frames", FILE_ONLY},
+                    {"max-frames", FILE_ONLY}, {"start", FILE_ONLY},          {"end", FILE_ONLY},
+                    {"total-pixels", ANY},     {"sample-fps", PICTURES_ONLY}, {"frame-times", PICTURES_ONLY}};
+    struct qvl_progress *progress = &run->asker.progress;
+    size_t n_pictures = 0, n_clip = run->input.n_clip;
+    for (size_t i = 0; i < run->input.n_part; i++)
+        n_pictures += run->input.part[i].kind == QVL_PART_VIDEO &&
+                      run->input.part[i].source.from == QVL_FROM_PICTURES;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings && !run->options->messages; i++) {
+        const char *name = settings[i].name;
+        if (!qvl_options_has(run->options, name))
+            continue;
+        if (n_clip == 0)
+            qvl_progress_say(progress, "qvl: --%s is for clips, and there is none", name);
+        else if (settings[i].of == FILE_ONLY && n_pictures == n_clip)
+            qvl_progress_say(progress, "qvl: --%s chooses frames of a video file; of pictures all are seen", name);
+        else if (settings[i].of == PICTURES_ONLY && n_pictures == 0)
+            qvl_progress_say(progress, "qvl: --%s is for pictures that are a clip, and there are none", name);
+        else
+            continue;
+        return;
+    }
 }
 
 static enum qvl_exit answer(struct run *run)
@@ -90,7 +109,7 @@ static enum qvl_exit answer(struct run *run)
     enum qvl_exit code = qvl_asker_open(run->options, false, &run->asker, &run->err);
     if (code != QVL_EXIT_OK)
         return code;
-    warn_of_no_clip(run);
+    warn_of_unused_setting(run);
     code = qvl_ask(&run->asker, &run->chat, &reply, &run->err);
     qvl_reply_free(&reply);
     return code;

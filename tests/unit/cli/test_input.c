@@ -86,11 +86,19 @@ static void content_counts_and_then_the_name(void **state)
     assert_string_equal(l.input.part[0].source.name, "really.txt");
     assert_int_equal(l.input.part[2].kind, QVL_PART_TEXT); /* the question goes last */
     drop(&l);
-    assert_int_equal(TAKE(&l, "what", "note.doc"), QVL_OK); /* without a folder in it, a word is a word */
+    assert_int_equal(TAKE(&l, "what", "gone.doc"), QVL_OK); /* without a slash, and not there: a word */
     assert_int_equal(l.input.n_media, 0);
     drop(&l);
-    assert_int_equal(TAKE(&l, "what", "./note.doc"), QVL_ERR_MEDIA);
-    assert_non_null(strstr(l.err.text, "not a picture or clip"));
+    assert_int_equal(TAKE(&l, "what", "-p", "note.doc"), QVL_OK);
+    assert_int_equal(l.input.n_media, 0);
+    drop(&l);
+    static const char *const files[] = {"note.doc", "./note.doc", "/dev/null"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        assert_int_equal(TAKE(&l, "what", files[i]), QVL_ERR_MEDIA);
+        assert_non_null(strstr(l.err.text, "not a picture or clip"));
+    }
+    assert_int_equal(TAKE(&l, "what", "."), QVL_ERR_MEDIA);
+    assert_non_null(strstr(l.err.text, "a folder"));
     assert_int_equal(TAKE(&l, "what", "empty.mp4"), QVL_ERR_MEDIA);
     assert_non_null(strstr(l.err.text, "empty"));
     assert_int_equal(TAKE(&l, "what", "gone.webm"), QVL_ERR_MEDIA);
