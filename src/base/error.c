@@ -8,20 +8,6 @@
 #include "base/language.h"
 #include "base/utf8.h"
 
-/* File names may hold anything; a sentence is one line of UTF-8 without control characters. */
-static void make_printable(char *text, size_t n)
-{
-    for (size_t i = 0, len; i < n; i += len) {
-        uint32_t c = 0;
-        len = qvl_utf8_decode(text + i, n - i, &c);
-        bool is_printable = len > 0 && c >= 0x20 && !(c >= 0x7F && c < 0xA0);
-        if (len == 0)
-            len = 1;
-        if (!is_printable)
-            memset(text + i, '?', len);
-    }
-}
-
 enum qvl_status qvl_fail(struct qvl_error *err, enum qvl_status status, const char *format, ...)
 {
     va_list args;
@@ -31,7 +17,7 @@ enum qvl_status qvl_fail(struct qvl_error *err, enum qvl_status status, const ch
     va_end(args);
     if (n >= (int)sizeof err->text) /* cut, but not inside a character */
         err->text[sizeof err->text - 1 - qvl_utf8_n_incomplete(err->text, sizeof err->text - 1)] = 0;
-    make_printable(err->text, strlen(err->text));
+    qvl_utf8_make_printable(err->text, strlen(err->text)); /* names of files may hold anything */
     return status;
 }
 

@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <string.h>
+
 /* Length that a lead byte announces, 0 for a byte that cannot lead. */
 static size_t lead_length(unsigned char c)
 {
@@ -82,4 +84,17 @@ size_t qvl_utf8_n_incomplete(const char *s, size_t n)
         return back;
     }
     return 0;
+}
+
+void qvl_utf8_make_printable(char *s, size_t n)
+{
+    for (size_t i = 0, len; i < n; i += len) {
+        uint32_t c = 0;
+        len = qvl_utf8_decode(s + i, n - i, &c);
+        bool is_printable = len > 0 && c >= 0x20 && !(c >= 0x7F && c < 0xA0);
+        if (len == 0)
+            len = 1;
+        if (!is_printable)
+            memset(s + i, '?', len);
+    }
 }

@@ -14,5 +14,8 @@ size_t qvl_utf8_encode(uint32_t cp, char out[4]);
 bool qvl_utf8_is_valid(const char *s, size_t n);
 /* Of n bytes at s, how many at the end begin a character that is not yet whole (0..3). */
 size_t qvl_utf8_n_incomplete(const char *s, size_t n);
+/* Puts "?" in the place of what may not stand in a line of text for people: control characters (C0, DEL, C1), line
+ * breaks and tabs among them, and bytes that are not UTF-8. */
+void qvl_utf8_make_printable(char *s, size_t n);
 
 #endif

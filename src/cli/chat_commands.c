@@ -6,6 +6,7 @@
 #include "base/language.h"
 #include "base/os.h"
 #include "cli/chat.h"
+#include "cli/terminal.h"
 #include "cli/words.h"
 
 typedef enum qvl_status command_function(struct qvl_chat_room *room, const char *rest);
@@ -234,11 +235,23 @@ static enum qvl_status set(struct qvl_chat_room *room, const char *rest)
     return status;
 }
 
+/* A file's name, or the system message, may hold anything. */
+static void show_safely(const char *format, const char *text)
+    __attribute__((format(printf, 1, 0)));
+static void show_safely(const char *format, const char *text)
+{
+    struct qvl_bytes safe = {0};
+    struct qvl_error ignored; /* out of memory: then it is not shown */
+    if (!qvl_terminal_escape(text, strlen(text), &safe, &ignored))
+        fprintf(stderr, format, safe.data);
+    qvl_bytes_free(&safe);
+}
+
 static void show_media_of(const struct qvl_part *part, size_t n_part)
 {
     for (size_t i = 0; i < n_part; i++)
         if (part[i].kind != QVL_PART_TEXT)
-            fprintf(stderr, "  %s\n", part[i].source.name ? part[i].source.name : "?");
+            show_safely("  %s\n", part[i].source.name ? part[i].source.name : "?");
 }
 
 static void show_media(const struct qvl_chat_room *room)
@@ -266,8 +279,10 @@ static void show_sampling(const struct qvl_chat_room *room)
             (double)s->repetition_penalty, (double)s->presence_penalty, (double)s->frequency_penalty);
     if (qvl_options_has(o, "seed"))
         fprintf(stderr, "seed %" PRIu64 "\n", s->seed);
-    else
+    else if (room->last.n_prompt_tok)
         fprintf(stderr, qvl_text("seed random, %" PRIu64 " for the last question\n"), s->seed);
+    else
+        fputs(qvl_text("seed random\n"), stderr);
     fprintf(stderr, "max-tokens %" PRIu64 ", loop-guard %s", o->max_tokens ? o->max_tokens : 4096,
             o->loop_guard == QVL_SWITCH_ON ? "on" : "off");
     fprintf(stderr, room->asker.info.is_thinking ? ", think %s\n" : "\n", o->no_think_text ? "off" : "on");
@@ -296,7 +311,7 @@ static enum qvl_status show(struct qvl_chat_room *room, const char *rest)
     show_sampling(room);
     show_media_settings(&room->options);
     if (system)
-        fprintf(stderr, qvl_text("system message: %s\n"), system);
+        show_safely(qvl_text("system message: %s\n"), system);
     show_media(room);
     return QVL_OK;
 }

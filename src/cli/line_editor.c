@@ -19,6 +19,7 @@
 #include "base/limits.h"
 #include "base/os.h"
 #include "base/utf8.h"
+#include "cli/terminal.h"
 
 #define PASTE_BEGIN "\033[200~" /* xterm's bracketed paste, mode 2004 */
 #define PASTE_END "\033[201~"
@@ -36,6 +37,7 @@ struct qvl_line_editor {
     History *history;
     int history_fd; /* appended to, or -1 */
     int signal_fd;
+    bool has_codes; /* the terminal knows cursor codes, so that pasted text can be told from typed */
     qvl_command_name *command;
     char *prompt;
     char *line; /* getline's */
@@ -343,6 +345,7 @@ enum qvl_status qvl_line_editor_open(int signal_fd, qvl_command_name *command, s
     e->history_fd = -1;
     e->signal_fd = signal_fd;
     e->command = command;
+    e->has_codes = qvl_terminal_is(STDERR_FILENO);
     if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && open_terminal(e, err)) {
         qvl_line_editor_close(e);
         return err->status;
@@ -402,9 +405,11 @@ static enum qvl_status read_terminal(struct qvl_line_editor *e, const char *prom
         return QVL_OK;
     fflush(stdout);
     el_set(e->el, EL_PREP_TERM, 1); /* before the prompt: who sees it may type */
-    fputs("\033[?2004h", stderr);
+    if (e->has_codes)
+        fputs("\033[?2004h", stderr);
     const char *line = el_gets(e->el, &n);
-    fputs("\033[?2004l", stderr);
+    if (e->has_codes)
+        fputs("\033[?2004l", stderr);
     if (line && n > 0) {
         e->kind = QVL_LINE_TEXT;
         return add_entry(line, (size_t)n, out, err);

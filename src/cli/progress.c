@@ -1,18 +1,21 @@
 #include "cli/progress.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/language.h"
+#include "base/utf8.h"
 #include "cli/terminal.h"
 
 #define BAR_EVERY_MS 100.0
 #define LINE_EVERY_MS 10e3
 #define ADVISE_SECONDS 60.0 /* who waits longer is told how to be faster */
 
-enum { BAR_CELLS = 20, MAX_LABEL = 96 };
+enum { BAR_CELLS = 20, MIN_CELLS = 5, MAX_LABEL = 96 };
 
 void qvl_progress_open(struct qvl_progress *p, enum qvl_progress_mode mode, bool is_quiet)
 {
@@ -42,13 +45,14 @@ static void say(struct qvl_progress *p, bool is_dim, const char *format, va_list
     __attribute__((format(printf, 3, 0)));
 static void say(struct qvl_progress *p, bool is_dim, const char *format, va_list args)
 {
-    if (p->mode == QVL_PROGRESS_NONE)
+    char *text = NULL;
+    if (p->mode == QVL_PROGRESS_NONE || vasprintf(&text, qvl_text(format), args) < 0)
         return;
+    qvl_utf8_make_printable(text, strlen(text)); /* names of files may hold anything */
     qvl_progress_clear(p);
-    if (is_dim && p->has_colour)
-        fputs("\033[2m", stderr);
-    vfprintf(stderr, qvl_text(format), args);
-    fputs(is_dim && p->has_colour ? "\033[0m\n" : "\n", stderr);
+    bool has_colour = is_dim && p->has_colour;
+    fprintf(stderr, "%s%s%s\n", has_colour ? "\033[2m" : "", text, has_colour ? "\033[0m" : "");
+    free(text);
 }
 
 void qvl_progress_say(struct qvl_progress *p, const char *format, ...)
@@ -69,6 +73,15 @@ void qvl_progress_say_dim(struct qvl_progress *p, const char *format, ...)
 
 /* ---- one line ------------------------------------------------------------------------------------ */
 
+/* Of the bar, where it stands between n_other characters: a line that wraps could not be taken back. */
+static int count_cells(size_t n_other)
+{
+    struct winsize size = {0};
+    size_t n_column = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    size_t n = n_column > n_other ? n_column - n_other : 0;
+    return n < MIN_CELLS ? 0 : n < BAR_CELLS ? (int)n : BAR_CELLS;
+}
+
 /* A bar when the share of the work is known (>= 0), else the label alone; on a terminal over the last one. */
 static void draw(struct qvl_progress *p, const char *label, double share, const char *time)
 {
@@ -77,13 +90,16 @@ static void draw(struct qvl_progress *p, const char *label, double share, const 
         return;
     }
     fprintf(stderr, "\r\033[K%s ", label);
-    if (share >= 0) {
+    int n_cell = count_cells(strlen(label) + strlen(time) + sizeof " [] 100%  ");
+    if (share >= 0 && n_cell) {
         char cells[BAR_CELLS + 1];
-        for (int i = 0; i < BAR_CELLS; i++)
-            cells[i] = i < (int)(share * BAR_CELLS) ? '#' : '.';
-        cells[BAR_CELLS] = 0;
-        fprintf(stderr, "[%s] %3.0f%% ", cells, 100 * share);
+        for (int i = 0; i < n_cell; i++)
+            cells[i] = i < (int)(share * n_cell) ? '#' : '.';
+        cells[n_cell] = 0;
+        fprintf(stderr, "[%s] ", cells);
     }
+    if (share >= 0)
+        fprintf(stderr, "%3.0f%% ", 100 * share);
     fprintf(stderr, " %s", time);
     fflush(stderr);
     p->is_bar_shown = true;
