@@ -43,12 +43,22 @@ static void begin(struct qvl_looking *l, const struct qvl_request_info *info, do
         const struct qvl_media_info *m = &info->media[i];
         l->vision_total += vision_work(m);
         n_tok += m->n_tok;
-        if (n_tok <= info->n_cached_tok)
+        if (n_tok <= info->n_cached_tok) { /* at least so many stand before its end: see() knows better */
             l->vision_known += vision_work(m);
+            l->n_frame_done += m->n_frame;
+        }
         l->has_clip = l->has_clip || m->kind == QVL_MEDIA_VIDEO;
         l->n_frame += m->n_frame;
     }
     l->vision_done = l->vision_known;
+}
+
+/* Of the picture or clip that the tower is at first, which has then done `share` of it: a session may have known a
+ * clip's beginning; of the rest one temporal patch is done. */
+static double known_share(const struct qvl_request_info *info, const struct qvl_media_info *m, double share)
+{
+    double known = share - 1 / (double)m->grid_t;
+    return info->n_cached_tok > 0 && known > 0 ? known : 0;
 }
 
 /* `done` of `total` patches of picture or clip i_media; the ones before it are done. */
@@ -69,10 +79,10 @@ static void see(struct qvl_looking *l, const struct qvl_request_info *info, cons
     l->has_vision = true;
     l->vision_first = l->vision_done;
     l->vision_first_ms = info->vision_ms;
-    double before =
-        l->vision_done - share * (l->i_media < info->n_media ? vision_work(&info->media[l->i_media]) : 0);
-    if (l->vision_known < before)
-        l->vision_known = before;
+    if (l->i_media < info->n_media) {
+        const struct qvl_media_info *m = &info->media[l->i_media];
+        l->vision_known = l->vision_done - (share - known_share(info, m, share)) * vision_work(m);
+    }
 }
 
 /* Milliseconds of a unit of each kind; false while nothing is known. */

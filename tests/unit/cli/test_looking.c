@@ -174,6 +174,48 @@ static void what_was_known_is_not_counted(void **state)
     assert_true(m.looking.left_s > 0.95 * left_ms / 1e3 && m.looking.left_s < 1.05 * left_ms / 1e3);
 }
 
+/* Text that was known tells nothing of a new picture behind it. */
+static void text_that_was_known_is_no_picture(void **state)
+{
+    (void)state;
+    struct machine m = {.media = {picture(120, 160)}};
+    begin(&m, 1, 5000);
+    m.info.n_prompt_tok = 5010 + m.media[0].n_tok;
+    see(&m, 0, 0, 1920);
+    see(&m, 0, 1920, 9600);
+    double left_s = (picture_ms(&m.media[0]) / 2 + tokens_ms(5000, m.info.n_prompt_tok)) / 1e3;
+    assert_true(m.looking.left_s > 0.7 * left_s && m.looking.left_s < 1.3 * left_s);
+}
+
+/* An answer was stopped while the model still looked: of the same clip the rest is left. */
+static void the_beginning_of_a_clip_was_known(void **state)
+{
+    (void)state;
+    struct machine m = {.media = {clip(100, 24, 32)}};
+    begin(&m, 1, 50 * 192);
+    for (uint64_t i = 50; i < 75; i++) {
+        see(&m, 0, i * 768, (i + 1) * 768);
+        prefill(&m, i * 192, (i + 1) * 192);
+    }
+    double left_ms = picture_ms(&m.media[0]) / 4 + tokens_ms(75 * 192, m.info.n_prompt_tok);
+    near(m.looking.left_s, left_ms / 1e3);
+    assert_int_equal(m.looking.n_frame_done, 150);
+}
+
+/* A turn without a new clip: all frames were seen. */
+static void only_text_is_new(void **state)
+{
+    (void)state;
+    struct machine m = {.media = {clip(100, 24, 32)}};
+    begin(&m, 1, 100 * 192 + 10);
+    m.info.n_prompt_tok += 1000;
+    prefill(&m, 100 * 192 + 10, 100 * 192 + 298);
+    assert_int_equal(m.looking.n_frame_done, 200);
+    assert_int_equal(m.looking.n_tok_done, 100 * 192 + 298);
+    prefill(&m, 100 * 192 + 298, 100 * 192 + 586);
+    near(m.looking.left_s, tokens_ms(100 * 192 + 586, m.info.n_prompt_tok) / 1e3);
+}
+
 /* Frames that come slower than the model looks make all of it take longer. */
 static void waiting_counts(void **state)
 {
@@ -196,6 +238,8 @@ int main(void)
         cmocka_unit_test(a_clip_and_its_tokens_alternate), cmocka_unit_test(nothing_is_said_too_early),
         cmocka_unit_test(a_small_picture_and_a_large_one), cmocka_unit_test(the_decoder_is_guessed_from_the_tower),
         cmocka_unit_test(what_was_known_is_not_counted),   cmocka_unit_test(waiting_counts),
+        cmocka_unit_test(text_that_was_known_is_no_picture), cmocka_unit_test(the_beginning_of_a_clip_was_known),
+        cmocka_unit_test(only_text_is_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
