@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/language.h"
+#include "base/os.h"
 #include "cli/signals.h"
 #include "cli/verbs.h"
 #include "cli/words.h"
@@ -152,7 +153,8 @@ enum qvl_status qvl_chat_add_media(struct qvl_chat_room *room, const struct qvl_
 /* ---- what was entered ---------------------------------------------------------------------------- */
 
 /* The pictures and clips that a line begins with, as terminals write files that are dropped on them; *text moves
- * behind them. A name without a slash counts only where there is such a file: it may begin a question. */
+ * behind them. A name without a slash counts only where there is such a file: it may begin a question. A folder
+ * counts as a clip where a slash tells that it is meant. */
 static enum qvl_status take_dropped(struct qvl_chat_room *room, const char **text)
 {
     struct qvl_bytes word = {0};
@@ -166,6 +168,10 @@ static enum qvl_status take_dropped(struct qvl_chat_room *room, const char **tex
             break;
         bool is_path = strchr(word.data, '/') != NULL, is_file = access(word.data, F_OK) == 0;
         bool is_media = qvl_input_find_kind(word.data, &kind);
+        if (is_path && qvl_os_is_folder(word.data)) {
+            is_media = true;
+            kind = QVL_PART_VIDEO;
+        }
         if (!is_file && is_path && is_media)
             status = qvl_fail(&room->err, QVL_ERR_MEDIA, "%s: no such file", word.data);
         if (!is_file || !is_media || status)

@@ -8,7 +8,7 @@
 
 /* Of the last question, for /stats. */
 struct qvl_turn_stats {
-    size_t n_prompt_tok, n_cached_tok, n_output_tok;
+    size_t n_prompt_tok, n_cached_tok, n_output_tok; /* no prompt: nothing was asked yet */
     struct qvl_bytes line; /* empty: there was none, or it was stopped */
 };
 
