@@ -28,6 +28,14 @@ check() { # name, command…: passes when the command does
     shift
     if "$@" >/dev/null 2>&1; then ok "$name"; else bad "$name"; fi
 }
+same() { # name, file, file: equal, and not empty
+    if [ ! -s "$2" ]; then bad "$1" "$2 is empty"
+    elif cmp -s "$2" "$3"; then ok "$1"
+    else bad "$1" "$(diff "$2" "$3" | head -n 4)"; fi
+}
+has() { # name, pattern, file
+    if grep -aqE -e "$2" "$3"; then ok "$1"; else bad "$1" "$(tail -c 600 "$3")"; fi
+}
 
 # refuse NAME CODE PATTERN command…: the exit code; nothing on stdout; one sentence on stderr that matches the
 # pattern; no report of a sanitizer.

@@ -4,12 +4,6 @@
 model=$(golden a)
 picture=demo/shapes.png
 run() { "$qvl" run -m "$model" "$@" </dev/null 2>"$work/err"; }
-same() { # name, file, file
-    if cmp -s "$2" "$3"; then ok "$1"; else bad "$1" "$(diff "$2" "$3" | head -n 4)"; fi
-}
-has() { # name, pattern, file
-    if grep -qE -e "$2" "$3"; then ok "$1"; else bad "$1" "$(head -c 300 "$3")"; fi
-}
 results() { grep -vE '"timings"|"seed"|"threads"' "$1"; } # of a JSON object: what must not depend on how it was made
 
 # ---- streams

@@ -9,12 +9,6 @@ short=$clips/h264-moov-start.mp4 # 45 frames, 29.97 a second
 long=$clips/h264-long-gop.mp4    # 200 frames, 25 a second
 dry() { "$qvl" run -m "$model" --dry-run --json --ids "$@" </dev/null 2>"$work/err"; }
 ask() { "$qvl" run -m "$model" --temp 0 -n 6 "$@" </dev/null 2>"$work/err"; }
-same() { # name, file, file
-    if cmp -s "$2" "$3" && [ -s "$2" ]; then ok "$1"; else bad "$1" "$(diff "$2" "$3" | head -n 4)"; fi
-}
-has() { # name, pattern, file
-    if grep -qE -e "$2" "$3"; then ok "$1"; else bad "$1" "$(head -c 400 "$3")"; fi
-}
 plan() { grep -vE '"timings"|"seed"' "$1" | sed 's/{"name": "[^"]*"/{/'; } # without times and file names
 
 # ---- every container and codec, from a file and from stdin
