@@ -5,6 +5,7 @@
 #include <nettle/sha2.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/checked.h"
 
@@ -37,9 +38,21 @@ static void add_bytes(struct hasher *h, const uint8_t *bytes, size_t n)
         sha256_update(&h->sha, qvl_min_size(n - i, PIECE_BYTES), bytes + i);
 }
 
-/* A file as the system knows it. NULL: one that cannot be asked. */
+/* What was written a moment ago can be written again without its times moving on: they go in the steps of the kernel's
+ * clock, at most 10 ms, or (no fractions) of a file system that counts seconds, at most two. */
+static bool is_settled(const struct stat *st)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    double age_s = (double)(now.tv_sec - st->st_ctim.tv_sec) + 1e-9 * (double)(now.tv_nsec - st->st_ctim.tv_nsec);
+    return age_s > (st->st_ctim.tv_nsec ? 0.02 : 2.0);
+}
+
+/* A file as the system knows it; one that may still change unseen is like no other. NULL: one that cannot be asked.
+ */
 static void add_file(struct hasher *h, const struct stat *st)
 {
+    static atomic_uint_fast64_t n_unsettled;
     add_number(h, st != NULL);
     if (!st)
         return;
@@ -50,6 +63,7 @@ static void add_file(struct hasher *h, const struct stat *st)
     add_number(h, (uint64_t)st->st_mtim.tv_nsec);
     add_number(h, (uint64_t)st->st_ctim.tv_sec);
     add_number(h, (uint64_t)st->st_ctim.tv_nsec);
+    add_number(h, is_settled(st) ? 0 : atomic_fetch_add(&n_unsettled, 1) + 1);
 }
 
 /* A frame whose rows are not all there is refused when it is measured. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -126,6 +127,32 @@ static void bytes_are_their_content(void **state)
     assert_differs(&p, &r, "a picture's time");
 }
 
+static void wait_until_settled(const struct qvl_part *file)
+{
+    const struct timespec step = {.tv_nsec = 10000000};
+    for (int i = 0; i < 1000 && !is_same(file, file); i++)
+        nanosleep(&step, NULL);
+    assert_true(is_same(file, file));
+}
+
+/* Its times may stay when it is written once more: until they cannot, it is like no other, itself included. */
+static void a_file_that_was_just_written_is_new(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/qvl-identity-XXXXXX";
+    int fd = mkstemp(path);
+    struct qvl_part a = {.kind = QVL_PART_VIDEO, .source = {.from = QVL_FROM_FD, .fd = fd}};
+    bool was_new = false;
+    for (int i = 0; i < 1000 && !was_new; i++) { /* until this process is not interrupted in between */
+        assert_int_equal(pwrite(fd, "content", 7, 0), 7);
+        was_new = !is_same(&a, &a);
+    }
+    assert_true(was_new);
+    wait_until_settled(&a);
+    close(fd);
+    unlink(path);
+}
+
 /* A file is the same as long as nobody wrote to it, by whatever name and descriptor it is reached. */
 static void a_file_is_what_the_system_says(void **state)
 {
@@ -141,6 +168,7 @@ static void a_file_is_what_the_system_says(void **state)
     b.source.fd = again;
     c.source.fd = copy;
     gone.source.fd = 1 << 20;
+    wait_until_settled(&c); /* the one that was written last */
     assert_true(is_same(&a, &b));
     assert_differs(&a, &c, "another file of the same content");
     assert_differs(&a, &gone, "a descriptor that is none");
@@ -152,6 +180,7 @@ static void a_file_is_what_the_system_says(void **state)
     struct qvl_identity before = identity(&a), picture_before = identity(&p);
     const struct timespec times[2] = {{1, 0}, {1, 1}}; /* one nanosecond after a full second */
     assert_int_equal(futimens(fd, times), 0);
+    wait_until_settled(&a);
     struct qvl_identity after = identity(&a), picture_after = identity(&p);
     assert_memory_not_equal(&before, &after, sizeof before);
     assert_memory_not_equal(&picture_before, &picture_after, sizeof before);
@@ -178,6 +207,7 @@ int main(void)
         cmocka_unit_test(every_option_counts),
         cmocka_unit_test(frames_are_their_pixels_and_times),
         cmocka_unit_test(bytes_are_their_content),
+        cmocka_unit_test(a_file_that_was_just_written_is_new),
         cmocka_unit_test(a_file_is_what_the_system_says),
         cmocka_unit_test(a_stop_ends_it),
     };
