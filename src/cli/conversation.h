@@ -57,8 +57,7 @@ enum qvl_status qvl_conversation_json(const struct qvl_conversation *c, struct q
                                       struct qvl_error *err);
 /* Whole or not at all. QVL_ERR_FILE: it cannot be written, or is there and is no conversation. */
 enum qvl_status qvl_conversation_save(const struct qvl_conversation *c, const char *path, struct qvl_error *err);
-/* Replaces c, or leaves it as it was. Relative paths in the file are relative to its folder (name and base_dir of
- * the settings are ignored). Errors: see qvl_chat_json_open; QVL_ERR_FILE: the file itself. */
+/* Replaces c, or leaves it as it was. Settings and errors: see qvl_input_read_chat. */
 enum qvl_status qvl_conversation_load(struct qvl_conversation *c, const char *path,
                                       const struct qvl_chat_json_settings *settings, struct qvl_error *err);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -220,21 +221,26 @@ static bool write_all(int fd, const char *data, size_t n)
     return true;
 }
 
-/* Written beside its place and then moved there. */
+/* Written beside its place and then moved there. What is there keeps its permissions, and a link stays one. */
 static enum qvl_status write_file(const char *path, const struct qvl_bytes *json, struct qvl_error *err)
 {
     struct qvl_bytes beside = {0};
-    enum qvl_status status = qvl_bytes_add_format(&beside, err, "%s.%ld.part", path, (long)getpid());
+    struct stat before;
+    char target[PATH_MAX];
+    const char *place = realpath(path, target) ? target : path;
+    bool is_there = stat(place, &before) == 0;
+    enum qvl_status status = qvl_bytes_add_format(&beside, err, "%s.%ld.part", place, (long)getpid());
     if (status)
         return status;
-    int fd = open(beside.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    bool is_good = fd >= 0 && write_all(fd, json->data, json->n) && fsync(fd) == 0;
+    int fd = open(beside.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, is_there ? before.st_mode & 0600 : 0666);
+    bool is_good = fd >= 0 && (!is_there || fchmod(fd, before.st_mode & 0777) == 0) &&
+                   write_all(fd, json->data, json->n) && fsync(fd) == 0;
     int code = errno;
     if (fd >= 0 && close(fd) != 0 && is_good) {
         is_good = false;
         code = errno;
     }
-    if (is_good && rename(beside.data, path) != 0) {
+    if (is_good && rename(beside.data, place) != 0) {
         is_good = false;
         code = errno;
     }
@@ -258,15 +264,6 @@ enum qvl_status qvl_conversation_save(const struct qvl_conversation *c, const ch
     return status;
 }
 
-/* The folder that a path lies in. */
-static enum qvl_status add_folder(struct qvl_bytes *out, const char *path, struct qvl_error *err)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return qvl_bytes_add_text(out, ".", err);
-    return qvl_bytes_add(out, path, slash > path ? (size_t)(slash - path) : 1, err);
-}
-
 static enum qvl_status take_messages(struct qvl_conversation *c, struct qvl_error *err)
 {
     const struct qvl_chat *chat = &c->loaded.chat;
@@ -283,17 +280,8 @@ static enum qvl_status take_messages(struct qvl_conversation *c, struct qvl_erro
 enum qvl_status qvl_conversation_load(struct qvl_conversation *c, const char *path,
                                       const struct qvl_chat_json_settings *settings, struct qvl_error *err)
 {
-    struct qvl_bytes json = {0}, folder = {0};
     struct qvl_conversation fresh = {0};
-    struct qvl_chat_json_settings here = *settings;
-    enum qvl_status status = qvl_os_read_file(path, QVL_MAX_CHAT_JSON_BYTES, &json, err);
-    if (!status)
-        status = add_folder(&folder, path, err);
-    if (!status) {
-        here.name = path;
-        here.base_dir = folder.data;
-        status = qvl_chat_json_open(json.n ? json.data : "", json.n, &here, &fresh.loaded, err);
-    }
+    enum qvl_status status = qvl_input_read_chat(path, settings, &fresh.loaded, err);
     if (!status)
         status = take_messages(&fresh, err);
     if (status)
@@ -302,7 +290,5 @@ enum qvl_status qvl_conversation_load(struct qvl_conversation *c, const char *pa
         qvl_conversation_free(c);
         *c = fresh;
     }
-    qvl_bytes_free(&json);
-    qvl_bytes_free(&folder);
     return status;
 }

@@ -405,6 +405,25 @@ struct qvl_chat_json_settings qvl_input_chat_settings(const struct qvl_options *
         .base_dir = "", .image = media_options(o), .video = media_options(o), .sample_fps = o->sample_fps};
 }
 
+enum qvl_status qvl_input_read_chat(const char *path, const struct qvl_chat_json_settings *settings,
+                                    struct qvl_chat_json *out, struct qvl_error *err)
+{
+    struct qvl_chat_json_settings here = *settings;
+    struct qvl_bytes json = {0}, folder = {0};
+    const char *slash = strrchr(path, '/');
+    enum qvl_status status = qvl_os_read_file(path, QVL_MAX_CHAT_JSON_BYTES, &json, err);
+    if (!status)
+        status = qvl_bytes_add(&folder, path, slash ? (size_t)(slash - path) + 1 : 0, err);
+    if (!status) {
+        here.name = path;
+        here.base_dir = folder.data;
+        status = qvl_chat_json_open(json.n ? json.data : "", json.n, &here, out, err);
+    }
+    qvl_bytes_free(&json);
+    qvl_bytes_free(&folder);
+    return status;
+}
+
 /* Without a text so far: what is on stdin, if anything is. */
 static enum qvl_status read_prompt(struct qvl_input *in, const struct qvl_options *o, struct qvl_error *err)
 {

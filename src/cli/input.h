@@ -39,6 +39,10 @@ void qvl_input_close(struct qvl_input *input);
 bool qvl_input_find_kind(const char *word, enum qvl_part_kind *out);
 /* What the options say about pictures and clips of --messages; paths are relative to the working folder. */
 struct qvl_chat_json_settings qvl_input_chat_settings(const struct qvl_options *options);
+/* The conversation in a file; relative paths in it are relative to its folder (name and base_dir of the settings are
+ * not used). Errors: see qvl_chat_json_open; QVL_ERR_FILE: the file itself. */
+enum qvl_status qvl_input_read_chat(const char *path, const struct qvl_chat_json_settings *settings,
+                                    struct qvl_chat_json *out, struct qvl_error *err);
 /* Appends everything on stdin; none is QVL_ERR_ARGUMENT, more than QVL_MAX_INPUT_BYTES QVL_ERR_LIMIT. */
 enum qvl_status qvl_input_read_stdin(struct qvl_bytes *out, struct qvl_error *err);
 

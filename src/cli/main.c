@@ -1,5 +1,6 @@
 /* qvl: the command line. Chooses the verb; each verb is a file of its own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -148,8 +149,18 @@ static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
     return code;
 }
 
+/* A stream that the caller has closed must not become a file that is opened later: reading and writing it fail. */
+static void fill_closed_streams(void)
+{
+    static const int mode[] = {O_WRONLY, O_RDONLY, O_WRONLY}; /* of stderr nobody need know */
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode[fd]) != fd)
+            _exit(QVL_EXIT_FAILURE);
+}
+
 int main(int argc, char **argv)
 {
+    fill_closed_streams();
     qvl_signals_open();
     qvl_set_language(qvl_options_language(argc, argv));
     if (argc < 2 && !has_person()) {

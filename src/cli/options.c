@@ -429,6 +429,8 @@ static enum qvl_status find_contradiction(const struct qvl_options *o, struct qv
     if (o->messages && o->n_item > 0)
         return qvl_fail(err, QVL_ERR_ARGUMENT,
                         "--messages holds the whole conversation: no prompt, picture or clip goes with it");
+    if (o->is_interactive && o->messages && strcmp(o->messages, "-") == 0)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--messages - reads stdin, where a chat reads its questions");
     if ((o->want_ids || o->n_logits) && !o->want_json)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--ids and --logits go with --json");
     if (o->is_interactive && (o->want_json || o->is_dry_run))

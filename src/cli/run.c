@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/limits.h"
-#include "base/os.h"
 #include "chat/chat_json.h"
 #include "cli/ask.h"
 #include "cli/input.h"
@@ -26,27 +24,21 @@ struct run {
 
 /* ---- the conversation ---------------------------------------------------------------------------- */
 
-/* Relative paths in a file are relative to its folder; on stdin, to the working folder. */
 static enum qvl_status read_messages(struct run *run)
 {
-    const struct qvl_options *o = run->options;
-    struct qvl_chat_json_settings settings = qvl_input_chat_settings(o);
-    struct qvl_bytes text = {0}, dir = {0};
-    const char *slash = strrchr(o->messages, '/');
-    bool is_stdin = strcmp(o->messages, "-") == 0;
-    enum qvl_status status = is_stdin ? qvl_input_read_stdin(&text, &run->err)
-                                      : qvl_os_read_file(o->messages, QVL_MAX_INPUT_BYTES, &text, &run->err);
-    if (!status && slash && !is_stdin) {
-        status = qvl_bytes_add(&dir, o->messages, (size_t)(slash - o->messages) + 1, &run->err);
-        settings.base_dir = dir.data;
+    struct qvl_chat_json_settings settings = qvl_input_chat_settings(run->options);
+    const char *path = run->options->messages;
+    struct qvl_bytes json = {0};
+    enum qvl_status status;
+    if (strcmp(path, "-") != 0) {
+        status = qvl_input_read_chat(path, &settings, &run->json, &run->err);
+    } else if (!(status = qvl_input_read_stdin(&json, &run->err))) {
+        settings.name = "stdin";
+        status = qvl_chat_json_open(json.data, json.n, &settings, &run->json, &run->err);
     }
-    settings.name = is_stdin ? "stdin" : o->messages;
-    if (!status)
-        status = qvl_chat_json_open(text.n ? text.data : "", text.n, &settings, &run->json, &run->err);
     if (!status)
         run->chat = run->json.chat;
-    qvl_bytes_free(&dir);
-    qvl_bytes_free(&text);
+    qvl_bytes_free(&json);
     return status;
 }
 

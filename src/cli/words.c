@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chat/media_uri.h"
+
 const char *qvl_words_skip_blanks(const char *text)
 {
     return text + strspn(text, " \t");
@@ -40,33 +42,18 @@ static enum qvl_status add_double_quoted(const char **text, struct qvl_bytes *ou
     return status;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* In place: file:///a%20b and file://localhost/a%20b become /a b. */
+/* file:///a%20b becomes /a b. */
 static enum qvl_status decode_uri(struct qvl_bytes *word, struct qvl_error *err)
 {
-    static const char scheme[] = "file://", host[] = "localhost";
-    char *from = word->data + sizeof scheme - 1, *to = word->data;
-    if (strncmp(from, host, sizeof host - 1) == 0)
-        from += sizeof host - 1;
-    if (*from != '/')
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%.200s: not a file of this machine", word->data);
-    for (; *from; from++) {
-        int hi = *from == '%' ? hex_value(from[1]) : -1, lo = hi < 0 ? -1 : hex_value(from[2]);
-        if (*from == '%' && (lo < 0 || hi * 16 + lo == 0))
-            return qvl_fail(err, QVL_ERR_ARGUMENT, "%.200s: a %% without two hexadecimal digits", from);
-        *to++ = lo < 0 ? *from : (char)(hi * 16 + lo);
-        from += lo < 0 ? 0 : 2;
+    struct qvl_arena arena = {0};
+    struct qvl_picture_file file;
+    enum qvl_status status = qvl_media_uri_read(word->data, word->data, word->n, "", &arena, &file, err);
+    if (!status) {
+        word->n = 0;
+        status = qvl_bytes_add_text(word, file.path, err);
     }
-    *to = 0;
-    word->n = (size_t)(to - word->data);
-    return QVL_OK;
+    qvl_arena_free(&arena);
+    return status;
 }
 
 /* ~/photo.jpg */
@@ -99,7 +86,7 @@ enum qvl_status qvl_words_next(const char **text, struct qvl_bytes *out, bool *i
             status = qvl_bytes_add(out, &here, 1, err);
         }
     }
-    if (!status && out->n > 7 && strncmp(out->data, "file://", 7) == 0)
+    if (!status && strncmp(out->data, "file:/", 6) == 0)
         status = decode_uri(out, err);
     if (!status)
         *text = c;

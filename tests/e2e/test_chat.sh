@@ -114,6 +114,26 @@ without_last_answer "$work/clip.json" >"$work/question.json"
 "$qvl" run -m "$model" --messages "$work/question.json" --temp 0 -n 4 -q >"$work/b" 2>"$work/err"
 same "and it gives the chat's answer" "$work/out" "$work/b"
 
+printf '%s/ What moves?\n/save %s\n' "$work/frames" "$work/dropped.json" | chat -n 4 --max-pixels 65536 --sample-fps 1
+same "a folder that is dropped is a clip" "$work/clip.json" "$work/dropped.json"
+
+# ---- files
+cp "$picture" "$work/"$'\e[31mred.png'
+printf '/show\n/image %s\n/show\nhello\n/show\n/system \e[1mx\n/show\n' "$work/"$'\e[31mred.png' | chat -n 2
+if grep -q $'\e' "$work/err"; then bad "a name cannot steer the terminal" "$(grep $'\e' "$work/err")"; else ok "a name cannot steer the terminal"; fi
+has "and is shown" '^  .*x1b\[31mred\.png$' "$work/err"
+[ "$(grep -c '^seed random$' "$work/err")" -eq 2 ] && has "the seed of the last question, once there is one" '^seed random, [0-9]+ for' "$work/err" ||
+    bad "no seed before the first question" "$(grep seed "$work/err")"
+has "a hint for the chat" 'cut at 2 tokens \(/set max-tokens allows more\)' "$work/err"
+(umask 077 && printf 'hello\n/save %s\n' "$work/mine.json" | chat -n 2)
+ln -s mine.json "$work/link.json"
+printf 'hello\n/save %s\n' "$work/link.json" | chat -n 4
+[ -L "$work/link.json" ] && [ "$(stat -c %a "$work/mine.json")" = 600 ] && ok "/save keeps links and permissions" ||
+    bad "/save keeps links and permissions" "$(ls -l "$work/"*.json)"
+printf '/load %s\n/retry\n' "$work/mine.json" | chat -n 4
+has "and the file behind the link is the new one" '1 turn$' "$work/err"
+ls "$work"/*.part >/dev/null 2>&1 && bad "nothing is left beside it" || ok "nothing is left beside it"
+
 # ---- what goes wrong is one sentence, and the chat goes on
 wrong() { # name, what is typed, pattern
     printf '%s\nhello\n' "$2" | chat -n 6
@@ -299,6 +319,11 @@ expect >>>
 send /bye\r
 SCRIPT
 unset QVL_MODEL
+TERM=dumb type_in "a terminal without cursor codes" 0 -m "$model" <<'SCRIPT'
+expect >>> 
+send /bye\r
+SCRIPT
+if grep -q $'\e' "$work/screen"; then bad "gets none"; else ok "gets none"; fi
 type_in "no model" 3 </dev/null
 has "which says where to get one" 'hf download' "$work/screen"
 no_report "no sanitizer report at the end"

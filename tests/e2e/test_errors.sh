@@ -44,6 +44,10 @@ refuse "sentence that ends like a picture" 4 'describe a.jpg: no such file .use 
 refuse "missing picture by --image" 4 'nowhere' run --image nowhere "x"
 refuse "missing path of an unknown type" 4 'a/b.pic: no such file' run a/b.pic "x"
 refuse "path of another file" 4 'text.doc: not a picture or clip' run "$work/text.doc" "x"
+refuse "existing file without a folder in its name" 4 'Makefile: not a picture or clip .use --prompt' run Makefile "x"
+refuse "existing folder without a slash" 4 'src: a folder \(--video' run src "x"
+check "which --prompt sends" run --prompt Makefile
+refuse "device as a word" 4 '/dev/null: not a picture or clip' run /dev/null "x"
 refuse "picture that is text" 4 'text.jpg' run "$work/text.jpg" "x"
 refuse "empty picture" 4 'empty.png' run "$work/empty.png" "x"
 refuse "picture cut in the middle" 4 'cut.png' run "$work/cut.png" "x"
@@ -137,6 +141,17 @@ refuse "dump on a full disk" 1 'decoder.embed.npy: cannot write: No space left' 
 refuse "dump folder that cannot be made" 1 'cannot make' "$qvl" run -m "$model" "x" --dump "$work/no/such/folder" -n 2
 mkdir "$work/dump" && mkdir "$work/dump/prompt.pixels.0.npy"
 refuse "dump file that cannot be written" 1 'prompt.pixels.0.npy.*cannot write' "$qvl" run -m "$model" "$picture" "x" --dump "$work/dump" -n 2 -q
+for stream in '<&-' '<&- >&-' '<&- >&- 2>&-'; do # a file that is opened must not take its place
+    rm -f "$work/err"
+    bash -c "\"\$@\" 2>$work/err $stream" _ "$qvl" run -m "$model" "$picture" -p "x" -n 2 -q >"$work/out"
+    rc=$?
+    case $stream in
+    '<&-') [ $rc -eq 0 ] && [ -s "$work/out" ] ;;
+    '<&- >&-') [ $rc -eq 1 ] && sentence ;;
+    *) [ $rc -eq 1 ] && [ ! -s "$work/err" ] ;;
+    esac && ok "closed by the caller: $stream" || bad "closed by the caller: $stream" "exit code $rc: $(cat "$work/err")"
+done
+refuse "without a prompt, and stdin is closed" 4 'stdin: cannot read: Bad file' bash -c '"$@" <&-' _ "$qvl" run -m "$model" "$picture" --dry-run
 { "$qvl" run -m "$model" "x" -n 2000 -q 2>"$work/err"; echo $? >"$work/rc"; } | head -c 1 >/dev/null
 [ "$(cat "$work/rc")" -eq 1 ] && sentence && ok "stdout closed by its reader" || bad "stdout closed by its reader"
 

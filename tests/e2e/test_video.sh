@@ -182,6 +182,18 @@ ask "$long" "x" --end 60 --num-frames 2 >"$work/a"
 has "an end beyond the end" 'ends after 8\.0 s, before --end' "$work/err"
 ask "$picture" "x" --fps 1 >"$work/a"
 has "settings of clips without a clip" '\-\-fps is for clips, and there is none' "$work/err"
+ask --video "$work/frames" "x" --fps 1 --max-pixels 40000 >"$work/a"
+has "settings of files, and there are pictures" '\-\-fps chooses frames of a video file; of pictures all' "$work/err"
+ask "$short" "x" --sample-fps 1 >"$work/a"
+has "settings of pictures, and there is a file" '\-\-sample-fps is for pictures that are a clip' "$work/err"
+ask "$short" --video "$work/frames" "x" --fps 2 --sample-fps 1 --max-pixels 40000 >"$work/a"
+if grep -q -e '--\(sample-\)*fps' "$work/err"; then bad "each clip has its own" "$(cat "$work/err")"; else ok "each clip has its own"; fi
+"$qvl" run -m "$model" "hello" --temp 0 -c 20 >"$work/a" 2>"$work/err" </dev/null
+has "an answer that fills the context" 'cut at [0-9]+ tokens: the context of 20 tokens is full' "$work/err"
+cp "$short" "$work/"$'\e[31mred.mp4'
+ask "$work/"$'\e[31mred.mp4' "x" --end 60 >"$work/a"
+has "a name that would steer the terminal" '31mred\.mp4 ends after' "$work/err"
+if grep -q $'\e' "$work/err"; then bad "does not"; else ok "does not"; fi
 
 # ---- refused: usage (2)
 run() { "$qvl" run -m "$model" --dry-run "$@"; }
@@ -200,6 +212,7 @@ refuse "--messages and --system" 2 '--system does not go' run --messages "$work/
 refuse "--messages that is no JSON" 2 'talk/picture.png' run --messages "$work/talk/picture.png"
 echo '[{"role": "user", "content": [{"type": "audio", "audio": "x"}]}]' >"$work/talk/bad.json"
 refuse "--messages with an unknown part" 2 'messages\[0\]\.content\[0\]' run --messages "$work/talk/bad.json"
+refuse "--interactive with --messages -" 2 'where a chat reads its questions' run -i --messages -
 refuse "--interactive with --json" 2 '--interactive' run -i --json
 
 # ---- refused: clips (4)

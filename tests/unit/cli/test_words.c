@@ -65,7 +65,9 @@ static void file_uris(void **state)
     check("file:///a%2", "!");
     check("file:///a%5g", "!");
     check("file:///a%00b", "!");
-    check("file://", "file://|"); /* no path at all: a word */
+    check("file://", "!"); /* no path at all */
+    check("file:/a%20b", "/a b|");
+    check("file:", "file:|");
     check("http://a/b", "http://a/b|");
 }
 
