@@ -17,6 +17,8 @@ from PIL import Image, ImageChops, ImageOps
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "tests/unit/media/data/heif"
 W, H = 45, 31  # both odd
+LARGE = 8064, 6048  # what phones make; all of one colour, and no .png beside it
+LARGE_COLOUR = 200, 120, 60
 WITHOUT_LOSS = ["-L", "-p", "chroma=444"]
 
 
@@ -74,6 +76,8 @@ def make():
         for n_bit in (10, 12):
             run("avifenc", "-d", n_bit, "-y", 444, "-s", 8, "--min", 5, "--max", 10, source, OUT / f"{n_bit}bit.avif")
         picture().save(OUT / "10bit.heic.png")
+        write_png16(source, np.broadcast_to(np.array(LARGE_COLOUR) * 257, (*LARGE[::-1], 3)))
+        run("heif-enc", source, "-b", 10, "-L", "-p", "chroma=420", "-p", "preset=ultrafast", "-o", OUT / "large.heic")
         picture(n_channel=4).save(source)
         run("heif-enc", source, "-A", *WITHOUT_LOSS, "-o", OUT / "alpha-lossless.avif")
         picture(128, 128).save(source)

@@ -35,10 +35,10 @@
 #define QVL_MAX_JPEG_SCANS 100u                      /* a progressive file has about 10 */
 #define QVL_MAX_PNG_CHUNK_BYTES (8u << 20)           /* of one chunk other than IDAT */
 #define QVL_MAX_MEDIA_MS 30000u                      /* for one picture, unless the caller says otherwise */
-#define QVL_MAX_MEDIA_HELPER_BYTES (1ull << 30)      /* address space of qvl-media */
+#define QVL_MAX_MEDIA_HELPER_BYTES (2ull << 30)      /* address space of qvl-media: 17 frames of 4K in a decoder, or
+                                                        a 10-bit HEIC of 48 million pixels becoming RGB */
 #define QVL_MAX_MEDIA_HELPER_CPU_S 60u               /* of one qvl-media process */
-#define QVL_MAX_CLIP_HELPER_BYTES (2ull << 30)       /* the same for a clip: 17 frames of 4K in a decoder, its index */
-#define QVL_MAX_CLIP_HELPER_CPU_S 36000u             /* ten hours: the caller's deadlines are the true limit */
+#define QVL_MAX_CLIP_HELPER_CPU_S 36000u             /* of one for a clip: the caller's deadlines are the true limit */
 
 /* conversation */
 #define QVL_MAX_MESSAGES 4096u

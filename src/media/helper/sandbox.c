@@ -52,7 +52,7 @@ static void set_limit(__rlimit_resource_t resource, rlim_t value)
 static void set_limits(enum qvl_sandbox_room room)
 {
     if (!IS_SANITIZED)
-        set_limit(RLIMIT_AS, room == QVL_ROOM_CLIP ? QVL_MAX_CLIP_HELPER_BYTES : QVL_MAX_MEDIA_HELPER_BYTES);
+        set_limit(RLIMIT_AS, QVL_MAX_MEDIA_HELPER_BYTES);
     set_limit(RLIMIT_CPU, room == QVL_ROOM_CLIP ? QVL_MAX_CLIP_HELPER_CPU_S : QVL_MAX_MEDIA_HELPER_CPU_S);
     set_limit(RLIMIT_NOFILE, MAX_OPEN);
     set_limit(RLIMIT_FSIZE, 0);

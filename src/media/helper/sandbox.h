@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* Memory and processor time: enough for a picture, or for a clip from its first frame to its last. */
+/* Processor time: enough for a picture, or for a clip from its first frame to its last. */
 enum qvl_sandbox_room { QVL_ROOM_PICTURE, QVL_ROOM_CLIP };
 
 /* Locks the calling process in, for good: from here on it can use its memory, read its open descriptors and

@@ -91,6 +91,25 @@ static void stills_are_read(void **state)
         check_still(&stills[i]);
 }
 
+/* 48 million pixels of 10 bits, which take more than 1 GiB on their way to RGB. */
+static void the_largest_of_phones_is_read(void **state)
+{
+    (void)state;
+    static const uint8_t colour[] = {200, 120, 60};
+    struct qvl_picture picture = {0};
+    size_t n = 0;
+    uint8_t *bytes = read_still("large.heic", "", &n);
+    const struct qvl_media_source source = test_source("large.heic", bytes, n);
+    decode(&source, &picture);
+    assert_int_equal(picture.frame.w, 8064);
+    assert_int_equal(picture.frame.h, 6048);
+    for (size_t i = 0; i < (size_t)8064 * 6048 * 3; i++)
+        if (abs(picture.frame.rgb8[i] - colour[i % 3]) > BOUND_HEIC)
+            fail_msg("byte %zu is %d", i, picture.frame.rgb8[i]);
+    qvl_picture_free(&picture);
+    free(bytes);
+}
+
 /* Cut anywhere in the boxes or the coded picture: refused by the sandboxed decoder in a sentence, never decoded in
  * part, and the helper is alive for the next one. */
 static void cut_files_are_refused(void **state)
@@ -154,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stills_are_read),
+        cmocka_unit_test(the_largest_of_phones_is_read),
         cmocka_unit_test(cut_files_are_refused),
         cmocka_unit_test(sizes_beyond_the_limits_are_refused),
         cmocka_unit_test(a_grid_that_is_its_own_tile_is_refused),
