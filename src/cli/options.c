@@ -512,7 +512,7 @@ enum qvl_language qvl_options_language(int n_arg, char **arg)
 
 static const char usage_en[] =
     "usage: qvl [run] [-m MODEL] [PICTURE|CLIP…] [OPTIONS] \"PROMPT\"   in any order\n"
-    "       qvl [run] -i [-m MODEL]                             chat; also qvl alone on a terminal\n"
+    "       qvl chat [-m MODEL] [PICTURE|CLIP…]                 in the terminal; also qvl alone there\n"
     "       qvl inspect MODEL [--json] [--check]                architecture and sizes; --check: weights\n"
     "       qvl tokenize -m MODEL TEXT…                         token ids\n"
     "\n"
@@ -521,7 +521,7 @@ static const char usage_en[] =
 
 static const char usage_zh[] =
     "用法：qvl [run] [-m 模型] [图片|视频…] [选项] \"提示\"   顺序任意\n"
-    "      qvl [run] -i [-m 模型]                    对话；在终端中直接运行 qvl 也一样\n"
+    "      qvl chat [-m 模型] [图片|视频…]           对话；在终端中直接运行 qvl 也一样\n"
     "      qvl inspect 模型 [--json] [--check]       结构与大小；--check 检查权重\n"
     "      qvl tokenize -m 模型 文字…                token 编号\n"
     "\n"
