@@ -52,8 +52,9 @@ static void die_of(int number)
 
 static _Noreturn void flood(void)
 {
-    for (uint32_t serial = 1;; serial++)
-        say(QVL_MEDIA_PROBE, serial, 0, W, H);
+    for (uint32_t serial = 1; say(QVL_MEDIA_PROBE, serial, 0, W, H); serial++)
+        continue;
+    hang();
 }
 
 static void hello(void)
@@ -235,6 +236,7 @@ static const char *mode_of_program(char *path, size_t n_path)
 
 static int play_helper(void)
 {
+    alarm(300); /* not to stay where the caller has ended */
     hello();
     if (is_mode("unread"))
         answer_unread();
