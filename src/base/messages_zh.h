@@ -192,6 +192,8 @@
 {"%s: no tensor is listed for file %u of %u", "%s：文件 %u（共 %u 个）中没有列出任何张量"},
 {"%s: no token for the single byte 0x%02x", "%s：单字节 0x%02x 没有对应的 token"},
 {"%s: no vocabulary", "%s：没有词表"},
+{"%s: not a picture or clip (between \"\"\" and \"\"\" it is text)",
+ "%s：不是图片或视频（放在 \"\"\" 和 \"\"\" 之间则作为文字）"},
 {"%s: not a picture or clip (use --prompt to send it as text)",
  "%s：不是图片或视频（要作为文字发送请用 --prompt）"},
 {"%s: not a regular file", "%s：不是普通文件"},

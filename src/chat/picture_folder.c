@@ -12,13 +12,18 @@
 
 static const double DEFAULT_FPS = 2; /* qwen-vl-utils, sample_fps of a list of pictures */
 
+const char *qvl_path_ending(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    return dot ? dot + 1 : "";
+}
+
 bool qvl_is_picture_name(const char *path)
 {
     static const char *const endings[] = {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif",
                                           "bmp", "tif", "tiff", "heic", "heif", "avif"};
-    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot + 1, endings[i]) == 0)
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(qvl_path_ending(path), endings[i]) == 0)
             return true;
     return false;
 }

@@ -4,6 +4,8 @@
 
 #include "base/arena.h"
 
+/* What follows the last dot of a path's last name; "" where there is none. */
+const char *qvl_path_ending(const char *path);
 /* By the ending, in any case: ".jpg", ".png", ".heic" and their like. The path may have folders before the name. */
 bool qvl_is_picture_name(const char *path);
 

@@ -267,18 +267,24 @@ static void warn_of_clip(struct ask *a, const struct qvl_media_info *m)
 
 /* ---- one question -------------------------------------------------------------------------------- */
 
-static enum qvl_status prepare(struct ask *a)
+enum qvl_status qvl_asker_prepare(struct qvl_asker *asker, struct qvl_request *request, struct qvl_error *err)
 {
     struct qvl_event event;
-    struct qvl_request_info info;
     enum qvl_status status = QVL_OK;
-    while (!status && !qvl_request_is_prepared(a->request)) {
-        status = qvl_request_next(a->request, &event, a->err);
-        if (!status && a->asker->dump)
-            status = qvl_dump_status(a->asker->dump, a->err);
+    while (!status && !qvl_request_is_prepared(request)) {
+        status = qvl_request_next(request, &event, err);
+        if (!status && asker->dump)
+            status = qvl_dump_status(asker->dump, err);
         if (!status && event.kind == QVL_EVENT_PROGRESS)
-            qvl_progress_show(&a->asker->progress, a->request, &event);
+            qvl_progress_show(&asker->progress, request, &event);
     }
+    return status;
+}
+
+static enum qvl_status prepare(struct ask *a)
+{
+    struct qvl_request_info info;
+    enum qvl_status status = qvl_asker_prepare(a->asker, a->request, a->err);
     if (status)
         return status;
     qvl_request_get_info(a->request, &info);

@@ -38,6 +38,8 @@ enum qvl_exit qvl_asker_open(const struct qvl_options *options, bool want_sessio
                              struct qvl_error *err);
 /* Reads the weights, unless that is done, and says so; qvl_ask does it, too, when it is its turn. */
 enum qvl_status qvl_asker_load(struct qvl_asker *asker, struct qvl_error *err);
+/* Reads the pictures and clips of a request, as far as that is done before the model runs, and shows how far it is. */
+enum qvl_status qvl_asker_prepare(struct qvl_asker *asker, struct qvl_request *request, struct qvl_error *err);
 /* After a change of the options: the sampling anew, with another seed where none is given. */
 void qvl_asker_take_options(struct qvl_asker *asker);
 void qvl_asker_close(struct qvl_asker *asker);

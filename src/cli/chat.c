@@ -120,17 +120,12 @@ static enum qvl_status look_into(struct qvl_chat_room *room, const struct qvl_pa
     struct qvl_request_options wish = {.sampling = room->asker.info.sampling};
     struct qvl_request *request = NULL;
     struct qvl_request_info info;
-    struct qvl_event event;
     enum qvl_status status = qvl_request_open(room->asker.engine, &chat, &wish, &request, &room->err);
     if (status)
         return status;
     qvl_signals_set_request(request);
     qvl_progress_begin(&room->asker.progress, 0);
-    while (!status && !qvl_request_is_prepared(request)) {
-        status = qvl_request_next(request, &event, &room->err);
-        if (!status && event.kind == QVL_EVENT_PROGRESS)
-            qvl_progress_show(&room->asker.progress, request, &event);
-    }
+    status = qvl_asker_prepare(&room->asker, request, &room->err);
     qvl_progress_clear(&room->asker.progress);
     qvl_signals_set_request(NULL);
     qvl_request_get_info(request, &info);
@@ -153,8 +148,8 @@ enum qvl_status qvl_chat_add_media(struct qvl_chat_room *room, const struct qvl_
 /* ---- what was entered ---------------------------------------------------------------------------- */
 
 /* The pictures and clips that a line begins with, as terminals write files that are dropped on them; *text moves
- * behind them. A name without a slash counts only where there is such a file: it may begin a question. A folder
- * counts as a clip where a slash tells that it is meant. */
+ * behind them. A name without a slash counts only where there is such a picture or clip: it may begin a question. With
+ * a slash it is meant: a folder is a clip, and any other file a mistake. */
 static enum qvl_status take_dropped(struct qvl_chat_room *room, const char **text)
 {
     struct qvl_bytes word = {0};
@@ -174,6 +169,9 @@ static enum qvl_status take_dropped(struct qvl_chat_room *room, const char **tex
         }
         if (!is_file && is_path && is_media)
             status = qvl_fail(&room->err, QVL_ERR_MEDIA, "%s: no such file", word.data);
+        if (is_file && is_path && !is_media)
+            status = qvl_fail(&room->err, QVL_ERR_MEDIA,
+                              "%s: not a picture or clip (between \"\"\" and \"\"\" it is text)", word.data);
         if (!is_file || !is_media || status)
             break;
         if (!(status = qvl_chat_add_media(room, &room->options, kind, word.data)))

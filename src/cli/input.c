@@ -24,20 +24,12 @@ enum word {
     WORD_OTHER /* something else that is there, or a path that leads nowhere */
 };
 
-/* What follows the last dot of the last path component; "" when there is none. */
-static const char *extension_of(const char *word)
-{
-    const char *slash = strrchr(word, '/');
-    const char *dot = strrchr(slash ? slash : word, '.');
-    return dot ? dot + 1 : "";
-}
-
 static bool is_clip_name(const char *word)
 {
     static const char *const list[] = {"mp4", "m4v", "mov", "mkv", "webm", "avi",  "mpg", "mpeg",
                                        "flv", "wmv", "3gp", "ts",  "mts",  "m2ts", "ogv"};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (strcasecmp(extension_of(word), list[i]) == 0)
+        if (strcasecmp(qvl_path_ending(word), list[i]) == 0)
             return true;
     return false;
 }
@@ -45,7 +37,7 @@ static bool is_clip_name(const char *word)
 /* A path of some other file: a slash, no space, and an extension that begins with a letter. */
 static bool is_path_name(const char *word)
 {
-    const char *extension = extension_of(word);
+    const char *extension = qvl_path_ending(word);
     size_t n = strlen(extension);
     if (!strchr(word, '/') || strpbrk(word, " \t\n") || n < 1 || n > 5)
         return false;

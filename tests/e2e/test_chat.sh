@@ -49,6 +49,11 @@ same "a dropped file as URI" "$work/alone" "$work/out"
 printf '%s/my\\ 图片\\ \\(1\\).png What is this?\n' "$work" | chat -n 6
 same "a dropped file with backslashes" "$work/alone" "$work/out"
 
+printf '/help\n' | chat
+for command in $(grep -oE '^/[a-z]+' "$work/err"); do
+    grep -q "^\.It Ic $command" docs/qvl.1.in && ok "$command is in the manual page" || bad "$command is in the manual page"
+done
+
 # ---- several turns: the same bits as afresh, and the file says the same
 printf 'hello\n/image %s\nWhat is this?\n/save %s\n' "$picture" "$work/two.json" | chat -n 1 --dump "$work/dump"
 [ -s "$work/dump/logits.1.npy" ] && ok "two turns were computed" || bad "two turns were computed" "$(cat "$work/err")"
@@ -151,6 +156,7 @@ wrong "/image of a text" "/image $work/a" "$work/a"
 wrong "/image with an open quote" "/image 'x" 'a quote is not closed'
 wrong "a dropped file that is not there" '/no/such.png what' 'such\.png: no such file'
 mkdir "$work/empty"
+wrong "a dropped file that is no picture" "$work/a what" 'a: not a picture or clip'
 wrong "a picture's path that leads nowhere" 'demo/shapez.png what' 'shapez\.png: no such file'
 wrong "/video of an empty folder" "/video $work/empty" 'no picture'
 wrong "/video with contradictory settings" "/video $work/frames start=5 end=2" 'does not lie before'
