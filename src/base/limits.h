@@ -38,6 +38,7 @@
 #define QVL_MAX_MEDIA_HELPER_BYTES (2ull << 30)      /* address space of qvl-media: 17 frames of 4K in a decoder, or
                                                         a 10-bit HEIC of 48 million pixels becoming RGB */
 #define QVL_MAX_MEDIA_HELPER_CPU_S 60u               /* of one qvl-media process */
+#define QVL_MAX_CLIP_THREADS 16u                     /* decoding one clip; libavcodec advises no more */
 #define QVL_MAX_CLIP_HELPER_CPU_S 36000u             /* of one for a clip: the caller's deadlines are the true limit */
 
 /* conversation */

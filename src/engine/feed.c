@@ -59,7 +59,8 @@ static size_t n_frame(const struct qvl_media_item *item)
 static struct qvl_media_settings media_settings(const struct qvl_feed *feed)
 {
     return (struct qvl_media_settings){.helper_path = feed->engine->media_helper,
-                                       .deadline_ms = feed->engine->media_deadline_ms};
+                                       .deadline_ms = feed->engine->media_deadline_ms,
+                                       .n_thread = feed->engine->n_thread};
 }
 
 static void add_item(struct qvl_feed *feed, const struct qvl_part *part)

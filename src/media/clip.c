@@ -21,7 +21,7 @@ struct qvl_clip {
     struct qvl_media_link link;
     struct qvl_media_input input;
     struct qvl_clip_info info; /* what the first scan found; n_frame 0 before it */
-    uint32_t frame_ms, scan_ms;
+    uint32_t frame_ms, scan_ms, n_thread;
     bool no_seek;
 };
 
@@ -145,6 +145,7 @@ static enum qvl_status ensure_open(struct qvl_clip *clip, const atomic_bool *sto
     struct qvl_media_reply reply;
     bool is_new = false;
     request.no_seek = clip->no_seek;
+    request.n_thread = clip->n_thread;
     enum qvl_media_outcome outcome = qvl_media_link_ensure(&clip->link, QVL_MODE_CLIP, &wait, &reply, &is_new);
     if (outcome)
         return qvl_media_link_fail_start(&clip->link, outcome, err);
@@ -214,6 +215,9 @@ enum qvl_status qvl_clip_open(const struct qvl_media_settings *settings, const s
     clip->input.fd = -1;
     clip->frame_ms = settings->deadline_ms ? settings->deadline_ms : QVL_MAX_MEDIA_MS;
     clip->scan_ms = settings->deadline_ms ? settings->deadline_ms : QVL_MAX_CLIP_SCAN_MS;
+    clip->n_thread = settings->n_thread < 1                      ? 1
+                     : settings->n_thread > QVL_MAX_CLIP_THREADS ? QVL_MAX_CLIP_THREADS
+                                                                 : settings->n_thread;
     clip->no_seek = settings->no_seek;
     enum qvl_status status = open_clip(clip, settings, source, stop, err);
     if (status) {

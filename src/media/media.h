@@ -20,6 +20,7 @@ struct qvl_media; /* one helper process, started on demand, replaced when it die
 struct qvl_media_settings {
     const char *helper_path; /* qvl-media; NULL: beside the running program, else in ../libexec/qvl */
     uint32_t deadline_ms;    /* for one picture or frame, or reading through a clip; 0 = 30,000, and 300,000 */
+    uint32_t n_thread;       /* clips: threads to decode on; 0 = 1; at most QVL_MAX_CLIP_THREADS are used */
     bool no_seek;            /* clips: decode every frame from the first one on (for tests: the same bytes) */
 };
 

@@ -27,6 +27,8 @@ bool qvl_media_request_is_valid(const struct qvl_media_request *r, size_t n_byte
         return false;
     if ((r->i_frame != 0 && r->verb != QVL_MEDIA_FRAME) || r->no_seek > (r->verb == QVL_MEDIA_CLIP))
         return false;
+    if (r->verb == QVL_MEDIA_CLIP ? r->n_thread == 0 || r->n_thread > QVL_MAX_CLIP_THREADS : r->n_thread != 0)
+        return false;
     switch (r->verb) {
     case QVL_MEDIA_PROBE:
     case QVL_MEDIA_CLIP: return n_fd == 1 && r->w == 0 && r->h == 0;

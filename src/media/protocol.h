@@ -20,7 +20,7 @@
 
 #include "base/limits.h"
 
-#define QVL_MEDIA_MAGIC 0x51564d32u /* "QVM2": changes with the layout of the messages */
+#define QVL_MEDIA_MAGIC 0x51564d33u /* "QVM3": changes with the layout of the messages */
 #define QVL_MEDIA_SOCKET 3          /* the helper's one descriptor at its start */
 #define QVL_MEDIA_MAX_FD 2u         /* descriptors that a request may bring */
 
@@ -78,7 +78,8 @@ struct qvl_media_request {
     uint64_t n_bytes; /* of the input */
     uint32_t w, h;    /* DECODE: the size that PROBE answered; FRAME: that CLIP answered; else 0 */
     uint64_t i_frame; /* FRAME: which, in order of presentation; else 0 */
-    uint64_t no_seek; /* CLIP: 1, decode every frame from the first one on; else 0 */
+    uint32_t no_seek; /* CLIP: 1, decode every frame from the first one on; else 0 */
+    uint32_t n_thread; /* CLIP: to decode on, 1 to QVL_MAX_CLIP_THREADS; else 0 */
 };
 
 struct qvl_media_reply {

@@ -1,5 +1,5 @@
 /* The bytes of a clip, its container told apart as in production: read through, then a few frames in and out of
- * order. The last byte says which, and whether to seek. */
+ * order. The last byte says which, whether to seek, and whether on one thread or two. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     enum qvl_format format = qvl_sniff(data, n < QVL_SNIFF_BYTES ? n : QVL_SNIFF_BYTES);
     if (n == 0 || !qvl_format_is_clip(format))
         return 0;
-    if (qvl_clip_door.open(format, &bytes, data[n - 1] & 1, &reader, &facts) != QVL_FAULT_NONE) {
+    if (qvl_clip_door.open(format, &bytes, data[n - 1] & 1, 1 + (data[n - 1] >> 1 & 1), &reader, &facts) != QVL_FAULT_NONE) {
         if (reader)
             abort();
         return 0;

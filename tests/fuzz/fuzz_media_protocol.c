@@ -43,7 +43,7 @@ static void ask_frame(struct qvl_server *server, const struct qvl_media_request 
     if (!qvl_media_size_is_allowed(facts->w, facts->h))
         return;
     request.verb = QVL_MEDIA_FRAME;
-    request.no_seek = 0;
+    request.no_seek = request.n_thread = 0;
     request.w = facts->w;
     request.h = facts->h;
     request.i_frame = facts->n_frame - 1;

@@ -122,14 +122,14 @@ static void close_reader(struct qvl_clip_reader *r)
 }
 
 static enum qvl_fault open_reader(enum qvl_format format, const struct qvl_clip_bytes *bytes, bool no_seek,
-                                  struct qvl_clip_reader **out, struct qvl_clip_facts *out_facts)
+                                  uint32_t n_thread, struct qvl_clip_reader **out, struct qvl_clip_facts *out_facts)
 {
     *out = NULL;
     *out_facts = (struct qvl_clip_facts){0};
     struct qvl_clip_reader *r = calloc(1, sizeof *r);
     if (!r)
         return QVL_FAULT_MEMORY;
-    r->file = (struct qvl_clip_file){.format = format, .bytes = *bytes};
+    r->file = (struct qvl_clip_file){.format = format, .bytes = *bytes, .n_thread = n_thread};
     r->may_seek = !no_seek;
     enum qvl_fault fault = begin(r, out_facts);
     if (fault) {
@@ -217,11 +217,19 @@ static enum qvl_fault seek(struct qvl_clip_reader *r, size_t i)
     return QVL_FAULT_NONE;
 }
 
+/* Packets that the decoder has taken beyond the frame that it gives: to put frames in order, and one for every
+ * further thread that works on a frame. */
+static size_t n_ahead(const AVCodecContext *decoder)
+{
+    bool is_by_frame = decoder->active_thread_type & FF_THREAD_FRAME;
+    return (size_t)decoder->has_b_frames + (is_by_frame ? (size_t)decoder->thread_count - 1 : 0);
+}
+
 /* Is the way on from the last frame longer than from a key frame? Seeking loses what the decoder holds back. */
 static bool is_worth_seeking(const struct qvl_clip_reader *r, size_t i)
 {
     uint32_t i_key = r->table.entry[i].i_key;
-    return i_key != QVL_NO_KEY && i_key > r->i_last + (size_t)r->file.decoder->has_b_frames + 1;
+    return i_key != QVL_NO_KEY && i_key > r->i_last + n_ahead(r->file.decoder) + 1;
 }
 
 static bool is_answer(const struct qvl_clip_reader *r, size_t i)

@@ -12,6 +12,7 @@
 struct qvl_clip_file {
     enum qvl_format format;
     struct qvl_clip_bytes bytes;
+    uint32_t n_thread; /* to decode on, at most */
     uint64_t at;     /* where the demuxer reads next */
     bool has_failed; /* the callback has */
     AVFormatContext *demuxer;
@@ -22,9 +23,9 @@ struct qvl_clip_file {
     uint32_t orientation; /* as EXIF counts: 1, 3, 6 or 8 */
 };
 
-/* file->format and file->bytes are given, the rest is 0. Closing is the caller's, on failure too. */
+/* file->format, bytes and n_thread are given, the rest is 0. Closing is the caller's, on failure too. */
 enum qvl_fault qvl_clip_file_open(struct qvl_clip_file *file);
-void qvl_clip_file_close(struct qvl_clip_file *file); /* keeps format and bytes */
+void qvl_clip_file_close(struct qvl_clip_file *file); /* keeps what was given */
 /* The next packet of the video stream that is whole and meant to be there; AVERROR_EOF, or another error. With
  * is_cut: set where a packet is not whole. */
 int qvl_clip_file_read(struct qvl_clip_file *file, AVPacket *packet, bool *is_cut);

@@ -1,7 +1,7 @@
 /* A clip's file, opened: FFmpeg's demuxer over a callback, the best video stream, its decoder.
  *
  * What can be reached is written down here: three demuxers, chosen by the file's first bytes and not by FFmpeg's
- * guess, and the decoders of the table below, which run in this thread. Nothing in a file can open another one:
+ * guess, and the decoders of the table below. Nothing in a file can open another one:
  * there is no protocol, references are off, and the one function that could open something refuses.
  *
  * Which stream, its size and turn are found as torchcodec 0.17 finds them (SingleStreamDecoder.cpp): after
@@ -13,11 +13,12 @@
 #include <string.h>
 
 #include <libavutil/display.h>
+#include <libavutil/pixdesc.h>
 #include <libavutil/version.h>
 
 #include "base/limits.h"
 
-enum { IO_BYTES = 1 << 16, MAX_STREAMS = 64 };
+enum { IO_BYTES = 1 << 16, MAX_STREAMS = 64, MAX_THREAD_BYTES = 512 << 20 };
 
 static const struct {
     enum AVCodecID id;
@@ -277,6 +278,47 @@ static enum qvl_fault choose_stream(struct qvl_clip_file *file)
     return QVL_FAULT_NONE;
 }
 
+/* As many as are allowed, unless their frames are large. A thread that decodes frames holds up to two that one
+ * thread alone would not: the one that it works on, and one that it lets go only when it is given the next. All of
+ * those together may have MAX_THREAD_BYTES of the process's memory (QVL_MAX_CLIP_HELPER_BYTES); what the decoder
+ * needs in any case, references and frames held back for their order, has the rest. */
+static int n_thread_for(const struct qvl_clip_file *file)
+{
+    const AVCodecParameters *p = file->stream->codecpar;
+    const AVPixFmtDescriptor *layout = av_pix_fmt_desc_get((enum AVPixelFormat)p->format);
+    if (p->width <= 0 || p->height <= 0 || !layout)
+        return 1;
+    uint64_t frame_bytes = (uint64_t)p->width * (uint64_t)p->height * (uint64_t)av_get_padded_bits_per_pixel(layout) / 8;
+    uint64_t n_fit = MAX_THREAD_BYTES / (2 * frame_bytes + 1);
+    return n_fit < 1 ? 1 : n_fit < file->n_thread ? (int)n_fit : (int)file->n_thread;
+}
+
+/* Where every frame stands alone, one is wanted here and one there, and threads that run ahead would decode what
+ * nobody asks for: there they share a frame, if the codec can. */
+static int thread_type_for(enum AVCodecID id)
+{
+    const AVCodecDescriptor *codec = avcodec_descriptor_get(id);
+    bool is_intra = codec && codec->props & AV_CODEC_PROP_INTRA_ONLY;
+    return is_intra ? FF_THREAD_SLICE : FF_THREAD_FRAME | FF_THREAD_SLICE;
+}
+
+static enum qvl_fault start_decoder(struct qvl_clip_file *file, const AVCodec *codec, int n_thread)
+{
+    avcodec_free_context(&file->decoder);
+    file->decoder = avcodec_alloc_context3(codec);
+    if (!file->decoder)
+        return QVL_FAULT_MEMORY;
+    int error = avcodec_parameters_to_context(file->decoder, file->stream->codecpar);
+    if (error < 0)
+        return qvl_clip_fault(file, error);
+    file->decoder->thread_count = n_thread;
+    file->decoder->thread_type = thread_type_for(codec->id);
+    file->decoder->max_pixels = (int64_t)QVL_MAX_MEDIA_PIXELS;
+    file->decoder->pkt_timebase = file->stream->time_base;
+    error = avcodec_open2(file->decoder, codec, NULL);
+    return error < 0 ? qvl_clip_fault(file, error) : QVL_FAULT_NONE;
+}
+
 static enum qvl_fault open_decoder(struct qvl_clip_file *file)
 {
     const AVCodecParameters *parameters = file->stream->codecpar;
@@ -289,17 +331,9 @@ static enum qvl_fault open_decoder(struct qvl_clip_file *file)
             file->codec = decoders[i].codec;
     if (!codec)
         return QVL_FAULT_CODEC;
-    file->decoder = avcodec_alloc_context3(codec);
-    if (!file->decoder)
-        return QVL_FAULT_MEMORY;
-    int error = avcodec_parameters_to_context(file->decoder, parameters);
-    if (error < 0)
-        return qvl_clip_fault(file, error);
-    file->decoder->thread_count = 1; /* others could not be started */
-    file->decoder->max_pixels = (int64_t)QVL_MAX_MEDIA_PIXELS;
-    file->decoder->pkt_timebase = file->stream->time_base;
-    error = avcodec_open2(file->decoder, codec, NULL);
-    return error < 0 ? qvl_clip_fault(file, error) : QVL_FAULT_NONE;
+    int n_thread = n_thread_for(file);
+    enum qvl_fault fault = start_decoder(file, codec, n_thread);
+    return fault && n_thread > 1 ? start_decoder(file, codec, 1) : fault; /* there may be no more threads to have */
 }
 
 enum qvl_fault qvl_clip_file_open(struct qvl_clip_file *file)
@@ -318,7 +352,7 @@ void qvl_clip_file_close(struct qvl_clip_file *file)
     if (file->io)
         av_freep(&file->io->buffer);
     avio_context_free(&file->io);
-    *file = (struct qvl_clip_file){.format = file->format, .bytes = file->bytes};
+    *file = (struct qvl_clip_file){.format = file->format, .bytes = file->bytes, .n_thread = file->n_thread};
 }
 
 int qvl_clip_file_read(struct qvl_clip_file *file, AVPacket *packet, bool *is_cut)

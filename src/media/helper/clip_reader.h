@@ -31,10 +31,10 @@ struct qvl_clip_facts {
 
 struct qvl_clip_reader;
 
-/* Reads through the whole file once. bytes is copied, its owner must outlive the reader. On failure *out is NULL.
+/* Reads through the whole file once. n_thread: at most so many decode, 1 to QVL_MAX_CLIP_THREADS. bytes is copied, its owner must outlive the reader. On failure *out is NULL.
  */
 typedef enum qvl_fault qvl_clip_reader_open_fn(enum qvl_format format, const struct qvl_clip_bytes *bytes,
-                                               bool no_seek, struct qvl_clip_reader **out,
+                                               bool no_seek, uint32_t n_thread, struct qvl_clip_reader **out,
                                                struct qvl_clip_facts *out_facts);
 /* Frame i_frame < n_frame into rgb, which holds qvl_media_rgb_bytes(w, h); w and h as in the facts, and allowed. */
 typedef enum qvl_fault qvl_clip_reader_read_fn(struct qvl_clip_reader *reader, uint64_t i_frame, uint8_t *rgb,

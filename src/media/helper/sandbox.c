@@ -8,12 +8,20 @@
  *   3. no new privileges, not dumpable (so not readable through /proc), dies with its parent;
  *   4. Landlock: no path may be opened, no port bound or connected (where the kernel has it);
  *   5. seccomp: 18 system calls are allowed, two of them without PROT_EXEC; any other kills the process.
+ * For a clip, whose decoder works on several threads, 5 also lets clone start a thread, and nothing but a thread; a
+ * process would die in the attempt. 2 then says nothing about processes, because that limit counts threads too, and
+ * all of the user's, and 1 keeps the process numbers it has, because a process that has left them for its children
+ * can have no threads.
+ *
  * The order matters: a new user namespace resets 3, and nothing can be set up after 5.
  *
  * AddressSanitizer and ThreadSanitizer need huge reservations and a few calls more. Those builds leave out the
  * memory limit and add the calls below; they are for finding faults, not for use. */
 #include "media/helper/sandbox.h"
 
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -38,7 +46,15 @@
 #define IS_SANITIZED 0
 #endif
 
-enum { MAX_OPEN = 8 }; /* 0, 1, 2, the socket, and what one request brings */
+enum {
+    MAX_OPEN = 8, /* 0, 1, 2, the socket, and what one request brings */
+    THREAD_STACK_BYTES = 1 << 20 /* FFmpeg runs where 128 KiB are usual; 8 MiB for each would fill the limit */
+};
+
+/* What glibc's pthread_create asks for, to the bit: a thread of this process. */
+#define THREAD_FLAGS                                                                                      \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |    \
+     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
 static void set_limit(__rlimit_resource_t resource, rlim_t value)
 {
@@ -56,7 +72,8 @@ static void set_limits(enum qvl_sandbox_room room)
     set_limit(RLIMIT_CPU, room == QVL_ROOM_CLIP ? QVL_MAX_CLIP_HELPER_CPU_S : QVL_MAX_MEDIA_HELPER_CPU_S);
     set_limit(RLIMIT_NOFILE, MAX_OPEN);
     set_limit(RLIMIT_FSIZE, 0);
-    set_limit(RLIMIT_NPROC, 0);
+    if (room == QVL_ROOM_PICTURE)
+        set_limit(RLIMIT_NPROC, 0);
     set_limit(RLIMIT_CORE, 0);
     set_limit(RLIMIT_MEMLOCK, 0);
 }
@@ -91,7 +108,28 @@ static bool allow_without_exec(scmp_filter_ctx filter, int call) /* mmap, mprote
                                   SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0;
 }
 
-static bool enter_seccomp(void)
+static bool answer(scmp_filter_ctx filter, int error, int call)
+{
+    return seccomp_rule_add_exact(filter, SCMP_ACT_ERRNO((uint32_t)error), call, 0) == 0;
+}
+
+/* Threads, and an answer to what the C library and decoders try at a thread's start and can do without; rseq it
+ * cannot, once the first thread has it (it names memory of the thread where the kernel writes the processor's
+ * number). clone3 keeps its flags in memory, where a filter cannot look; without it the C library takes clone, whose
+ * flags are argument 0 on x86-64 and AArch64. */
+static bool allow_threads(scmp_filter_ctx filter)
+{
+    return seccomp_rule_add_exact(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS)) == 0 &&
+           answer(filter, ENOSYS, SCMP_SYS(clone3)) && allow(filter, SCMP_SYS(rseq)) &&
+           answer(filter, ENOSYS, SCMP_SYS(set_robust_list)) &&
+           (IS_SANITIZED || (answer(filter, EPERM, SCMP_SYS(rt_sigaction)) &&
+                             answer(filter, EPERM, SCMP_SYS(rt_sigprocmask)))) &&
+           seccomp_rule_add_exact(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME)) == 0;
+}
+
+static bool enter_seccomp(enum qvl_sandbox_room room)
 {
     static const int calls[] = {
         SCMP_SYS(brk),     SCMP_SYS(munmap),       SCMP_SYS(mremap),          SCMP_SYS(madvise),
@@ -109,7 +147,8 @@ static bool enter_seccomp(void)
     bool is_ok = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) == 0;
     for (size_t i = 0; is_ok && i < sizeof calls / sizeof *calls; i++)
         is_ok = allow(filter, calls[i]);
-    is_ok = is_ok && allow_without_exec(filter, SCMP_SYS(mmap)) &&
+    is_ok = is_ok && (room == QVL_ROOM_PICTURE || allow_threads(filter)) &&
+            allow_without_exec(filter, SCMP_SYS(mmap)) &&
             allow_without_exec(filter, SCMP_SYS(mprotect)) &&
             seccomp_rule_add_exact(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1,
                                    SCMP_A0(SCMP_CMP_EQ, QVL_MEDIA_SOCKET, 0)) == 0 &&
@@ -118,15 +157,31 @@ static bool enter_seccomp(void)
     return is_ok;
 }
 
+/* What a thread takes out of the memory limit by merely being there: a small stack, and no heap of its own, which
+ * would be 64 MiB of address space and a look at the number of processors, in files. */
+static void prepare_threads(void)
+{
+    pthread_attr_t attributes;
+    mallopt(M_ARENA_MAX, 1);
+    if (IS_SANITIZED || pthread_attr_init(&attributes) != 0)
+        return;
+    if (pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES) == 0)
+        pthread_setattr_default_np(&attributes);
+    pthread_attr_destroy(&attributes);
+}
+
 bool qvl_sandbox_enter(enum qvl_sandbox_room room)
 {
     /* May be forbidden, which is why it is only the outermost layer. */
-    unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC);
+    unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC |
+            (room == QVL_ROOM_PICTURE ? CLONE_NEWPID : 0));
+    if (room == QVL_ROOM_CLIP)
+        prepare_threads();
     set_limits(room);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return false;
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     enter_landlock();
-    return enter_seccomp();
+    return enter_seccomp(room);
 }

@@ -80,7 +80,8 @@ static enum qvl_fault open_clip(struct qvl_server *server, const struct qvl_medi
     const struct qvl_clip_bytes bytes = {
         .read = read_clip, .owner = &server->clip_fd, .n_bytes = request->n_bytes};
     struct qvl_clip_facts facts = {0};
-    enum qvl_fault fault = server->door->open(request->format, &bytes, request->no_seek, &server->reader, &facts);
+    enum qvl_fault fault = server->door->open(request->format, &bytes, request->no_seek, request->n_thread,
+                                              &server->reader, &facts);
     if (fault)
         return fault;
     server->clip_w = reply->w = facts.w;

@@ -1,6 +1,6 @@
 /* Clips in files against the reference (tests/data/clips/vectors.jsonl, written by reference/clip_file_vectors.py):
- * what a clip holds, and the pixels of every frame in ascending order, in any other, without seeking, and from a
- * helper that had to start again. The pixels depend on libavcodec and libswscale: under other versions than those
+ * what a clip holds, and the pixels of every frame in ascending order, in any other, without seeking, from a helper
+ * that had to start again, and all of this on one, two and four threads. The pixels depend on libavcodec and libswscale: under other versions than those
  * of the vectors the orders must still agree with each other. */
 #include "helper.h"
 
@@ -40,9 +40,11 @@ static double number(const json_t *line, const char *key)
     return json_number_value(json_object_get(line, key));
 }
 
-static void open_clip(const struct file *file, bool no_seek, struct qvl_clip **out, struct qvl_clip_info *info)
+static void open_clip(const struct file *file, bool no_seek, uint32_t n_thread, struct qvl_clip **out,
+                      struct qvl_clip_info *info)
 {
-    const struct qvl_media_settings settings = {.helper_path = test_helper_path(), .no_seek = no_seek};
+    const struct qvl_media_settings settings = {
+        .helper_path = test_helper_path(), .no_seek = no_seek, .n_thread = n_thread};
     if (qvl_clip_open(&settings, &file->source, out, info, NULL, &err))
         fail_msg("%s", err.text);
 }
@@ -89,13 +91,14 @@ static void compare_hashes(const json_t *line, const struct file *file)
         fail_msg("%s: frame %zu: other pixels than the reference's", file->name, i);
 }
 
-/* Backward; by leaps both ways, with a helper that is sent away in between; and every third without seeking. */
-static void check_orders(const struct file *file)
+/* Backward; by leaps both ways, with a helper that is sent away in between; forward by single frames, and by steps as
+ * a clip is sampled; and every third without seeking. */
+static void check_orders(const struct file *file, uint32_t n_thread)
 {
     struct qvl_clip_info info;
     struct qvl_clip *clip = NULL;
     const uint64_t n = file->info.n_frame;
-    open_clip(file, false, &clip, &info);
+    open_clip(file, false, n_thread, &clip, &info);
     for (uint64_t i = n; i-- > 0;)
         check_frame(file, clip, i, "backward");
     for (uint64_t i = 0, at = 0; i < n; i += 2, at = (at + 2 * n / 3 + 1) % n) {
@@ -103,9 +106,12 @@ static void check_orders(const struct file *file)
             qvl_clip_rest(clip);
         check_frame(file, clip, at, "by leaps");
     }
+    for (uint64_t step = 1; step < 30; step = 2 * step + 1)
+        for (uint64_t i = 0; i < n; i += step)
+            check_frame(file, clip, i, "by steps");
     qvl_clip_close(clip);
     clip = NULL;
-    open_clip(file, true, &clip, &info);
+    open_clip(file, true, n_thread, &clip, &info);
     for (uint64_t i = 0; i < n; i += 3)
         check_frame(file, clip, i, "without seeking");
     qvl_clip_close(clip);
@@ -122,7 +128,7 @@ static void check_line(const json_t *line, void *arg)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     file.source = (struct qvl_media_source){.from = QVL_FROM_FD, .name = file.name, .fd = fd};
-    open_clip(&file, false, &clip, &file.info);
+    open_clip(&file, false, 1, &clip, &file.info);
     compare_info(line, &file.info);
     assert_in_range(file.info.n_frame, 1, MAX_FRAMES);
     for (uint64_t i = 0; i < file.info.n_frame; i++)
@@ -130,7 +136,8 @@ static void check_line(const json_t *line, void *arg)
     qvl_clip_close(clip);
     if (avcodec_version() >> 16 == AVCODEC_OF_VECTORS && swscale_version() >> 16 == SWSCALE_OF_VECTORS)
         compare_hashes(line, &file);
-    check_orders(&file);
+    for (uint32_t n_thread = 1; n_thread <= 4; n_thread *= 2)
+        check_orders(&file, n_thread);
     assert_int_equal(close(fd), 0);
     ++*n_clip;
 }
@@ -157,7 +164,7 @@ static void check_bytes(const json_t *line, void *arg)
     snprintf(path, sizeof path, "tests/data/clips/%s", text(line, "file"));
     uint8_t *bytes = test_read_file(path, &n);
     struct file file = {.name = text(line, "file"), .source = test_source(path, bytes, n)};
-    open_clip(&file, false, &clip, &info);
+    open_clip(&file, false, 3, &clip, &info);
     compare_info(line, &info);
     qvl_clip_close(clip);
     free(bytes);

@@ -1,11 +1,14 @@
-/* What a taken-over decoder could try. Each action runs in a process of its own that has entered the sandbox; the
- * only right outcome is that the kernel kills it (SIGSYS) at the attempt. A second test shows that the sandbox
+/* What a taken-over decoder could try. Each action runs in a process of its own that has entered the sandbox, once as
+ * for pictures and once as for clips; the only right outcome is that the kernel kills it (SIGSYS) at the attempt, or,
+ * for the one call that must be answered where threads are allowed, that it does not exist. A second test shows that the sandbox
  * lets through what decoding needs, so the first does not pass because nothing runs. */
 #include "helper.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +37,7 @@ static const struct sockaddr_in loopback = {.sin_family = AF_INET};
 #ifdef SYS_open /* newer architectures have only openat */
 static long open_passwd(void) { return syscall(SYS_open, "/etc/passwd", O_RDONLY); }
 static long fork_process(void) { return syscall(SYS_fork); }
+static long vfork_process(void) { return syscall(SYS_vfork); }
 #endif
 static long openat_passwd(void) { return syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY); }
 static long openat2_root(void)
@@ -67,6 +71,15 @@ static long send_elsewhere(void)
 static long run_shell(void) { return syscall(SYS_execve, "/bin/sh", no_args, NULL); }
 static long run_shell_at(void) { return syscall(SYS_execveat, AT_FDCWD, "/bin/sh", no_args, NULL, 0); }
 static long clone_process(void) { return syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0ul); }
+/* All but one of the flags of a thread, and all of them and one more. */
+static const unsigned long thread_flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                                          CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
+                                          CLONE_CHILD_CLEARTID;
+static long clone_memory(void) { return syscall(SYS_clone, thread_flags & ~(0ul + CLONE_THREAD), NULL); }
+static long clone_nothing_shared(void) { return syscall(SYS_clone, 0ul, NULL); }
+static long clone_traced(void) { return syscall(SYS_clone, thread_flags | CLONE_PTRACE, NULL); }
+static long clone_elsewhere(void) { return syscall(SYS_clone, thread_flags | CLONE_NEWNET, NULL); }
+static long clone_high_bits(void) { return syscall(SYS_clone, thread_flags | 1ul << 32, NULL); }
 static long clone3_process(void)
 {
     uint64_t args[8] = {0};
@@ -115,7 +128,7 @@ static const struct action {
 } actions[] = {
 #define ACTION(name) {#name, name}
 #ifdef SYS_open
-    ACTION(open_passwd), ACTION(fork_process),
+    ACTION(open_passwd), ACTION(fork_process), ACTION(vfork_process),
 #endif
     ACTION(openat_passwd), ACTION(openat2_root), ACTION(create_file), ACTION(read_environment),
     ACTION(read_init), ACTION(read_null), ACTION(write_null), ACTION(write_input), ACTION(read_many), ACTION(remove_file),
@@ -128,7 +141,8 @@ static const struct action {
     ACTION(raise_limit), ACTION(mount_file_system), ACTION(change_root), ACTION(new_namespace),
     ACTION(load_bpf), ACTION(watch_performance), ACTION(make_ring), ACTION(handle_faults),
     ACTION(make_memory_file), ACTION(become_root), ACTION(load_module), ACTION(use_keys),
-    ACTION(change_clock), ACTION(duplicate), ACTION(make_pipe), ACTION(own_filter),
+    ACTION(change_clock), ACTION(duplicate), ACTION(make_pipe), ACTION(own_filter), ACTION(clone_memory),
+    ACTION(clone_nothing_shared), ACTION(clone_traced), ACTION(clone_elsewhere), ACTION(clone_high_bits),
 };
 enum { N_ACTION = sizeof actions / sizeof *actions };
 
@@ -151,20 +165,33 @@ static int run_locked(enum qvl_sandbox_room room, long (*try)(void))
     return status;
 }
 
+static long find_no_clone3(void)
+{
+    return clone3_process() == -1 && errno == ENOSYS ? -4711 : 0;
+}
+
+/* The C library asks for clone3 first and copes without. */
+static bool is_denied(enum qvl_sandbox_room room, const struct action *action)
+{
+    bool is_answered = room == QVL_ROOM_CLIP && action->try == clone3_process;
+    int status = run_locked(room, is_answered ? find_no_clone3 : action->try);
+    if (is_answered ? WIFEXITED(status) && WEXITSTATUS(status) == EXIT_WORKS
+                    : WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        return true;
+    print_message("%s, room %d: not denied, wait status %#x\n", action->name, (int)room, (unsigned)status);
+    return false;
+}
+
 static void test_every_escape_is_denied(void **state)
 {
     (void)state;
+    static const enum qvl_sandbox_room rooms[] = {QVL_ROOM_PICTURE, QVL_ROOM_CLIP};
     size_t n_denied = 0;
-    for (size_t i = 0; i < N_ACTION; i++) {
-        int status = run_locked(i % 2 ? QVL_ROOM_CLIP : QVL_ROOM_PICTURE, actions[i].try);
-        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-            n_denied++;
-        else
-            print_message("%s: not denied, wait status %#x\n", actions[i].name, (unsigned)status);
-    }
-    print_message("%zu of %d actions denied\n", n_denied, (int)N_ACTION);
+    for (size_t i = 0; i < 2 * (size_t)N_ACTION; i++)
+        n_denied += is_denied(rooms[i % 2], &actions[i / 2]);
+    print_message("%zu of 2 x %d actions denied\n", n_denied, (int)N_ACTION);
     assert_true(N_ACTION >= 40);
-    assert_int_equal(n_denied, N_ACTION);
+    assert_int_equal(n_denied, 2 * N_ACTION);
     assert_int_not_equal(access(scratch, F_OK), 0);
 }
 
@@ -188,6 +215,54 @@ static long read_input(void)
 {
     char byte = 0;
     return pread(input, &byte, 1, 2) == 1 && byte == 'z' ? -4711 : 0;
+}
+
+static void *count(void *arg)
+{
+    return memset(malloc(1 << 20), 1, 1 << 20) ? arg : NULL;
+}
+
+static long start_threads(void)
+{
+    enum { N = QVL_MAX_CLIP_THREADS };
+    pthread_t thread[N];
+    char marks[N];
+    bool is_ok = true;
+    for (int i = 0; i < N; i++)
+        if (pthread_create(&thread[i], NULL, count, &marks[i]) != 0)
+            return 0;
+    for (int i = 0; i < N; i++) {
+        void *mark = NULL;
+        is_ok &= pthread_join(thread[i], &mark) == 0 && mark == &marks[i];
+    }
+    return is_ok ? -4711 : 0;
+}
+
+/* A thread of a clip is locked in as well. */
+static void *fork_in_a_thread(void *arg)
+{
+    clone_process();
+    return arg;
+}
+
+static long escape_from_a_thread(void)
+{
+    pthread_t thread;
+    return pthread_create(&thread, NULL, fork_in_a_thread, NULL) == 0 ? pthread_join(thread, NULL) : -1;
+}
+
+static void test_threads_are_allowed_for_clips_only(void **state)
+{
+    (void)state;
+    int status = run_locked(QVL_ROOM_CLIP, start_threads);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EXIT_WORKS);
+    status = run_locked(QVL_ROOM_CLIP, escape_from_a_thread);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSYS);
+    status = run_locked(QVL_ROOM_PICTURE, start_threads);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGSYS);
 }
 
 static void test_reading_the_input_is_allowed(void **state)
@@ -231,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_escape_is_denied),
         cmocka_unit_test(test_decoding_is_allowed),
+        cmocka_unit_test(test_threads_are_allowed_for_clips_only),
         cmocka_unit_test(test_reading_the_input_is_allowed),
 #if !defined(__SANITIZE_ADDRESS__) /* such a build has no memory limit (helper/sandbox.c) */
         cmocka_unit_test(test_memory_is_limited),

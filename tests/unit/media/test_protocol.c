@@ -105,10 +105,11 @@ static void test_clip_requests(void **state)
                                            .serial = 1,
                                            .format = QVL_FORMAT_MATROSKA,
                                            .n_bytes = QVL_MAX_CLIP_FILE_BYTES,
-                                           .no_seek = 1};
+                                           .no_seek = 1,
+                                           .n_thread = QVL_MAX_CLIP_THREADS};
     struct qvl_media_request frame = clip;
     frame.verb = QVL_MEDIA_FRAME;
-    frame.no_seek = 0;
+    frame.no_seek = frame.n_thread = 0;
     frame.w = frame.h = 8192;
     frame.i_frame = UINT64_MAX; /* whether the clip has it, only the helper can tell */
     assert_true(request_ok(clip, 1));
@@ -121,9 +122,12 @@ static void test_clip_requests(void **state)
     REFUSED(clip, n_bytes, 0, 1);
     REFUSED(clip, n_bytes, QVL_MAX_CLIP_FILE_BYTES + 1, 1);
     REFUSED(clip, no_seek, 2, 1);
+    REFUSED(clip, n_thread, 0, 1);
+    REFUSED(clip, n_thread, QVL_MAX_CLIP_THREADS + 1, 1);
     REFUSED(clip, i_frame, 1, 1);
     REFUSED(clip, w, 1, 1);
     REFUSED(frame, no_seek, 1, 1);
+    REFUSED(frame, n_thread, 1, 1);
     REFUSED(frame, w, 8193, 1);
     REFUSED(frame, h, 0, 1);
     REFUSED(frame, format, QVL_FORMAT_PNG, 1);
