@@ -152,7 +152,8 @@ static bool keep_spans(struct qvl_session *session, const struct qvl_request *r)
 static void keep_plans(struct qvl_session *session, const struct qvl_request *r)
 {
     size_t n = 0;
-    struct qvl_media_plan **plan = calloc(r->feed.n_item + 1, sizeof *plan);
+    struct qvl_media_plan **plan;
+    plan = calloc(r->feed.n_item + 1, sizeof *plan); /* pointers are meant: NOLINT(bugprone-sizeof-expression) */
     for (size_t i = 0; i < r->feed.n_item && plan; i++)
         if (r->feed.item[i].plan)
             plan[n++] = qvl_media_plan_acquire(r->feed.item[i].plan);
