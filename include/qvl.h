@@ -253,8 +253,8 @@ struct qvl_request;
 /* What the requests of one conversation leave to each other: keys and values of the tokens computed so far, and
  * what was learnt about its clips. A request takes over what its prompt has in common with the last one's prompt
  * and answer, pictures and clips included where source and options are the same, and computes only the rest; its
- * bits are those of a request without a session. After a cancel, too. A source is the same where its content is; of a
- * file (descriptor or path) device, number, size and times of change are asked instead. */
+ * bits are those of a request without a session. After a cancel, too. A source is the same where its content is; of
+ * a file (descriptor or path) device, number, size and times of change are asked instead. */
 struct qvl_session;
 QVL_API enum qvl_status qvl_session_open(struct qvl_engine *engine, struct qvl_session **out,
                                          struct qvl_error *err);

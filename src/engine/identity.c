@@ -38,8 +38,8 @@ static void add_bytes(struct hasher *h, const uint8_t *bytes, size_t n)
         sha256_update(&h->sha, qvl_min_size(n - i, PIECE_BYTES), bytes + i);
 }
 
-/* What was written a moment ago can be written again without its times moving on: they go in the steps of the kernel's
- * clock, at most 10 ms, or (no fractions) of a file system that counts seconds, at most two. */
+/* What was written a moment ago can be written again without its times moving on: they go in the steps of the
+ * kernel's clock, at most 10 ms, or (no fractions) of a file system that counts seconds, at most two. */
 static bool is_settled(const struct stat *st)
 {
     struct timespec now;

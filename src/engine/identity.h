@@ -1,8 +1,8 @@
 /* identity.h: what a picture or clip is, without looking at it: two with equal identity are the same to the model.
  *
  * SHA-256 over everything that decides what it sees: the source (bytes, frames and encoded pictures by their
- * content; a file by its device, number, size and times of change, where one changed a moment ago is like no other),
- * the kind and the options. */
+ * content; a file by its device, number, size and times of change, where one changed a moment ago is like no
+ * other), the kind and the options. */
 #ifndef QVL_ENGINE_IDENTITY_H
 #define QVL_ENGINE_IDENTITY_H
 

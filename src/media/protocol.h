@@ -117,7 +117,7 @@ size_t qvl_media_rgb_bytes(uint32_t w, uint32_t h);
 const char *qvl_fault_text(enum qvl_fault fault); /* completes "this JPEG picture …" */
 const char *qvl_codec_name(enum qvl_codec codec); /* static, as FFmpeg calls it */
 
-/* Sends one message and n_fd descriptors, without waiting: one that has read the last message has room for the next.
+/* Sends one message and n_fd descriptors, without waiting: who has read the last message has room for the next one.
  * False: the other end is gone, or does not read. */
 bool qvl_media_send(int sock, const void *message, size_t n_bytes, const int *fds, size_t n_fd);
 /* Receives one message of at most n_bytes, waiting for it; returns its true length (more than n_bytes where it

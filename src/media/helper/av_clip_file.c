@@ -280,7 +280,7 @@ static enum qvl_fault choose_stream(struct qvl_clip_file *file)
 
 /* As many as are allowed, unless their frames are large. A thread that decodes frames holds up to two that one
  * thread alone would not: the one that it works on, and one that it lets go only when it is given the next. All of
- * those together may have MAX_THREAD_BYTES of the process's memory (QVL_MAX_CLIP_HELPER_BYTES); what the decoder
+ * those together may have MAX_THREAD_BYTES of the process's memory (QVL_MAX_MEDIA_HELPER_BYTES); what the decoder
  * needs in any case, references and frames held back for their order, has the rest. */
 static int n_thread_for(const struct qvl_clip_file *file)
 {
@@ -288,7 +288,8 @@ static int n_thread_for(const struct qvl_clip_file *file)
     const AVPixFmtDescriptor *layout = av_pix_fmt_desc_get((enum AVPixelFormat)p->format);
     if (p->width <= 0 || p->height <= 0 || !layout)
         return 1;
-    uint64_t frame_bytes = (uint64_t)p->width * (uint64_t)p->height * (uint64_t)av_get_padded_bits_per_pixel(layout) / 8;
+    uint64_t frame_bytes =
+        (uint64_t)p->width * (uint64_t)p->height * (uint64_t)av_get_padded_bits_per_pixel(layout) / 8;
     uint64_t n_fit = MAX_THREAD_BYTES / (2 * frame_bytes + 1);
     return n_fit < 1 ? 1 : n_fit < file->n_thread ? (int)n_fit : (int)file->n_thread;
 }

@@ -31,8 +31,8 @@ struct qvl_clip_facts {
 
 struct qvl_clip_reader;
 
-/* Reads through the whole file once. n_thread: at most so many decode, 1 to QVL_MAX_CLIP_THREADS. bytes is copied, its owner must outlive the reader. On failure *out is NULL.
- */
+/* Reads through the whole file once. n_thread: at most so many decode, 1 to QVL_MAX_CLIP_THREADS. bytes is copied,
+ * its owner must outlive the reader. On failure *out is NULL. */
 typedef enum qvl_fault qvl_clip_reader_open_fn(enum qvl_format format, const struct qvl_clip_bytes *bytes,
                                                bool no_seek, uint32_t n_thread, struct qvl_clip_reader **out,
                                                struct qvl_clip_facts *out_facts);

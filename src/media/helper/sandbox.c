@@ -1,17 +1,17 @@
 /* The cage of qvl-media.
  *
  * What leaves: a process that may compute, allocate, talk on one socket, map, read and close the descriptors that
- * it is sent, and exit. Layers, outer to inner; the last one alone is enough and is the one that must work, the others
- * stand behind it in case the kernel or the filter has a hole:
+ * it is sent, and exit. Layers, outer to inner; the last one alone is enough and is the one that must work, the
+ * others stand behind it in case the kernel or the filter has a hole:
  *   1. namespaces of its own: no network devices, no other processes, no mounts to see (where allowed);
  *   2. resource limits: memory, processor time, descriptors, file size, processes, core dumps;
  *   3. no new privileges, not dumpable (so not readable through /proc), dies with its parent;
  *   4. Landlock: no path may be opened, no port bound or connected (where the kernel has it);
  *   5. seccomp: 18 system calls are allowed, two of them without PROT_EXEC; any other kills the process.
  * For a clip, whose decoder works on several threads, 5 also lets clone start a thread, and nothing but a thread; a
- * process would die in the attempt. 2 then says nothing about processes, because that limit counts threads too, and
- * all of the user's, and 1 keeps the process numbers it has, because a process that has left them for its children
- * can have no threads.
+ * process would die in the attempt. 2 then bounds the threads instead of the processes, and only where 1 has given
+ * it a user of its own, because that limit counts all of a user's threads; and 1 keeps the process numbers it has,
+ * because a process that has left them for its children can have no threads.
  *
  * The order matters: a new user namespace resets 3, and nothing can be set up after 5.
  *
@@ -48,6 +48,7 @@
 
 enum {
     MAX_OPEN = 8, /* 0, 1, 2, the socket, and what one request brings */
+    MAX_THREADS = 4 * QVL_MAX_CLIP_THREADS, /* a decoder that has been taken over could start any number */
     THREAD_STACK_BYTES = 1 << 20 /* FFmpeg runs where 128 KiB are usual; 8 MiB for each would fill the limit */
 };
 
@@ -65,7 +66,8 @@ static void set_limit(__rlimit_resource_t resource, rlim_t value)
     setrlimit(resource, &limit);
 }
 
-static void set_limits(enum qvl_sandbox_room room)
+/* The kernel counts a user's threads: in a namespace of its own they are those of this process alone. */
+static void set_limits(enum qvl_sandbox_room room, bool has_own_user)
 {
     if (!IS_SANITIZED)
         set_limit(RLIMIT_AS, QVL_MAX_MEDIA_HELPER_BYTES);
@@ -74,6 +76,8 @@ static void set_limits(enum qvl_sandbox_room room)
     set_limit(RLIMIT_FSIZE, 0);
     if (room == QVL_ROOM_PICTURE)
         set_limit(RLIMIT_NPROC, 0);
+    else if (has_own_user)
+        set_limit(RLIMIT_NPROC, MAX_THREADS);
     set_limit(RLIMIT_CORE, 0);
     set_limit(RLIMIT_MEMLOCK, 0);
 }
@@ -115,8 +119,8 @@ static bool answer(scmp_filter_ctx filter, int error, int call)
 
 /* Threads, and an answer to what the C library and decoders try at a thread's start and can do without; rseq it
  * cannot, once the first thread has it (it names memory of the thread where the kernel writes the processor's
- * number). clone3 keeps its flags in memory, where a filter cannot look; without it the C library takes clone, whose
- * flags are argument 0 on x86-64 and AArch64. */
+ * number). clone3 keeps its flags in memory, where a filter cannot look; without it the C library takes clone,
+ * whose flags are argument 0 on x86-64 and AArch64. */
 static bool allow_threads(scmp_filter_ctx filter)
 {
     return seccomp_rule_add_exact(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
@@ -173,11 +177,11 @@ static void prepare_threads(void)
 bool qvl_sandbox_enter(enum qvl_sandbox_room room)
 {
     /* May be forbidden, which is why it is only the outermost layer. */
-    unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC |
-            (room == QVL_ROOM_PICTURE ? CLONE_NEWPID : 0));
+    bool has_own_user = unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC |
+                                (room == QVL_ROOM_PICTURE ? CLONE_NEWPID : 0)) == 0;
     if (room == QVL_ROOM_CLIP)
         prepare_threads();
-    set_limits(room);
+    set_limits(room, has_own_user);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return false;
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
