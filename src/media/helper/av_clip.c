@@ -33,11 +33,16 @@ struct qvl_clip_reader {
     AVFrame *frame, *next; /* the last one that came out of the decoder; room for another */
     bool has_frame;        /* one has come out since the start or the last seek */
     bool is_started, is_draining, is_at_end;
+    bool is_damaged;  /* a frame has come out that the decoder calls so */
     bool is_found;    /* frame is the answer for entry i_last */
     size_t i_last;    /* the entry that was last asked for */
     uint64_t n_out;   /* frames that came out since the first one of the file */
     uint64_t n_error; /* packets that could not be decoded since then */
+    unsigned n_drained; /* errors since the decoder got its last packet */
 };
+
+/* The decoder ends after 20 and one for each thread itself; one that does not is ended here. */
+enum { MAX_DRAIN_ERRORS = 64 };
 
 /* ---- what the clip holds ----------------------------------------------------------------------------- */
 
@@ -147,6 +152,11 @@ static int64_t time_of(const AVFrame *frame)
     return frame->pts != AV_NOPTS_VALUE ? frame->pts : frame->pkt_dts;
 }
 
+static bool is_flawed(const AVFrame *frame)
+{
+    return frame->flags & AV_FRAME_FLAG_CORRUPT || frame->decode_error_flags != 0;
+}
+
 /* Gives the decoder its next packet. One that it cannot decode is counted; the frame will be missing. */
 static enum qvl_fault feed(struct qvl_clip_reader *r, int64_t want)
 {
@@ -157,6 +167,7 @@ static enum qvl_fault feed(struct qvl_clip_reader *r, int64_t want)
     bool is_unwanted = error >= 0 && r->packet->pts < want;
     r->file.decoder->skip_frame = is_unwanted ? AVDISCARD_NONREF : AVDISCARD_DEFAULT;
     r->is_draining = error < 0;
+    r->n_drained = 0;
     error = avcodec_send_packet(r->file.decoder, error < 0 ? NULL : r->packet);
     av_packet_unref(r->packet);
     if (error == AVERROR(ENOMEM))
@@ -176,13 +187,17 @@ static enum qvl_fault next_frame(struct qvl_clip_reader *r, int64_t want)
             r->frame = r->next;
             r->next = last;
             r->has_frame = true;
+            r->is_damaged |= is_flawed(r->frame);
             r->n_out++;
             return QVL_FAULT_NONE;
         }
         if (error == AVERROR(ENOMEM))
             return QVL_FAULT_MEMORY;
         r->n_error += error != AVERROR(EAGAIN) && error != AVERROR_EOF;
-        r->is_at_end = r->is_draining || error == AVERROR_EOF;
+        /* Threads bring the errors of the last packets now, and frames behind them. */
+        r->is_at_end = error == AVERROR_EOF || (r->is_draining && ++r->n_drained > MAX_DRAIN_ERRORS);
+        if (r->is_draining)
+            continue;
         enum qvl_fault fault = r->is_at_end ? QVL_FAULT_NONE : feed(r, want);
         if (fault)
             return fault;
@@ -241,8 +256,7 @@ static bool is_answer(const struct qvl_clip_reader *r, size_t i)
 
 static bool is_exact(const struct qvl_clip_reader *r, size_t i)
 {
-    return r->has_frame && time_of(r->frame) == r->table.entry[i].pts &&
-           !(r->frame->flags & AV_FRAME_FLAG_CORRUPT) && r->frame->decode_error_flags == 0;
+    return r->has_frame && time_of(r->frame) == r->table.entry[i].pts && !is_flawed(r->frame);
 }
 
 /* can_skip: frames before entry i that nothing refers to need not be decoded. */
@@ -276,7 +290,7 @@ static enum qvl_fault find_from_the_front(struct qvl_clip_reader *r, size_t i)
     return is_there ? QVL_FAULT_NONE : QVL_FAULT_FRAME;
 }
 
-static enum qvl_fault find(struct qvl_clip_reader *r, size_t i)
+static enum qvl_fault find_once(struct qvl_clip_reader *r, size_t i)
 {
     bool is_far = i > QVL_MAX_CLIP_REWIND_FRAMES;
     if (!r->may_seek || (!r->is_trusted && !is_far))
@@ -289,6 +303,22 @@ static enum qvl_fault find(struct qvl_clip_reader *r, size_t i)
         return is_answer(r, i) ? QVL_FAULT_NONE : QVL_FAULT_FRAME;
     r->is_started = false; /* what was decoded so far does not count */
     return find_from_the_front(r, i);
+}
+
+/* What is made of a damaged frame may depend on how many threads work. So where damage shows on several, everything
+ * is done again on one, now and from now on: frames are the same for any number. */
+static enum qvl_fault find(struct qvl_clip_reader *r, size_t i)
+{
+    const bool was_trusted = r->is_trusted;
+    enum qvl_fault fault = find_once(r, i);
+    bool is_damaged = r->is_damaged || r->n_error > 0 || fault == QVL_FAULT_FRAME;
+    if (r->file.n_thread == 1 || !is_damaged || fault == QVL_FAULT_MEMORY || fault == QVL_FAULT_READ)
+        return fault;
+    r->file.n_thread = 1;
+    r->is_trusted = was_trusted;
+    fault = rewind_clip(r);
+    r->is_started = false;
+    return fault ? fault : find_once(r, i);
 }
 
 /* Entry i in r->frame. */
