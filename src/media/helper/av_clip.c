@@ -311,7 +311,7 @@ static enum qvl_fault find(struct qvl_clip_reader *r, size_t i)
 {
     const bool was_trusted = r->is_trusted;
     enum qvl_fault fault = find_once(r, i);
-    bool is_damaged = r->is_damaged || r->n_error > 0 || fault == QVL_FAULT_FRAME;
+    bool is_damaged = r->is_damaged || r->file.has_complained || r->n_error > 0 || fault == QVL_FAULT_FRAME;
     if (r->file.n_thread == 1 || !is_damaged || fault == QVL_FAULT_MEMORY || fault == QVL_FAULT_READ)
         return fault;
     r->file.n_thread = 1;

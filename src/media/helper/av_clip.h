@@ -2,6 +2,8 @@
 #ifndef QVL_MEDIA_HELPER_AV_CLIP_H
 #define QVL_MEDIA_HELPER_AV_CLIP_H
 
+#include <stdatomic.h>
+
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 
@@ -19,6 +21,7 @@ struct qvl_clip_file {
     AVIOContext *io;
     AVStream *stream; /* the best video stream; all others are discarded */
     AVCodecContext *decoder;
+    atomic_bool has_complained; /* the decoder has, in a message: it fills up what is damaged and says no more */
     enum qvl_codec codec;
     uint32_t orientation; /* as EXIF counts: 1, 3, 6 or 8 */
 };
