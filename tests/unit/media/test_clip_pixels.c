@@ -1,7 +1,7 @@
 /* Clips in files against the reference (tests/data/clips/vectors.jsonl, written by reference/clip_file_vectors.py):
  * what a clip holds, and the pixels of every frame in ascending order, in any other, without seeking, from a helper
- * that had to start again, and all of this on one, two and four threads. The pixels depend on libavcodec and libswscale: under other versions than those
- * of the vectors the orders must still agree with each other. */
+ * that had to start again, and all of this on one, two and four threads. The pixels depend on libavcodec and
+ * libswscale: under other versions than those of the vectors the orders must still agree with each other. */
 #include "helper.h"
 
 #include <fcntl.h>
@@ -91,8 +91,8 @@ static void compare_hashes(const json_t *line, const struct file *file)
         fail_msg("%s: frame %zu: other pixels than the reference's", file->name, i);
 }
 
-/* Backward, on one thread, which is slow enough; by leaps both ways, with a helper that is sent away in between; forward by single frames, and by steps as
- * a clip is sampled; and every third without seeking. */
+/* Backward, on one thread, which is slow enough; by leaps both ways, with a helper that is sent away in between;
+ * forward by single frames, and by steps as a clip is sampled; and every third without seeking. */
 static void check_orders(const struct file *file, uint32_t n_thread)
 {
     struct qvl_clip_info info;

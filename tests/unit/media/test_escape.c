@@ -1,7 +1,7 @@
-/* What a taken-over decoder could try. Each action runs in a process of its own that has entered the sandbox, once as
- * for pictures and once as for clips; the only right outcome is that the kernel kills it (SIGSYS) at the attempt, or,
- * for the one call that must be answered where threads are allowed, that it does not exist. A second test shows that the sandbox
- * lets through what decoding needs, so the first does not pass because nothing runs. */
+/* What a taken-over decoder could try. Each action runs in a process of its own that has entered the sandbox, once
+ * as for pictures and once as for clips; the only right outcome is that the kernel kills it (SIGSYS) at the
+ * attempt, or, for the one call that must be answered where threads are allowed, that it does not exist. A second
+ * test shows that the sandbox lets through what decoding needs, so the first does not pass because nothing runs. */
 #include "helper.h"
 
 #include <errno.h>
