@@ -124,13 +124,13 @@ static bool answer(scmp_filter_ctx filter, int error, int call)
 static bool allow_threads(scmp_filter_ctx filter)
 {
     return seccomp_rule_add_exact(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS)) == 0 &&
+                                  SCMP_A0(SCMP_CMP_EQ, THREAD_FLAGS, 0)) == 0 &&
            answer(filter, ENOSYS, SCMP_SYS(clone3)) && allow(filter, SCMP_SYS(rseq)) &&
            answer(filter, ENOSYS, SCMP_SYS(set_robust_list)) &&
            (IS_SANITIZED || (answer(filter, EPERM, SCMP_SYS(rt_sigaction)) &&
                              answer(filter, EPERM, SCMP_SYS(rt_sigprocmask)))) &&
            seccomp_rule_add_exact(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME)) == 0;
+                                  SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0)) == 0;
 }
 
 static bool enter_seccomp(enum qvl_sandbox_room room)
