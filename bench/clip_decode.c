@@ -60,11 +60,12 @@ int main(int argc, char **argv)
     struct qvl_error err = {0};
     struct qvl_clip *clip = NULL;
     struct qvl_clip_info info = {0};
-    uint64_t sum = 0, start_ms = qvl_now_ms(), opened_ms = 0;
+    uint64_t sum = 0;
+    const double start_ms = qvl_now_ms();
     bool is_ok = qvl_clip_open(&settings, &source, &clip, &info, NULL, &err) == QVL_OK;
-    opened_ms = qvl_now_ms();
+    const double opened_ms = qvl_now_ms();
     is_ok = is_ok && read_frames(clip, info.n_frame, n, &sum, &err);
-    uint64_t end_ms = qvl_now_ms();
+    const double end_ms = qvl_now_ms();
     qvl_clip_close(clip);
     close(source.fd);
     if (!is_ok) {
@@ -75,8 +76,8 @@ int main(int argc, char **argv)
     getrusage(RUSAGE_CHILDREN, &used);
     printf("%" PRIu64 " of %" PRIu64 " frames, %u x %u, %s threads: opened in %.2f s, frames in %.2f s, "
            "processor %.2f s, memory %ld MiB, sum %016" PRIx64 "\n",
-           n, info.n_frame, info.w, info.h, argv[4], (double)(opened_ms - start_ms) / 1e3,
-           (double)(end_ms - opened_ms) / 1e3, seconds(used.ru_utime) + seconds(used.ru_stime),
+           n, info.n_frame, info.w, info.h, argv[4], (opened_ms - start_ms) / 1e3,
+           (end_ms - opened_ms) / 1e3, seconds(used.ru_utime) + seconds(used.ru_stime),
            used.ru_maxrss >> 10, sum);
     return 0;
 }

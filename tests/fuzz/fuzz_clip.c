@@ -44,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     enum qvl_format format = qvl_sniff(data, n < QVL_SNIFF_BYTES ? n : QVL_SNIFF_BYTES);
     if (n == 0 || !qvl_format_is_clip(format))
         return 0;
-    if (qvl_clip_door.open(format, &bytes, data[n - 1] & 1, 1 + (data[n - 1] >> 1 & 1), &reader, &facts) != QVL_FAULT_NONE) {
+    const uint8_t choice = data[n - 1];
+    if (qvl_clip_door.open(format, &bytes, choice & 1, 1 + (choice >> 1 & 1), &reader, &facts) != QVL_FAULT_NONE) {
         if (reader)
             abort();
         return 0;
@@ -52,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (facts.n_frame == 0 || facts.codec == QVL_CODEC_NONE)
         abort();
     if (qvl_media_size_is_allowed(facts.w, facts.h))
-        read_frames(reader, &facts, data[n - 1]);
+        read_frames(reader, &facts, choice);
     qvl_clip_door.close(reader);
     return 0;
 }

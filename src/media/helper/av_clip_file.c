@@ -44,7 +44,8 @@ static const struct {
 static const char whitelist[] = "h264,hevc,vp8,vp9,libdav1d,libaom-av1,mpeg4,mjpeg,mpeg1video,mpeg2video,h263,"
                                 "msmpeg4v2,msmpeg4,prores";
 
-/* Standard error is closed to this process, but that a decoder complains is worth knowing. Any of its threads may. */
+/* Standard error is closed to this process, but that a decoder complains is worth knowing. Any of its threads
+ * may. */
 static void on_message(void *object, int level, const char *format, va_list args)
 {
     (void)format;

@@ -131,8 +131,8 @@ static const struct action {
     ACTION(open_passwd), ACTION(fork_process), ACTION(vfork_process),
 #endif
     ACTION(openat_passwd), ACTION(openat2_root), ACTION(create_file), ACTION(read_environment),
-    ACTION(read_init), ACTION(read_null), ACTION(write_null), ACTION(write_input), ACTION(read_many), ACTION(remove_file),
-    ACTION(rename_file), ACTION(make_link), ACTION(make_directory), ACTION(change_mode),
+    ACTION(read_init), ACTION(read_null), ACTION(write_null), ACTION(write_input), ACTION(read_many),
+    ACTION(remove_file), ACTION(rename_file), ACTION(make_link), ACTION(make_directory), ACTION(change_mode),
     ACTION(list_directory), ACTION(truncate_input), ACTION(make_socket), ACTION(make_unix_socket),
     ACTION(connect_out), ACTION(bind_port), ACTION(send_elsewhere), ACTION(run_shell),
     ACTION(run_shell_at), ACTION(clone_process), ACTION(clone3_process), ACTION(kill_parent),
