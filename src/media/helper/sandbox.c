@@ -144,7 +144,6 @@ static bool enter_seccomp(enum qvl_sandbox_room room)
         SCMP_SYS(write),   SCMP_SYS(getpid),       SCMP_SYS(gettid),          SCMP_SYS(sigaltstack),
         SCMP_SYS(sched_yield), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(tgkill),
         SCMP_SYS(sched_getaffinity),
-        SCMP_SYS(sched_getaffinity),
 #endif
     };
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
