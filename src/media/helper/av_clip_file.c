@@ -289,6 +289,9 @@ static enum qvl_fault choose_stream(struct qvl_clip_file *file)
  * needs in any case, references and frames held back for their order, has the rest. */
 static int n_thread_for(const struct qvl_clip_file *file)
 {
+#if defined(__SANITIZE_THREAD__) /* which cannot see how libavcodec's threads wait for each other */
+    return 1;
+#endif
     const AVCodecParameters *p = file->stream->codecpar;
     const AVPixFmtDescriptor *layout = av_pix_fmt_desc_get((enum AVPixelFormat)p->format);
     if (p->codec_id == AV_CODEC_ID_VP8) /* tells of damage in no way that would show here (av_clip.c, find) */
