@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/checked.h"
 #include "base/language.h"
 #include "model/mistake.h"
@@ -21,14 +22,10 @@ struct builder {
 
 static enum qvl_status add_span(struct qvl_prompt *p, const struct qvl_span *span, struct qvl_error *err)
 {
-    if (p->n_span == p->n_span_alloc) {
-        size_t n_alloc = 2 * p->n_span_alloc + 16;
-        struct qvl_span *grown = realloc(p->span, n_alloc * sizeof *grown);
-        if (!grown)
-            return qvl_fail_memory(err, n_alloc * sizeof *grown, "the prompt");
-        p->span = grown;
-        p->n_span_alloc = n_alloc;
-    }
+    struct qvl_span *grown = qvl_grow(p->span, &p->n_span_alloc, p->n_span + 1, sizeof *grown, "the prompt", err);
+    if (!grown)
+        return err->status;
+    p->span = grown;
     p->span[p->n_span++] = *span;
     return QVL_OK;
 }
