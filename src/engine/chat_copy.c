@@ -26,6 +26,7 @@ static enum qvl_status copy_text(struct copier *c, const char *s, const char **o
     return *out ? QVL_OK : QVL_ERR_MEMORY;
 }
 
+/* Static where the caller gave none. */
 static const char *name_of(const struct qvl_part *part)
 {
     return part->source.name              ? part->source.name
@@ -100,7 +101,10 @@ static enum qvl_status copy_part(struct copier *c, const struct qvl_part *part, 
     *out = *part;
     if (part->kind != QVL_PART_TEXT) {
         enum qvl_status status = check_media(c, part);
-        return status ? status : copy_text(c, part->source.name, &out->source.name);
+        if (status || part->source.name)
+            return status ? status : copy_text(c, part->source.name, &out->source.name);
+        out->source.name = name_of(part);
+        return QVL_OK;
     }
     c->n_text_bytes += part->n;
     if (c->n_text_bytes > QVL_MAX_TEXT_BYTES)

@@ -13,7 +13,6 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
-#include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "engine/session.h"
@@ -29,6 +28,12 @@ enum {
 static bool is_clip(const struct qvl_media_item *item)
 {
     return item->part->kind == QVL_PART_VIDEO;
+}
+
+/* For sentences: the request's copy of a part always has one. */
+static const char *name_of(const struct qvl_media_item *item)
+{
+    return item->part->source.name;
 }
 
 /* A clip that the helper reads as a whole file; of any other the caller gives every frame. */
@@ -65,12 +70,8 @@ static struct qvl_media_settings media_settings(const struct qvl_feed *feed)
 
 static void add_item(struct qvl_feed *feed, const struct qvl_part *part)
 {
-    const char *name = part->source.name              ? part->source.name
-                       : part->kind == QVL_PART_VIDEO ? qvl_text("a clip")
-                                                      : qvl_text("a picture");
     feed->item[feed->n_item++] =
-        (struct qvl_media_item){.part = part, .name = name,
-                                .temporal_patch = feed->engine->config.vision.temporal_patch};
+        (struct qvl_media_item){.part = part, .temporal_patch = feed->engine->config.vision.temporal_patch};
 }
 
 enum qvl_status qvl_feed_init(struct qvl_feed *feed, struct qvl_engine *engine, struct qvl_session *session,
@@ -110,7 +111,6 @@ static enum qvl_status frame_source(const struct qvl_media_item *item, size_t i,
 {
     const struct qvl_media_source *source = &item->part->source;
     *out = *source;
-    out->name = item->name;
     *out_fd = -1;
     if (source->from == QVL_FROM_FRAMES) {
         out->frames = &source->frames[i];
@@ -121,7 +121,7 @@ static enum qvl_status frame_source(const struct qvl_media_item *item, size_t i,
     const struct qvl_picture_file *picture = &source->pictures[i];
     uint64_t n_bytes = 0;
     if (!picture->path) {
-        *out = (struct qvl_media_source){.from = QVL_FROM_BYTES, .name = item->name, .bytes = picture->bytes,
+        *out = (struct qvl_media_source){.from = QVL_FROM_BYTES, .name = name_of(item), .bytes = picture->bytes,
                                          .n_bytes = picture->n_bytes};
         return QVL_OK;
     }
@@ -189,10 +189,8 @@ static enum qvl_status open_clip(struct qvl_feed *feed, struct qvl_media_item *i
                                  const atomic_bool *stop, struct qvl_error *err)
 {
     const struct qvl_media_settings settings = media_settings(feed);
-    struct qvl_media_source source = item->part->source;
-    source.name = item->name;
     wake_clip(feed, item);
-    enum qvl_status status = qvl_clip_open(&settings, &source, &item->clip, info, stop, err);
+    enum qvl_status status = qvl_clip_open(&settings, &item->part->source, &item->clip, info, stop, err);
     item->is_awake = !status;
     return status;
 }
@@ -210,7 +208,7 @@ static enum qvl_status reopen_clip(struct qvl_feed *feed, struct qvl_media_item 
     return qvl_fail(err, QVL_ERR_MEDIA,
                     "%s: the file has %" PRIu64 " frames of %u x %u pixels, but %" PRIu64
                     " of %u x %u when it was measured",
-                    item->name, info.n_frame, info.w, info.h, known->n_frame_file, known->original_w,
+                    name_of(item), info.n_frame, info.w, info.h, known->n_frame_file, known->original_w,
                     known->original_h);
 }
 
@@ -250,7 +248,7 @@ static enum qvl_status list_frames(const struct qvl_media_item *item, struct qvl
         if (!(t >= (i ? time_s[i - 1] : 0) && t <= QVL_MAX_CLIP_SECONDS))
             return qvl_fail(err, QVL_ERR_MEDIA,
                             "%s: frame %zu has the time %g s; times must be 0 to %u s and never go back",
-                            item->name, i + 1, t, QVL_MAX_CLIP_SECONDS);
+                            name_of(item), i + 1, t, QVL_MAX_CLIP_SECONDS);
         index[i] = i;
         time_s[i] = t;
     }
@@ -275,7 +273,7 @@ static enum qvl_status probe_frames(const struct qvl_feed *feed, const struct qv
             return status;
         if (w != info->original_w || h != info->original_h)
             return qvl_fail(err, QVL_ERR_MEDIA, "%s: frame %zu has %u x %u pixels, but the first one %u x %u",
-                            item->name, i + 1, w, h, info->original_w, info->original_h);
+                            name_of(item), i + 1, w, h, info->original_w, info->original_h);
     }
     return QVL_OK;
 }
@@ -293,7 +291,7 @@ static enum qvl_status choose_frames(struct qvl_feed *feed, struct qvl_media_ite
         return status;
     if ((status = qvl_sample_frames(&feed->engine->config, clip.n_frame, clip.fps, &item->part->media, &plan->arena,
                                     &index, &plan->n_frame, &why)))
-        return qvl_fail(err, status, "%s: %.400s", item->name, why.text);
+        return qvl_fail(err, status, "%s: %.400s", name_of(item), why.text);
     double *time_s = qvl_arena_alloc(&plan->arena, plan->n_frame, sizeof *time_s, "a clip's list of frames", err);
     if (!time_s)
         return QVL_ERR_MEMORY;
@@ -324,7 +322,7 @@ static enum qvl_status make_plan(struct qvl_feed *feed, struct qvl_media_item *i
     status = is_clip_file(item) ? choose_frames(feed, item, plan, stop, err)
                                 : probe_frames(feed, item, plan, stop, err);
     if (status ||
-        (status = qvl_media_plan_fit(plan, &feed->engine->config, &item->part->media, item->name, err)))
+        (status = qvl_media_plan_fit(plan, &feed->engine->config, &item->part->media, name_of(item), err)))
         qvl_media_plan_release(plan);
     else
         item->plan = plan;
@@ -352,7 +350,7 @@ static enum qvl_status add_info(struct qvl_feed *feed, struct qvl_media_item *it
     item->i_shown = (uint32_t)feed->n_info;
     struct qvl_media_info *info = &feed->info[feed->n_info++];
     *info = item->plan->info;
-    info->name = item->name;
+    info->name = name_of(item);
     feed->n_tok += info->n_tok;
     if (feed->n_tok >= feed->engine->n_ctx)
         return qvl_fail(err, QVL_ERR_LIMIT,
@@ -490,7 +488,8 @@ static enum qvl_status decode_frame(struct qvl_feed *feed, struct qvl_media_item
                                     frame_place(item, i), NULL, stop, err);
     else
         status = qvl_fail(err, QVL_ERR_MEDIA, "%s: frame %zu has %u x %u pixels, but %u x %u when it was measured",
-                          item->name, i + 1, picture.frame.w, picture.frame.h, info->original_w, info->original_h);
+                          name_of(item), i + 1, picture.frame.w, picture.frame.h, info->original_w,
+                          info->original_h);
     qvl_picture_free(&picture);
     return status;
 }

@@ -22,7 +22,6 @@ struct qvl_session;
  * whose one frame stands for all that the patch holds. */
 struct qvl_media_item {
     const struct qvl_part *part;    /* the request's copy */
-    const char *name;               /* for sentences */
     bool is_shown;                  /* the template lets the model see it */
     uint32_t i_shown;               /* among those; once measured, like all that follows */
     struct qvl_media_plan *plan;    /* NULL until then */
