@@ -34,21 +34,24 @@ static enum qvl_fault probe(const struct qvl_media_request *request, const uint8
     return QVL_FAULT_NONE;
 }
 
-/* The pixels' memory is let go before the reply: the parent then forbids writing. */
-static enum qvl_fault decode(const struct qvl_media_request *request, const uint8_t *bytes, int fd,
-                             const struct qvl_av_door *av, struct qvl_media_reply *reply)
+/* Pixels of a picture (its bytes), or of a frame of the open clip (bytes NULL). Their memory is let go before the
+ * reply: the parent then forbids writing. */
+static enum qvl_fault decode(const struct qvl_server *server, const struct qvl_media_request *request,
+                             const uint8_t *bytes, int fd, struct qvl_media_reply *reply)
 {
-    size_t rgb_bytes = qvl_media_rgb_bytes(request->w, request->h);
+    uint32_t w = request->w, h = request->h;
+    size_t rgb_bytes = qvl_media_rgb_bytes(w, h);
     uint8_t *rgb = map_whole(fd, rgb_bytes, PROT_READ | PROT_WRITE, MAP_SHARED);
     if (!rgb)
         return QVL_FAULT_MEMORY;
     enum qvl_fault fault =
-        qvl_image_decode(request->format, bytes, request->n_bytes, av, rgb, request->w, request->h);
+        bytes ? qvl_image_decode(request->format, bytes, request->n_bytes, server->av, rgb, w, h)
+              : server->door->read(server->reader, request->i_frame, rgb, w, h);
     munmap(rgb, rgb_bytes);
     if (fault)
         return fault;
-    reply->w = request->w;
-    reply->h = request->h;
+    reply->w = w;
+    reply->h = h;
     return QVL_FAULT_NONE;
 }
 
@@ -60,7 +63,7 @@ static enum qvl_fault serve_picture(const struct qvl_server *server, const struc
         return QVL_FAULT_READ;
     enum qvl_fault fault = request->verb == QVL_MEDIA_PROBE
                                ? probe(request, bytes, server->av, reply)
-                               : decode(request, bytes, fds[1], server->av, reply);
+                               : decode(server, request, bytes, fds[1], reply);
     munmap(bytes, request->n_bytes);
     return fault;
 }
@@ -94,22 +97,6 @@ static enum qvl_fault open_clip(struct qvl_server *server, const struct qvl_medi
     return QVL_FAULT_NONE;
 }
 
-static enum qvl_fault read_frame(struct qvl_server *server, const struct qvl_media_request *request, int fd,
-                                 struct qvl_media_reply *reply)
-{
-    size_t rgb_bytes = qvl_media_rgb_bytes(request->w, request->h);
-    uint8_t *rgb = map_whole(fd, rgb_bytes, PROT_READ | PROT_WRITE, MAP_SHARED);
-    if (!rgb)
-        return QVL_FAULT_MEMORY;
-    enum qvl_fault fault = server->door->read(server->reader, request->i_frame, rgb, request->w, request->h);
-    munmap(rgb, rgb_bytes);
-    if (fault)
-        return fault;
-    reply->w = request->w;
-    reply->h = request->h;
-    return QVL_FAULT_NONE;
-}
-
 /* One clip in the life of this process, opened before it is read, and only frames that it has. */
 static bool can_serve(const struct qvl_server *server, const struct qvl_media_request *request)
 {
@@ -134,7 +121,7 @@ bool qvl_serve_request(struct qvl_server *server, const struct qvl_media_request
             reply->fault = open_clip(server, request, reply);
             n_kept = server->reader ? 1 : 0;
         } else if (request->verb == QVL_MEDIA_FRAME) {
-            reply->fault = read_frame(server, request, fds[0], reply);
+            reply->fault = decode(server, request, NULL, fds[0], reply);
         } else {
             reply->fault = serve_picture(server, request, fds, reply);
         }
