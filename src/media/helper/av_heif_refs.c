@@ -3,8 +3,9 @@
  * In: a whole file. The idea: a grid needs its tiles (reference "dimg"), a picture its alpha (reference "auxl",
  * which points the other way). Of all items those stay that need another one; of these, those that need one that
  * stayed; and so on. Nothing stays after as many rounds as the longest chain has links; a circle stays for ever.
- * libheif would follow it until the stack ends. It also reads references on behind a box that says a wrong length, so
- * inside "meta" and "iref" every box must be exactly as long as it says. Source of truth: ISO/IEC 14496-12, sections 8.11.1 and 8.11.12. */
+ * libheif would follow it until the stack ends. It also reads references on behind a box that says a wrong
+ * length, so inside "meta" and "iref" every box must be exactly as long as it says. Source of truth: ISO/IEC
+ * 14496-12, sections 8.11.1 and 8.11.12. */
 #include "media/helper/av_heif.h"
 
 #include <string.h>
@@ -48,8 +49,8 @@ static bool next_box(struct span *in, uint32_t *type, struct span *out)
     return true;
 }
 
-/* One reference box: who needs an item of `stayed` comes into `next`. False: a number beyond 16 bits, or the box does
- * not hold as many references as it says. */
+/* One reference box: who needs an item of `stayed` comes into `next`. False: a number beyond 16 bits, or the box
+ * does not hold as many references as it says. */
 static bool keep(struct span box, uint32_t type, size_t n_id, const struct items *stayed, struct items *next)
 {
     const uint32_t dimg = 0x64696d67, auxl = 0x6175786c;
