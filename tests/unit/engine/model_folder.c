@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/os.h"
+
 /* The generator lies in the folder of the golden tests; here it is part of this file. */
 #include "../../golden/golden_model.c"
 
@@ -36,4 +38,24 @@ const char *model_folder(char letter)
     if (access(path, F_OK) != 0 && !golden_model_write("tests/golden", letter, path))
         abort();
     return path;
+}
+
+const char *media_helper_path(void)
+{
+    static char helper[4200];
+    char dir[4096];
+    qvl_os_program_dir(dir, sizeof dir);
+    snprintf(helper, sizeof helper, "%s/../../../qvl-media", dir);
+    return helper;
+}
+
+int open_loaded(struct qvl_engine_options options, struct qvl_engine **out)
+{
+    struct qvl_error err = {0};
+    options.model_dir = model_folder('a');
+    if (qvl_engine_open(&options, out, &err) || qvl_engine_load(*out, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return -1;
+    }
+    return 0;
 }

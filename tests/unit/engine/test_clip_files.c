@@ -16,7 +16,6 @@
 
 #include "../../lib/json_lines.h"
 #include "../../lib/sha256.h"
-#include "base/os.h"
 #include "engine/prompt.h"
 #include "model_folder.h"
 
@@ -214,11 +213,8 @@ static void clips_become_the_references_prompts(void **state)
 {
     (void)state;
     struct seen seen = {0};
-    char dir[4096], helper[4200];
-    qvl_os_program_dir(dir, sizeof dir);
-    snprintf(helper, sizeof helper, "%s/../../../qvl-media", dir);
     const struct qvl_engine_options options = {
-        .model_dir = model_folder('a'), .media_helper = helper, .n_thread = 1};
+        .model_dir = model_folder('a'), .media_helper = media_helper_path(), .n_thread = 1};
     const char *tokenizer_dir = data_tokenizer_dir();
     if (qvl_engine_open(&options, &seen.engine, &err) ||
         (tokenizer_dir && qvl_tokenizer_load(tokenizer_dir, 151936, &seen.published, &err)))

@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #include "../../golden/golden_model.h"
-#include "base/os.h"
 #include "engine/engine.h"
 #include "model/resize.h"
 #include "model_folder.h"
@@ -52,13 +51,6 @@ static void write_bmp(const uint8_t *rgb, uint8_t *out)
 static int open_engine(void **state)
 {
     (void)state;
-    static char helper[4200];
-    char dir[4096];
-    struct qvl_error err = {0};
-    qvl_os_program_dir(dir, sizeof dir);
-    snprintf(helper, sizeof helper, "%s/../../../qvl-media", dir);
-    struct qvl_engine_options options = {.model_dir = model_folder('a'), .media_helper = helper, .n_thread = 2,
-                                         .n_ctx = 8192, .n_prefill_chunk = 200};
     for (size_t i = 0; i < N_FRAME; i++) {
         golden_picture((uint32_t)i + 1, SIDE, SIDE, rgb8[i]);
         write_bmp(rgb8[i], bmp[i]);
@@ -69,11 +61,9 @@ static int open_engine(void **state)
         (struct qvl_media_source){.from = QVL_FROM_FRAMES, .name = "c", .frames = frame, .n_frame = N_FRAME};
     from_pictures =
         (struct qvl_media_source){.from = QVL_FROM_PICTURES, .name = "c", .pictures = picture, .n_frame = N_FRAME};
-    if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        return -1;
-    }
-    return 0;
+    return open_loaded((struct qvl_engine_options){.media_helper = media_helper_path(), .n_thread = 2,
+                                                   .n_ctx = 8192, .n_prefill_chunk = 200},
+                       &engine);
 }
 
 static int close_engine(void **state)

@@ -23,22 +23,12 @@
 enum { N_OUT = 3, N_TOP = 4, MAX_FRAMES = 16, MAX_CLIPS = 6, BIG_SIDE = 384 };
 
 static struct qvl_engine *engine;
-static char helper[4200];
 
 static int open_engine(void **state)
 {
     (void)state;
-    char dir[4096];
-    struct qvl_error err = {0};
-    qvl_os_program_dir(dir, sizeof dir);
-    snprintf(helper, sizeof helper, "%s/../../../qvl-media", dir);
-    struct qvl_engine_options options = {.model_dir = model_folder('a'), .media_helper = helper, .n_thread = 2,
-                                         .n_ctx = 16384};
-    if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        return -1;
-    }
-    return 0;
+    return open_loaded(
+        (struct qvl_engine_options){.media_helper = media_helper_path(), .n_thread = 2, .n_ctx = 16384}, &engine);
 }
 
 static int close_engine(void **state)
@@ -126,7 +116,7 @@ struct frames {
 
 static void read_frames(const struct qvl_part *file, struct frames *out)
 {
-    struct qvl_media_settings settings = {.helper_path = helper};
+    struct qvl_media_settings settings = {.helper_path = media_helper_path()};
     struct qvl_request *request = open_request(file, 1);
     struct qvl_clip *clip = NULL;
     struct qvl_clip_info info;

@@ -27,16 +27,9 @@ static uint8_t pixels[2][SIDE * SIDE * 3];
 static int open_engine(void **state)
 {
     (void)state;
-    struct qvl_error err = {0};
-    struct qvl_engine_options options = {.model_dir = model_folder('a'), .n_thread = 2, .n_ctx = 8192,
-                                         .n_prefill_chunk = 16};
     golden_picture(1, SIDE, SIDE, pixels[0]);
     golden_picture(2, SIDE, SIDE, pixels[1]);
-    if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        return -1;
-    }
-    return 0;
+    return open_loaded((struct qvl_engine_options){.n_thread = 2, .n_ctx = 8192, .n_prefill_chunk = 16}, &engine);
 }
 
 static int close_engine(void **state)
