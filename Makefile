@@ -82,7 +82,7 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c $< -o $@
 
-# The same rooms with the switches of model/mistake.h, for the test that shows each one is caught.
+# The same rooms with the switches of model/mistake.h, for the test and the scores that show each one is caught.
 $(BUILD)/mistakes/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) -DQVL_MISTAKES -MMD -MP -c $< -o $@
@@ -131,14 +131,18 @@ $(BUILD)/make_golden: $(call objects,tests/golden/tool/make_golden.c tests/golde
 $(BUILD)/pty: $(call objects,tests/e2e/tool/pty.c)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lutil -o $@
 
-# This one test links the model and engine rooms with the switches of model/mistake.h in place of the library's.
+# This test and this program link the model and engine rooms with the switches of model/mistake.h in place of the
+# library's.
+mistake_objects = $(patsubst %.c,$(BUILD)/mistakes/%.o,$(wildcard src/model/*.c src/engine/*.c) $(1))
 MISTAKE_TEST := $(BUILD)/tests/golden/mistakes/test_mistakes
-$(MISTAKE_TEST): $(patsubst %.c,$(BUILD)/mistakes/%.o,$(wildcard src/model/*.c src/engine/*.c) \
-		$(wildcard tests/golden/mistakes/*.c) $(filter-out tests/golden/test_%,$(wildcard tests/golden/*.c))) \
-		$(TEST_LIB) $(BUILD)/libqvl.a
+$(MISTAKE_TEST): $(call mistake_objects,$(wildcard tests/golden/mistakes/*.c) \
+		$(filter-out tests/golden/test_%,$(wildcard tests/golden/*.c))) $(TEST_LIB) $(BUILD)/libqvl.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lcmocka $(LIBS) -o $@
 TESTS += $(MISTAKE_TEST)
+
+$(BUILD)/qvl-mistaken: $(call mistake_objects,tests/e2e/tool/mistaken.c) $(call objects,$(CLI_SRC)) $(BUILD)/libqvl.a
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(CLI_LIBS) -o $@
 
 tests: all $(TESTS) $(BUILD)/make_golden $(BUILD)/pty replay
 

@@ -114,7 +114,7 @@ static enum qvl_status add_video(struct builder *b, size_t i_media, struct qvl_e
         return status;
     for (uint32_t i = 0; i < media->grid.t && !status; i++) {
         double time_s = qvl_prompt_patch_time(media->time_s, media->n_frame, b->settings->temporal_patch, i);
-        if (!QVL_MISTAKE(TIMES_AFTER_PADS))
+        if (!QVL_MISTAKE(TIMES_AFTER_PADS) && !QVL_MISTAKE(NO_TIMES))
             status = add_time(b, time_s, err);
         if (!status && !(status = encode_pending(b, err)) && !(status = add_token(b, QVL_TOK_VISION_START, err)) &&
             !(status = add_pads(b, i_media, i, QVL_TOK_VIDEO_PAD, &b->prompt->n_video_tok, err)))

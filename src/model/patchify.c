@@ -47,6 +47,8 @@ void qvl_patchify(const struct qvl_vision_config *vision, const struct qvl_image
     make_table(image, table);
     for (size_t i = 0; i < n_patch; i++) {
         size_t block = i / (merge * merge), in_block = i % (merge * merge);
+        if (QVL_MISTAKE(PATCHES_TRANSPOSED))
+            in_block = in_block % merge * merge + in_block / merge;
         size_t y0 = (block / blocks_w * merge + in_block / merge) * patch;
         size_t x0 = (block % blocks_w * merge + in_block % merge) * patch;
         for (size_t c = 0; c < 3; c++)

@@ -37,6 +37,8 @@ static int32_t position_of_pair(const uint32_t section[3], struct qvl_position p
 {
     if (QVL_MISTAKE(CHUNKED_MROPE))
         return j < section[0] ? pos.t : j < section[0] + section[1] ? pos.h : pos.w;
+    if (QVL_MISTAKE(MROPE_AXES_SWAPPED))
+        pos = (struct qvl_position){pos.t, pos.w, pos.h};
     if (QVL_MISTAKE(UNBOUNDED_MROPE_STRIDE))
         return j % 3 == 1 ? pos.h : j % 3 == 2 ? pos.w : pos.t;
     if (j % 3 == 1 && j < 3 * section[1])

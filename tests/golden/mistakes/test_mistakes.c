@@ -78,7 +78,7 @@ static bool is_caught(char letter, enum qvl_mistake mistake)
     struct golden g;
     bool is_beyond;
     qvl_mistake = mistake;
-    if (mistake == QVL_MISTAKE_TIMES_AFTER_PADS) {
+    if (mistake == QVL_MISTAKE_TIMES_AFTER_PADS || mistake == QVL_MISTAKE_NO_TIMES) {
         is_beyond = has_other_ids(letter, mistake);
     } else {
         golden_open(&g, letter, golden_best_level(), 1, QVL_COMPUTE_F32);
