@@ -233,7 +233,8 @@ struct qvl_engine_info {
     uint64_t weight_bytes;
     double load_ms;            /* what qvl_engine_load took; 0 before */
     bool is_thinking;
-    bool is_demo;              /* a golden or demo model, not a published one */
+    bool is_golden;            /* random weights, made for tests */
+    bool is_demo;              /* the built-in demo model, for simple pictures only */
     struct qvl_sampling sampling; /* generation_config.json, else the family's published values */
 };
 QVL_API void qvl_engine_get_info(const struct qvl_engine *engine, struct qvl_engine_info *out);

@@ -3,6 +3,14 @@
  "qvl: the pasted text is longer than %u bytes and is left out\n",
  "\n"
  "qvl: 粘贴的文字超过 %u 字节，已忽略\n"},
+{"     -m DIR, or QVL_MODEL in the environment, names a folder that holds Qwen3-VL as\n"
+ "     published, for instance after:\n"
+ "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
+ "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct\n",
+ "     请用 -m 或环境变量 QVL_MODEL 指定一个文件夹，其中是官方发布的 Qwen3-VL，\n"
+ "     例如用下列命令之一下载：\n"
+ "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct\n"
+ "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"},
 {"  %zu frames resized to %u x %u, %u tokens:", "  %zu 帧，缩放到 %u x %u，%u 个 token："},
 {" (in QVL_ISA)", "（来自 QVL_ISA）"},
 {" is [%.40s], expected [%.40s]", " 为 [%.40s]，应为 [%.40s]"},
@@ -610,6 +618,9 @@
 {"qvl: %s is a model made for tests and demonstrations, not a published one: do not expect sense",
  "qvl: %s 是用于测试和演示的模型，不是官方发布的模型：不要指望回答有意义"},
 {"qvl: %s is cut or damaged: only %.1f s of it can be read", "qvl: %s 被截断或已损坏：只能读出 %.1f s"},
+{"qvl: %s is the demo model: it knows coloured shapes, short printed text, small forms and clips of shapes, and "
+ "nothing else",
+ "qvl: %s 是演示模型：它只认识彩色图形、印刷的短文字、小表单和图形短视频，其他一概不会"},
 {"qvl: %s: no such command (to ask the model: qvl run %s)\n",
  "qvl: %s：没有这个命令（要向模型提问：qvl run %s）\n"},
 {"qvl: --%s chooses frames of a video file; of pictures all are seen",
@@ -621,14 +632,11 @@
  "qvl: 看完视频约需 %.0f s；减小 --fps 或 --total-pixels 会更快"},
 {"qvl: looking takes about %.0f s; a smaller --max-pixels is faster",
  "qvl: 看完图片约需 %.0f s；减小 --max-pixels 会更快"},
-{"qvl: no model was given: -m DIR, or QVL_MODEL in the environment, names a folder that holds\n"
- "     Qwen3-VL as published, for instance after:\n"
- "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
- "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct\n",
- "qvl: 没有指定模型：请用 -m 或环境变量 QVL_MODEL 指定一个文件夹，其中是官方发布的 Qwen3-VL，\n"
- "     例如用下列命令之一下载：\n"
- "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct\n"
- "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"},
+{"qvl: no model was given, so this is the built-in demo model: it knows coloured shapes, short\n"
+ "     printed text, small forms and clips of shapes, and nothing else.\n",
+ "qvl: 没有指定模型，因此使用内置的演示模型：它只认识彩色图形、\n"
+ "     印刷的短文字、小表单和图形短视频，其他一概不会。\n"},
+{"qvl: no model was given.\n", "qvl: 没有指定模型。\n"},
 {"qvl: of %s the model sees %zu frames, fewer than %.5g a second (--max-frames allows more)",
  "qvl: %s：模型看到 %zu 帧，少于每秒 %.5g 帧（--max-frames 可以增加）"},
 {"qvl: stopped at %zu tokens: the answer repeated itself without end (--loop-guard off goes on)",
@@ -693,6 +701,7 @@
 {"the conversation is forgotten", "已忘掉整个对话"},
 {"the conversation's text is longer than %llu bytes", "对话的文字超过 %llu 字节"},
 {"the decoder's table", "解码器的表"},
+{"the demo model", "演示模型"},
 {"the description is no JSON", "模型描述不是 JSON"},
 {"the dump", "中间结果"},
 {"the end", "结尾"},

@@ -414,10 +414,15 @@ enum qvl_exit qvl_asker_open(const struct qvl_options *options, bool want_sessio
         return qvl_exit_of(status, QVL_EXIT_FAILURE);
     if (want_session && (status = qvl_session_open(out->engine, &out->session, err)))
         return qvl_exit_of(status, QVL_EXIT_FAILURE);
-    if (out->info.is_demo)
+    if (out->info.is_golden)
         qvl_progress_say(&out->progress,
                          "qvl: %s is a model made for tests and demonstrations, not a published one: do not expect "
                          "sense",
+                         options->model);
+    else if (out->info.is_demo && !options->is_demo_model) /* else it was said when the engine was opened */
+        qvl_progress_say(&out->progress,
+                         "qvl: %s is the demo model: it knows coloured shapes, short printed text, small forms and "
+                         "clips of shapes, and nothing else",
                          options->model);
     return QVL_EXIT_OK;
 }

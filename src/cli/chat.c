@@ -346,7 +346,7 @@ static enum qvl_status talk(struct qvl_chat_room *room)
 static void greet(struct qvl_chat_room *room)
 {
     struct qvl_progress *progress = &room->asker.progress;
-    const char *path = room->options.model, *name = path;
+    const char *path = room->options.is_demo_model ? qvl_text("the demo model") : room->options.model, *name = path;
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
         n--;

@@ -86,8 +86,10 @@ enum qvl_exit qvl_inspect_model(const struct qvl_options *options)
 {
     struct qvl_options with_model = *options;
     struct qvl_error err = {0};
-    if (options->n_item == 1)
+    if (options->n_item == 1) {
         with_model.model = options->item[0].value;
+        with_model.is_demo_model = false;
+    }
     if (options->n_item > 1) {
         fputs(qvl_text("qvl: inspect takes one model folder\n"), stderr);
         return QVL_EXIT_USAGE;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/language.h"
+#include "cli/default_model.h"
 #include "cli/signals.h"
 #include "cli/verbs.h"
 
@@ -21,17 +22,33 @@ enum qvl_status qvl_write_stdout(const void *data, size_t n, struct qvl_error *e
     return qvl_fail(err, QVL_ERR_FILE, "stdout: cannot write: %s", qvl_errno_text(errno));
 }
 
+static void say_how_to_get_a_model(void)
+{
+    fputs(qvl_text("     -m DIR, or QVL_MODEL in the environment, names a folder that holds Qwen3-VL as\n"
+                   "     published, for instance after:\n"
+                   "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
+                   "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct\n"),
+          stderr);
+}
+
+/* Whoever has given no model may take its answers for Qwen3-VL's. */
+static void say_it_is_the_demo_model(const struct qvl_options *options)
+{
+    if (options->is_quiet || options->progress == QVL_PROGRESS_NONE)
+        return;
+    fputs(qvl_text("qvl: no model was given, so this is the built-in demo model: it knows coloured shapes, short\n"
+                   "     printed text, small forms and clips of shapes, and nothing else.\n"),
+          stderr);
+    say_how_to_get_a_model();
+}
+
 struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_exit *exit_code)
 {
     struct qvl_error err = {0};
     struct qvl_engine *engine = NULL;
     if (!options->model) {
-        fputs(qvl_text("qvl: no model was given: -m DIR, or QVL_MODEL in the environment, names a folder that holds\n"
-                       "     Qwen3-VL as published, for instance after:\n"
-                       "     hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct\n"
-                       "     modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir "
-                       "Qwen3-VL-2B-Instruct\n"),
-              stderr);
+        fputs(qvl_text("qvl: no model was given.\n"), stderr);
+        say_how_to_get_a_model();
         *exit_code = QVL_EXIT_MODEL;
         return NULL;
     }
@@ -49,6 +66,8 @@ struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_e
         *exit_code = qvl_exit_of(status, QVL_EXIT_MODEL);
         return NULL;
     }
+    if (options->is_demo_model)
+        say_it_is_the_demo_model(options);
     return engine;
 }
 
@@ -129,15 +148,27 @@ static bool is_chat_wanted(const struct verb *verb, const struct qvl_options *o)
            has_person();
 }
 
+/* *memory holds the folder's name as long as the options are used. */
+static void choose_model(struct qvl_options *options, struct qvl_default_model *memory)
+{
+    if (options->model)
+        return;
+    qvl_default_model_find(memory);
+    options->model = memory->dir[0] ? memory->dir : NULL;
+    options->is_demo_model = memory->is_demo;
+}
+
 static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
 {
     struct qvl_options options;
+    struct qvl_default_model default_model;
     struct qvl_error err = {0};
     if (qvl_options_parse(verb->verb, n_arg, arg, &options, &err)) {
         qvl_say_error(&err);
         return qvl_exit_of(err.status, QVL_EXIT_FAILURE);
     }
     options.is_interactive |= is_chat_wanted(verb, &options);
+    choose_model(&options, &default_model);
     enum qvl_exit code;
     if (options.want_help)
         code = show_help(options.n_item == 1 ? options.item[0].value : NULL);

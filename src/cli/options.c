@@ -33,7 +33,8 @@ struct option {
 
 static const struct option table[] = {
     {"model", 'm', NULL, R | I | T, false, TEXT, TO(model), "DIR", 0, 0,
-     "model folder as published on Hugging Face", "模型文件夹，保持 Hugging Face 发布的原样"},
+     "model folder as published on Hugging Face (the demo model)",
+     "模型文件夹，保持 Hugging Face 发布的原样（默认为演示模型）"},
     {"image", 0, NULL, R, true, ITEM_IMAGE, 0, "FILE", 0, 0, "a picture (repeatable); - is stdin",
      "图片（可重复）；- 表示标准输入"},
     {"video", 0, NULL, R, false, ITEM_VIDEO, 0, "FILE|FOLDER", 0, 0,
@@ -513,8 +514,8 @@ enum qvl_language qvl_options_language(int n_arg, char **arg)
 static const char usage_en[] =
     "usage: qvl [run] [-m MODEL] [PICTURE|CLIP…] [OPTIONS] \"PROMPT\"   in any order\n"
     "       qvl chat [-m MODEL] [PICTURE|CLIP…]                 in the terminal; also qvl alone there\n"
-    "       qvl inspect MODEL [--json] [--check]                architecture and sizes; --check: weights\n"
-    "       qvl tokenize -m MODEL TEXT…                         token ids\n"
+    "       qvl inspect [MODEL] [--json] [--check]              architecture and sizes; --check: weights\n"
+    "       qvl tokenize [-m MODEL] TEXT…                       token ids\n"
     "\n"
     "The answer goes to stdout, everything else to stderr. PICTURE, CLIP or PROMPT may be - (stdin).\n"
     "Each option has a twin in the environment: --max-pixels is QVL_MAX_PIXELS.\n";
@@ -522,8 +523,8 @@ static const char usage_en[] =
 static const char usage_zh[] =
     "用法：qvl [run] [-m 模型] [图片|视频…] [选项] \"提示\"   顺序任意\n"
     "      qvl chat [-m 模型] [图片|视频…]           对话；在终端中直接运行 qvl 也一样\n"
-    "      qvl inspect 模型 [--json] [--check]       结构与大小；--check 检查权重\n"
-    "      qvl tokenize -m 模型 文字…                token 编号\n"
+    "      qvl inspect [模型] [--json] [--check]     结构与大小；--check 检查权重\n"
+    "      qvl tokenize [-m 模型] 文字…              token 编号\n"
     "\n"
     "回答写到标准输出，其余写到 stderr。图片、视频或提示可以是 -（标准输入）。\n"
     "每个选项都有对应的环境变量：--max-pixels 即 QVL_MAX_PIXELS。\n";

@@ -15,7 +15,8 @@ enum qvl_exit qvl_tokenize_texts(const struct qvl_options *options);
 void qvl_say_error(const struct qvl_error *err);
 /* Bytes to stdout, at once. QVL_ERR_FILE when they cannot be written. */
 enum qvl_status qvl_write_stdout(const void *data, size_t n, struct qvl_error *err);
-/* The engine that -m asks for, not loaded. Writes to *exit_code why it failed. */
+/* The engine of the options' model, not loaded. Says that it is the demo model where none was given. Writes to
+ * *exit_code why it failed. */
 struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_exit *exit_code);
 
 #endif

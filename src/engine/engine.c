@@ -154,7 +154,8 @@ void qvl_engine_get_info(const struct qvl_engine *e, struct qvl_engine_info *out
         .weight_bytes = qvl_weights_bytes(e->weights),
         .load_ms = e->load_ms,
         .is_thinking = e->config.is_thinking,
-        .is_demo = e->config.is_golden || e->config.is_demo,
+        .is_golden = e->config.is_golden,
+        .is_demo = e->config.is_demo,
         .sampling = e->config.generation.sampling,
     };
 }

@@ -18,6 +18,12 @@ golden() { # letter: path of a golden model, made once for all tests of this bui
     echo "$dir"
 }
 
+without_model() { # path of a copy of the programs that has no demo model near it
+    mkdir -p "$work/far/from/any"
+    cp "$qvl" "$build/qvl-media" "$build/qvl-media-av.so" "$work/far/from/any/"
+    echo "$work/far/from/any/qvl"
+}
+
 ok() { echo "ok $1"; }
 bad() {
     echo "not ok $1${2:+: $2}"

@@ -330,6 +330,7 @@ expect >>>
 send /bye\r
 SCRIPT
 if grep -q $'\e' "$work/screen"; then bad "gets none"; else ok "gets none"; fi
+qvl=$(without_model)
 type_in "no model" 3 </dev/null
 has "which says where to get one" 'hf download' "$work/screen"
 no_report "no sanitizer report at the end"

@@ -73,8 +73,9 @@ broken() { # name of the copy: a copy of the golden model to break
 }
 bad_model() { refuse "$1" 3 "$2" "$qvl" run -m "$work/model" --dry-run "x"; }
 refuse "device as a picture" 4 '/dev/null' run --image /dev/null "x"
-"$qvl" run "x" >"$work/out" 2>"$work/err"
-[ $? -eq 3 ] && [ ! -s "$work/out" ] && grep -q 'hf download' "$work/err" && ok "no model" || bad "no model"
+"$(without_model)" run "x" >"$work/out" 2>"$work/err"
+[ $? -eq 3 ] && [ ! -s "$work/out" ] && grep -q 'no model was given\.$' "$work/err" && grep -q 'hf download' "$work/err" &&
+    ok "no model" || bad "no model" "$(cat "$work/err")"
 refuse "missing model folder" 3 "$work/none" "$qvl" run -m "$work/none" --dry-run "x"
 broken && rm "$work/model/config.json" && bad_model "no config.json" 'config.json'
 broken && echo '{"a": [1, 2' >"$work/model/config.json" && bad_model "config.json that is no JSON" 'config.json'
