@@ -11,25 +11,13 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${QVL_BUILD:-build}
 data=${QVL_DATA:-../shared/data}
-venv=${QVL_VENV:-build/venv}
 export QVL_BUILD=$build QVL_DATA=$data
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 table=$work/table
 n_bad=0
 
-# torchvision by itself: it asks for one build of torch, and the one for CPUs will do (reference/hf.py).
-make_venv() {
-    echo "making $venv (set QVL_VENV to use another environment)"
-    python3 -m venv "$venv" &&
-        grep -v '^torchvision==' reference/requirements.txt >"$work/requirements.txt" &&
-        timeout 1800 "$venv/bin/pip" install --quiet -r "$work/requirements.txt" &&
-        timeout 600 "$venv/bin/pip" install --quiet --no-deps "$(grep '^torchvision==' reference/requirements.txt)" &&
-        touch "$venv/complete"
-}
-if [ -z "${QVL_VENV:-}" ] && [ ! -e "$venv/complete" ]; then
-    make_venv || exit 1
-fi
+venv=$(reference/venv.sh) || exit 1
 # No step may hang: half an hour is many times what the longest takes.
 py() { timeout 1800 "$venv/bin/python" "$@"; }
 

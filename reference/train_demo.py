@@ -1,0 +1,427 @@
+"""Trains the demo model (demo/model) from scratch, on two cores or on a GPU.
+
+usage: train_demo.py STATE_DIR [--minutes M] [--out demo/model] [--cool]
+       train_demo.py --check       (is the quick forward pass that of Hugging Face's classes?)
+
+Goes on where STATE_DIR stopped; a new STATE_DIR begins with the weights in --out if there are any, else with random ones.
+--cool lets the learning rate fall to nothing within the minutes given, which is how a run ends. Every sample is drawn
+afresh (demo_data.py), so the accuracies of training are those of unseen samples. STATE_DIR/metrics.csv and curve.png hold
+them; --out gets the averaged weights in bf16.
+
+The recipe, and why:
+- First the tower alone learns to name what stands in each cell (`cells` in demo_data.py), from tens of targets in one
+  picture. Answers alone do not teach reading in hours. Then decoder and tower learn to answer, and the cells stay as
+  a second loss.
+- The loss of a question is on its answer only; several questions about one picture save its vision.
+- Muon for the matrices of the layers, AdamW for all else; weights are averaged over the last thousand steps or so.
+"""
+import argparse
+import csv
+import functools
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+
+import hf  # noqa: F401  (before transformers)
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import demo_data
+import demo_model
+from demo_data import CELL_BOX, CELL_COLOUR, CELL_KEY, CELL_SHAPE, CELL_SLOT, CHARACTERS, COLOURS, KEYS, N_SLOT, SHAPES
+from demo_model import END, IMAGE, START, VIDEO, VISION_END, VISION_START
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# Parts of the cell head: column of `cells`, number of classes.
+HEADS = [(CELL_COLOUR, len(COLOURS) + 1), (CELL_SHAPE, len(SHAPES) + 1), (CELL_KEY, len(KEYS) + 1)]
+HEADS += [(CELL_SLOT + i, len(CHARACTERS) + 1) for i in range(N_SLOT)]
+N_HEAD = sum(n for _, n in HEADS) + 4  # the box comes last
+
+TASKS = demo_data.TASKS + ["page"]
+SPANS = [((2.5, 4.7), 22), ((4.7, 8.4), 14), ((8.4, 14), 9), ((14, 20), 6)]  # seconds of clips, samples of a batch
+
+
+# ---- batches -------------------------------------------------------------------------------------
+
+@functools.lru_cache(1)
+def tokenizer(path):
+    from tokenizers import Tokenizer
+    return Tokenizer.from_file(path)
+
+
+class Encoder:
+    def __init__(self, folder):
+        self.tokenizer = tokenizer(os.path.join(folder, "tokenizer.json"))
+        self.pieces = functools.lru_cache(20000)(lambda s: self.tokenizer.encode(s, add_special_tokens=False).ids)
+        self.newline = self.pieces("\n")
+
+    def encode(self, s):
+        """Of a sample: ids, three positions each, which ids are answers (targets), where the cells go."""
+        ids, is_answer, spans = [START] + self.pieces("user\n"), [], []
+
+        def grid(token, gh, gw):
+            ids.append(VISION_START)
+            spans.append((len(ids), gh, gw))
+            ids.extend([token] * (gh * gw) + [VISION_END])
+
+        for m in s["media"]:
+            if isinstance(m, demo_data.Picture):
+                grid(IMAGE, m.pixels.shape[0] // 32, m.pixels.shape[1] // 32)
+            else:
+                for t in demo_data.pair_times(m.times):
+                    ids.extend(self.pieces(f"<{t:.1f} seconds>"))
+                    grid(VIDEO, m.frames.shape[1] // 32, m.frames.shape[2] // 32)
+        answers = []
+        for i, (q, a, _) in enumerate(s["turns"]):
+            ids.extend(([START] + self.pieces("user\n") if i else []) + self.pieces(q) + [END] + self.newline)
+            ids.extend([START] + self.pieces("assistant\n"))
+            begin = len(ids)
+            ids.extend(self.pieces(a) + [END])
+            answers.append((begin, len(ids)))
+            ids.extend(self.newline)
+        n = len(ids)
+        position, at, shift, end = np.zeros((3, n), np.int64), [], 0, 0
+        for begin, gh, gw in spans:
+            position[:, end:begin] = np.arange(end, begin) + shift
+            k, here = gh * gw, begin + shift
+            position[0, begin:begin + k] = here
+            position[1, begin:begin + k] = here + np.repeat(np.arange(gh), gw)
+            position[2, begin:begin + k] = here + np.tile(np.arange(gw), gh)
+            at.append(np.arange(begin, begin + k))
+            end, shift = begin + k, here + max(gh, gw) - (begin + k)
+        position[:, end:] = np.arange(end, n) + shift
+        return np.array(ids), position, answers, np.concatenate(at)
+
+
+def units(m):
+    """Temporal patches u8 [n, 1 or 2, h, w, 3] and their cells [n, cells, N_CELL]."""
+    if isinstance(m, demo_data.Picture):
+        return m.pixels[None, None], m.cells[None]
+    return m.frames.reshape(-1, 2, *m.frames.shape[1:]), m.cells
+
+
+def draw(task, rng, ease, scale=1.0):
+    """Samples of one task and one size, as many as make a step."""
+    n, how = {"scene": 32, "box": 32, "text": 40, "form": 22, "differ": 18, "event": 0, "page": 28}[task], {}
+    if task in ("scene", "box", "differ"):
+        how = {"size": demo_data.scene_size(rng), "n_turn": 1 if task == "differ" or rng.random() < 0.4 else 3}
+    elif task == "text":
+        how = {"size": demo_data.text_size(rng), "ease": ease}
+        n = round(n * 64 * 224 / (how["size"][0] * how["size"][1]))
+    elif task == "page":
+        how = {"size": rng.choice(((224, 128), (192, 160))), "ease": ease}
+    elif task == "form":
+        how = {"size": demo_data.form_size(rng), "ease": ease, "n_turn": rng.choice((1, 2))}
+    else:
+        span, n = rng.choices(SPANS, (6, 4, 2, 1) if ease > 0.5 else (4, 4, 3, 3))[0]
+        how = {"span": span, "n_turn": rng.choice((1, 3)), "size": demo_data.clip_size(rng, span[1])}
+    n = max(1, round(n * scale))
+    return [demo_data.sample(task, rng, **how) for _ in range(n)]
+
+
+def make_batch(encoder, samples):
+    encoded = [encoder.encode(s) for s in samples]
+    length = max(len(e[0]) for e in encoded)
+    length += -length % 8
+    n = len(samples)
+    ids = np.full((n, length), demo_model.EOT)
+    position = np.zeros((3, n, length), np.int64)
+    at, answer_at, target, turn_of, n_turn = [], [], [], [], 0
+    for i, (one, pos, answers, cells_at) in enumerate(encoded):
+        ids[i, :len(one)], position[:, i, :len(one)] = one, pos
+        at.append(cells_at + i * length)
+        for begin, end in answers:
+            answer_at.append(np.arange(begin - 1, end - 1) + i * length)
+            target.append(one[begin:end])
+            turn_of.append(np.full(end - begin, n_turn))
+            n_turn += 1
+    parts = [units(m) for s in samples for m in s["media"]]
+    t = lambda a: torch.from_numpy(np.ascontiguousarray(a))
+    return {"task": samples[0]["task"], "n": n, "ids": t(ids), "position": t(position), "at": t(np.concatenate(at)),
+            "answer_at": t(np.concatenate(answer_at or [[]])).long(), "target": t(np.concatenate(target or [[]])).long(),
+            "turn_of": t(np.concatenate(turn_of or [[]])).long(), "n_turn": n_turn, "length": np.array([len(e[0]) for e in encoded]),
+            "pixels": t(np.concatenate([p for p, _ in parts])),
+            "cells": t(np.concatenate([c for _, c in parts]).astype(np.int64))}
+
+
+def feed(folder, seed, i_worker, n_worker, plan, queue):
+    """A process that draws batches after plan (weights of the tasks, then ease), which the trainer changes."""
+    torch.set_num_threads(1)
+    encoder, i = Encoder(folder), i_worker
+    while True:
+        rng = random.Random(f"{seed}/{i}")
+        task = rng.choices(TASKS, plan[:len(TASKS)])[0]
+        queue.put(make_batch(encoder, draw(task, rng, plan[-2], plan[-1])))
+        i += n_worker
+
+
+# ---- losses --------------------------------------------------------------------------------------
+
+def cell_loss(features, head, cells):
+    """features [n, cells, hidden]; the mean loss of what is asked, and the share of characters that are right."""
+    out, target = head(features.flatten(0, 1)).float(), cells.flatten(0, 1)
+    total, begin, n_read, n_right = out.new_zeros(()), 0, 0, 0
+    for column, n_class in HEADS:
+        part, t = out[:, begin:begin + n_class], target[:, column]
+        begin += n_class
+        if (t >= 0).any():
+            total = total + F.cross_entropy(part, t, ignore_index=-1) * (1.0 if column < CELL_SLOT else 1.5)
+        if column >= CELL_SLOT:
+            is_read = t > 0
+            n_read += int(is_read.sum())
+            n_right += int((part.argmax(1)[is_read] == t[is_read]).sum())
+    box = target[:, CELL_BOX:CELL_BOX + 4]
+    has_box = box[:, 0] >= 0
+    if has_box.any():
+        total = total + 5 * (out[has_box, begin:] - box[has_box] / 1000.0).abs().mean()
+    return total, (n_right / n_read if n_read else None)
+
+
+class Trainer:
+    def __init__(self, state_dir, out_dir, device):
+        self.state_dir, self.out_dir, self.device = state_dir, out_dir, device
+        os.makedirs(state_dir, exist_ok=True)
+        self.model = demo_model.new_model()
+        self.head = torch.nn.Linear(demo_model.VISION["out_hidden_size"], N_HEAD)
+        self.i_step, self.n_sample, self.seconds, self.scores = 0, 0, 0.0, {}
+        weights = os.path.join(out_dir, "model.safetensors")
+        if os.path.exists(weights):
+            from safetensors.torch import load_file
+            self.model.load_state_dict({k: v.float() for k, v in load_file(weights).items()}, strict=False)
+        self.model.to(device), self.head.to(device)
+        self.quick = demo_model.Quick(self.model)
+        self.make_optimizers()
+        self.average = {k: v.detach().clone() for k, v in self.model.named_parameters()}
+        self.load_state()
+
+    def make_optimizers(self):
+        muon, adam, still = [], [], []
+        for name, p in self.model.named_parameters():
+            if p.dim() == 2 and (".layers." in name or ".blocks." in name):
+                muon.append(p)
+            elif p.dim() >= 2:
+                adam.append(p)
+            else:
+                still.append(p)
+        self.optimizers = [
+            torch.optim.Muon(muon, lr=1.0, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW([{"params": adam, "weight_decay": 0.02}, {"params": still, "weight_decay": 0.0},
+                               {"params": list(self.head.parameters()), "weight_decay": 0.0}],
+                              lr=1.0, betas=(0.9, 0.98), eps=1e-8)]
+        self.rates = [2.0e-3, 1.0e-3]
+
+    def state_path(self):
+        return os.path.join(self.state_dir, "state.pt")
+
+    def load_state(self):
+        if not os.path.exists(self.state_path()):
+            return
+        s = torch.load(self.state_path(), map_location=self.device, weights_only=False)
+        self.model.load_state_dict(s["model"], strict=False)
+        self.head.load_state_dict(s["head"])
+        self.average = s["average"]
+        for o, d in zip(self.optimizers, s["optimizers"]):
+            o.load_state_dict(d)
+        self.i_step, self.n_sample, self.seconds, self.scores = s["i_step"], s["n_sample"], s["seconds"], s["scores"]
+
+    def save(self):
+        state = {"model": self.model.state_dict(), "head": self.head.state_dict(), "average": self.average,
+                 "optimizers": [o.state_dict() for o in self.optimizers], "i_step": self.i_step,
+                 "n_sample": self.n_sample, "seconds": self.seconds, "scores": self.scores}
+        torch.save(state, self.state_path() + ".part")
+        os.replace(self.state_path() + ".part", self.state_path())
+
+    def export(self):
+        from safetensors.torch import save_file
+        demo_model.write_files(self.out_dir)
+        tensors = {k: v.to("cpu", torch.bfloat16).contiguous() for k, v in self.average.items() if k != "lm_head.weight"}
+        save_file(tensors, os.path.join(self.out_dir, "model.safetensors"), metadata={"format": "pt"})
+
+    def score(self, name, value, weight=0.02):
+        old = self.scores.get(name)
+        self.scores[name] = value if old is None else old + weight * (value - old)
+
+    def step(self, batch, rate, is_speaking):
+        pixels = batch["pixels"].to(self.device)
+        kind = self.device.type
+        with torch.autocast(kind, torch.bfloat16):
+            features, taps = self.quick.vision(pixels)
+            loss, read = cell_loss(features, self.head, batch["cells"].to(self.device))
+            self.score(batch["task"] + " cells", float(loss.detach()))
+            if read is not None:
+                self.score(batch["task"] + " characters", read)
+            is_speaking = is_speaking and batch["n_turn"] > 0
+            if is_speaking:
+                logits = self.quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
+                                           [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
+                answer = F.cross_entropy(logits.float(), batch["target"])
+                loss = 0.3 * loss + answer
+        loss.backward()
+        if is_speaking:
+            wrong = torch.zeros(batch["n_turn"], dtype=torch.long)
+            wrong.index_add_(0, batch["turn_of"], (logits.argmax(-1) != batch["target"]).long())
+            self.score(batch["task"], float((wrong == 0).float().mean()))
+            self.score(batch["task"] + " loss", float(answer.detach()))
+        torch.nn.utils.clip_grad_norm_(list(self.model.parameters()) + list(self.head.parameters()), 1.0)
+        for o, r in zip(self.optimizers, self.rates):
+            for g in o.param_groups:
+                g["lr"] = r * rate
+            o.step()
+            o.zero_grad(set_to_none=True)
+        self.i_step += 1
+        self.n_sample += batch["n"]
+        decay = min(0.998, self.i_step / (self.i_step + 10))
+        with torch.no_grad():
+            names = dict(self.model.named_parameters())
+            torch._foreach_lerp_([self.average[k] for k in names], [p.detach() for p in names.values()], 1 - decay)
+
+
+# ---- the run -------------------------------------------------------------------------------------
+
+SEE = [2, 2, 2, 0, 0, 0, 4]       # weights of TASKS while only the tower learns
+SPEAK = [5, 6, 3, 3, 4, 3, 2]
+
+
+def write_curve(state_dir):
+    try:
+        import matplotlib
+    except ImportError:
+        return
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    with open(os.path.join(state_dir, "metrics.csv")) as f:
+        rows = list(csv.DictReader(f))
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4))
+    x = [float(r["samples"]) / 1000 for r in rows]
+    for task in demo_data.TASKS:
+        for axis, key in zip(axes, (task, task + " loss")):
+            y = [float(r[key]) if r.get(key) else float("nan") for r in rows]
+            axis.plot(x, y, label=task)
+    axes[0].set_title("answers exactly right"), axes[1].set_title("loss of answers"), axes[1].set_yscale("log")
+    for axis in axes:
+        axis.set_xlabel("thousand samples"), axis.legend(), axis.grid(True)
+    figure.savefig(os.path.join(state_dir, "curve.png"), dpi=90)
+    plt.close(figure)
+
+
+def write_metrics(trainer):
+    path = os.path.join(trainer.state_dir, "metrics.csv")
+    keys = [t + k for t in TASKS for k in ("", " loss", " cells", " characters")]
+    is_new = not os.path.exists(path)
+    with open(path, "a", newline="") as f:
+        out = csv.writer(f)
+        if is_new:
+            out.writerow(["step", "samples", "seconds"] + keys)
+        out.writerow([trainer.i_step, trainer.n_sample, round(trainer.seconds)] +
+                     [f"{trainer.scores[k]:.4f}" if k in trainer.scores else "" for k in keys])
+
+
+def reference_logits(model, batch, samples):
+    """Of the same batch from Hugging Face's forward pass: pixel rows and grids as its processor makes them."""
+    pixels, ids = batch["pixels"], batch["ids"]
+    is_clip = pixels.shape[1] == 2
+    n, _, h, w, _ = pixels.shape
+    x = pixels.expand(-1, 2, -1, -1, -1).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+    x = x.view(n, 2, 3, h // 32, 2, 16, w // 32, 2, 16).permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(-1, 1536)
+    grids = [[1, h // 16, w // 16]] * n
+    if is_clip:
+        grids = [[len(m.frames) // 2, h // 16, w // 16] for s in samples for m in s["media"]]
+    kind = "videos" if is_clip else "images"
+    media = {"pixel_values_videos" if is_clip else "pixel_values": x, f"{kind[:-1]}_grid_thw": torch.tensor(grids)}
+    mask = (torch.arange(ids.shape[1])[None] < torch.from_numpy(batch["length"])[:, None]).long()
+    types = (ids == IMAGE).long() + 2 * (ids == VIDEO).long()
+    out = model(input_ids=ids, attention_mask=mask, mm_token_type_ids=types, **media).logits
+    return out.flatten(0, 1)[batch["answer_at"]]
+
+
+def check():
+    """The largest difference between the two forward passes, of each task, with random weights; exit code 1 if it is
+    more than float32's rounding."""
+    is_right = True
+    with tempfile.TemporaryDirectory() as folder:
+        demo_model.write_files(folder)
+        encoder, model = Encoder(folder), demo_model.new_model().eval()
+        quick = demo_model.Quick(model)
+        for task in demo_data.TASKS:
+            samples = draw(task, random.Random("check"), 0.5, 0.2)
+            batch = make_batch(encoder, samples)
+            features, taps = quick.vision(batch["pixels"])
+            ours = quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
+                                [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
+            theirs = reference_logits(model, batch, samples)
+            worst, size = float((ours - theirs).abs().max()), float(theirs.abs().max())
+            is_right = is_right and worst < 1e-4 * size
+            print(f"{task}: {len(samples)} samples, largest logit {size:.3f}, largest difference {worst:.1e}")
+    print("quick forward pass: " + ("equal to the reference's" if is_right else "DIFFERS from the reference's"))
+    sys.exit(not is_right)
+
+
+def main():
+    if sys.argv[1:] == ["--check"]:
+        check()
+    p = argparse.ArgumentParser()
+    p.add_argument("state_dir")
+    p.add_argument("--out", default=os.path.join(ROOT, "demo", "model"))
+    p.add_argument("--minutes", type=float, default=1e9)
+    p.add_argument("--cool", action="store_true")
+    p.add_argument("--rate", type=float, default=1.0)
+    p.add_argument("--speak", action="store_true", help="answers from the first step on")
+    p.add_argument("--weights", default="", help="scene,text,form,box,event,differ,page")
+    p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--scale", type=float, default=1.0, help="of the batch sizes")
+    a = p.parse_args()
+    torch.set_grad_enabled(True)
+    torch.set_num_threads(os.cpu_count())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(1)
+    demo_model.write_files(a.out)
+    trainer = Trainer(a.state_dir, a.out, device)
+    plan = multiprocessing.Array("d", SEE + [1.0, a.scale])
+    queue = multiprocessing.Queue(4)
+    seed = f"train/{trainer.i_step}"
+    for i in range(a.workers):
+        multiprocessing.Process(target=feed, args=(a.out, seed, i, a.workers, plan, queue), daemon=True).start()
+    begin = last = saved = time.time()
+    first, is_stopped = trainer.i_step, []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: is_stopped.append(True))
+    while time.time() - begin < a.minutes * 60 and not is_stopped:
+        s = trainer.scores
+        is_speaking = a.speak or "scene" in s or s.get("page characters", 0) > 0.6
+        plan[:len(SEE)] = [float(w) for w in a.weights.split(",")] if a.weights else SPEAK if is_speaking else SEE
+        plan[-2] = max(0.0, min(1.0, 1.5 - 1.8 * s.get("page characters", 0)))
+        rate = a.rate * min(1.0, (trainer.i_step - first + 1) / 60)
+        if a.cool:
+            rate *= max(0.0, 1 - (time.time() - begin) / (a.minutes * 60))
+        trainer.step(queue.get(), rate, is_speaking)
+        now = time.time()
+        trainer.seconds += now - last
+        last = now
+        if trainer.i_step % 10 == 0:
+            done = " ".join(f"{t} {s[t]:.2f}" if t in s else f"{t} ({s[t + ' cells']:.2f})" for t in demo_data.TASKS
+                            if t + " cells" in s)
+            sys.stderr.write(f"\r{trainer.i_step} steps, {trainer.n_sample} samples, {trainer.seconds / 60:.1f} min, "
+                             f"characters {s.get('page characters', 0):.2f} {s.get('text characters', 0):.2f}, "
+                             f"{done}   ")
+            sys.stderr.flush()
+        if trainer.i_step % 50 == 0:
+            write_metrics(trainer)
+        if now - saved > 150:
+            trainer.save()
+            write_curve(a.state_dir)
+            saved = now
+    trainer.save()
+    write_metrics(trainer)
+    write_curve(a.state_dir)
+    trainer.export()
+    sys.stderr.write("\n")
+
+
+if __name__ == "__main__":
+    main()
