@@ -50,7 +50,7 @@ PROGRAMS := $(BUILD)/qvl $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so $(BUILD)/li
 TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
-.PHONY: all demo check tests bench install uninstall clean help deps reference fuzz lint
+.PHONY: all demo demo-scores check tests bench install uninstall clean help deps reference fuzz lint
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -59,6 +59,7 @@ all: $(PROGRAMS)
 help:
 	@echo "make            build qvl, qvl-media, libqvl"
 	@echo "make demo       install what is missing, build, describe a picture"
+	@echo "make demo-scores  score the demo model through qvl and Hugging Face transformers, into its card (slow)"
 	@echo "make check      install what is missing, build, run all tests (no Python needed)"
 	@echo "make reference  regenerate golden vectors with Hugging Face transformers and compare live (slow)"
 	@echo "make bench      build the benchmarks into $(BUILD)/bench"
@@ -153,6 +154,10 @@ check: deps
 demo: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
 	$(Q)tools/demo.sh $(BUILD)
+
+demo-scores: deps
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all $(BUILD)/qvl-mistaken
+	$(Q)reference/demo_scores.sh $(BUILD) $(SCORE)
 
 reference:
 	$(Q)reference/run.sh

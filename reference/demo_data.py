@@ -114,7 +114,7 @@ class Wear:
         pixels = np.asarray(image)
         if self.grain:
             bank = noise_bank()
-            begin = rng.randrange(len(bank) - pixels.size)
+            begin = int(rng.random() * (len(bank) - pixels.size))
             grain = bank[begin:begin + pixels.size].reshape(pixels.shape)
             pixels = np.clip(pixels + self.grain * grain, 0, 255).astype(np.uint8)
         if self.quality:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build and the tests need, on Debian and Ubuntu. Says what it will install, uses sudo when
 # not root, does nothing when all is there.
+# usage: tools/install-deps.sh [more packages]
 set -euo pipefail
 
 packages=(
@@ -11,6 +12,7 @@ packages=(
     libavformat-dev libavcodec-dev libswscale-dev libavutil-dev      # its module for clips, GIF, BMP, TIFF
     libheif-dev                                                      # the same, for HEIC and AVIF
     libcmocka-dev                                                    # tests
+    "$@"
 )
 
 if ! command -v dpkg-query >/dev/null; then
