@@ -72,9 +72,13 @@ def write_media(media, folder, name):
     """The paths of a sample's files."""
     paths = []
     for i, m in enumerate(media):
-        is_clip = isinstance(m, demo_data.Clip)
-        paths.append(os.path.join(folder, f"{name}-{i + 1}.{'mp4' if is_clip else 'png'}"))
-        write_clip(m, paths[-1]) if is_clip else Image.fromarray(m.pixels).save(paths[-1])
+        path = os.path.join(folder, f"{name}-{i + 1}")
+        if isinstance(m, demo_data.Clip):
+            paths.append(path + ".mp4")
+            write_clip(m, paths[-1])
+        else:
+            paths.append(path + ".png")
+            Image.fromarray(m.pixels).save(paths[-1])
     return paths
 
 
