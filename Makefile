@@ -58,7 +58,7 @@ all: $(PROGRAMS)
 
 help:
 	@echo "make            build qvl, qvl-media, libqvl"
-	@echo "make demo       install what is missing, build, describe a picture"
+	@echo "make demo       install what is missing, build, ask the built-in demo model about pictures and clips"
 	@echo "make demo-scores  score the demo model through qvl and Hugging Face transformers, into its card (slow)"
 	@echo "make check      install what is missing, build, run all tests (no Python needed)"
 	@echo "make reference  regenerate golden vectors with Hugging Face transformers and compare live (slow)"
@@ -205,10 +205,12 @@ install: all $(BUILD)/qvl.1
 	$(Q)install -m 644 include/qvl.h $(DESTDIR)$(PREFIX)/include/qvl.h
 	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' tools/qvl.pc.in \
 		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
+	$(Q)install -d $(DESTDIR)$(PREFIX)/share/qvl/demo-model
+	$(Q)install -m 644 $(wildcard demo/model/*) $(DESTDIR)$(PREFIX)/share/qvl/demo-model/
 
 uninstall:
 	$(Q)rm -rf $(DESTDIR)$(PREFIX)/bin/qvl $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/include/qvl.h \
-		$(DESTDIR)$(PREFIX)/lib/libqvl.* \
+		$(DESTDIR)$(PREFIX)/lib/libqvl.* $(DESTDIR)$(PREFIX)/share/qvl \
 		$(DESTDIR)$(PREFIX)/share/man/man1/qvl.1 $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
 
 clean:
