@@ -79,7 +79,9 @@ class Clip:
 # Columns of `cells`: 0 = nothing here (or class + 1), -1 = not asked.
 N_SLOT = 6
 CELL_COLOUR, CELL_SHAPE, CELL_BOX, CELL_KEY, CELL_SLOT = 0, 1, 2, 6, 7
-N_CELL = CELL_SLOT + N_SLOT
+CELL_INDEX = CELL_SLOT + N_SLOT  # which character of its string the first one in the cell is, from 1
+N_CELL = CELL_INDEX + 1
+MAX_INDEX = 12
 
 
 def no_cells(w, h):
@@ -422,14 +424,17 @@ def put_text(pen, xy, text, face_i, points, fill, scale):
 
 
 def put_slots(cells, w, h, characters):
-    """characters: (character, x, y of its middle), line by line and from left to right: their order in a cell."""
+    """characters: (character, x, y of its middle, its number in its string or -1), line by line and from left to right:
+    their order in a cell."""
     n_found = {}
-    for c, x, y in characters:
+    for c, x, y, index in characters:
         if 0 <= x < w and 0 <= y < h:
             i = int(y // CELL) * (w // CELL) + int(x // CELL)
             k = n_found[i] = n_found.get(i, -1) + 1
             if k < N_SLOT:
                 cells[i, CELL_SLOT + k] = CHARACTERS.index(c) + 1
+            if k == 0:
+                cells[i, CELL_INDEX] = index
 
 
 def random_string(rng, n):
@@ -489,7 +494,7 @@ def text(rng, n_turn=1, size=None, ease=0.0, zoom=1):
     mx, my = x + length / 2, y - cap / 2
     if angle:
         image = image.rotate(angle, Image.BICUBIC, center=(mx * zoom, my * zoom), fillcolor=ground)
-    characters = [(c, mx + (cx - mx) * cos, my - (cx - mx) * sin) for c, cx in placed]
+    characters = [(c, mx + (cx - mx) * cos, my - (cx - mx) * sin, i + 1) for i, (c, cx) in enumerate(placed)]
     cells = empty_cells(w, h)
     put_slots(cells, w, h, characters)
     pixels = Wear(rng, (0,) if rng.random() < ease else (0, 3, 6, 10)).put(image, rng)
@@ -519,7 +524,7 @@ def page(rng, n_turn=0, size=None, ease=0.0):
             string = more
         colour = ink(rng, ground, rng.randint(70, 220) if rng.random() >= ease else 200)
         placed = put_text(ImageDraw.Draw(image), (x, y), string, face_i, points, colour, scale)
-        characters += [(c, cx, y - points * 0.36) for c, cx in placed]
+        characters += [(c, cx, y - points * 0.36, -1) for c, cx in placed]
     put_slots(cells, w, h, characters)
     image = image.reduce(scale)
     return {"task": "page", "media": [Picture(Wear(rng, (0, 0, 3, 6)).put(image, rng), cells)], "turns": []}
@@ -578,8 +583,8 @@ def form(rng, n_turn=1, size=None, ease=0.0, zoom=1):
         length = face.getlength(value)
         x = w - 8 - length if is_right or column + length > w - 6 else column
         y = baseline - points * 0.36
-        characters += [(c, cx, y) for c, cx in put_text(pen, (x, baseline), value, face_i, points, colour,
-                                                        scale)]
+        placed = put_text(pen, (x, baseline), value, face_i, points, colour, scale)
+        characters += [(c, cx, y, i + 1) for i, (c, cx) in enumerate(placed)]
         fields[key] = value
         if 0 <= y < h:
             cells[int(y // CELL) * (w // CELL) + int((left + 12) // CELL), CELL_KEY] = k + 1

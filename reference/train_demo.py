@@ -33,14 +33,15 @@ import torch.nn.functional as F
 
 import demo_data
 import demo_model
-from demo_data import CELL_BOX, CELL_COLOUR, CELL_KEY, CELL_SHAPE, CELL_SLOT, CHARACTERS, COLOURS, KEYS, N_SLOT, SHAPES
+from demo_data import (CELL_BOX, CELL_COLOUR, CELL_INDEX, CELL_KEY, CELL_SHAPE, CELL_SLOT, CHARACTERS, COLOURS, KEYS,
+                       MAX_INDEX, N_SLOT, SHAPES)
 from demo_model import END, IMAGE, START, VIDEO, VISION_END, VISION_START
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # Parts of the cell head: column of `cells`, number of classes.
 HEADS = [(CELL_COLOUR, len(COLOURS) + 1), (CELL_SHAPE, len(SHAPES) + 1), (CELL_KEY, len(KEYS) + 1)]
-HEADS += [(CELL_SLOT + i, len(CHARACTERS) + 1) for i in range(N_SLOT)]
+HEADS += [(CELL_SLOT + i, len(CHARACTERS) + 1) for i in range(N_SLOT)] + [(CELL_INDEX, MAX_INDEX + 1)]
 N_HEAD = sum(n for _, n in HEADS) + 4  # the box comes last
 
 TASKS = demo_data.TASKS + ["page"]
@@ -172,7 +173,7 @@ def cell_loss(features, head, cells):
         begin += n_class
         if (t >= 0).any():
             total = total + F.cross_entropy(part, t, ignore_index=-1) * (1.0 if column < CELL_SLOT else 1.5)
-        if column >= CELL_SLOT:
+        if CELL_SLOT <= column < CELL_INDEX:
             is_read = t > 0
             n_read += int(is_read.sum())
             n_right += int((part.argmax(1)[is_read] == t[is_read]).sum())
