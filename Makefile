@@ -145,7 +145,7 @@ TESTS += $(MISTAKE_TEST)
 $(BUILD)/qvl-mistaken: $(call mistake_objects,tests/e2e/tool/mistaken.c) $(call objects,$(CLI_SRC)) $(BUILD)/libqvl.a
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(CLI_LIBS) -o $@
 
-tests: all $(TESTS) $(BUILD)/make_golden $(BUILD)/pty replay
+tests: all $(TESTS) $(BUILD)/make_golden $(BUILD)/pty $(BUILD)/qvl-mistaken replay
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
