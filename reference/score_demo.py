@@ -237,14 +237,12 @@ class Transformers:
         from transformers import Qwen3VLForConditionalGeneration
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 0)) or len(os.sched_getaffinity(0)))
         net = Qwen3VLForConditionalGeneration.from_pretrained(self.folder, dtype=getattr(torch, dtype)).eval()
-        prepared = [self.prepare(s) for s in samples]
-        answers = [""] * len(samples)
-        order = sorted(range(len(samples)), key=lambda i: (samples[i]["row"], len(prepared[i]["ids"])))
-        for begin in range(0, len(order), N_BATCH):
-            some = order[begin:begin + N_BATCH]
-            for i, answer in zip(some, self.generate(net, [prepared[i] for i in some])):
-                answers[i] = answer
-        return answers, [x["ids"] for x in prepared]
+        answers, ids = [], []
+        for begin in range(0, len(samples), N_BATCH):
+            batch = [self.prepare(s) for s in samples[begin:begin + N_BATCH]]
+            answers += self.generate(net, batch)
+            ids += [x["ids"] for x in batch]
+        return answers, ids
 
 
 # ---- tables --------------------------------------------------------------------------------------
@@ -263,8 +261,9 @@ def origin(args):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
     with open(os.path.join(args.model, "model.safetensors"), "rb") as file:
         weights = hashlib.sha256(file.read()).hexdigest()[:12]
-    return (f"{args.n} samples a task, seed {args.seed}, {datetime.date.today()}, commit {git('rev-parse', '--short', 'HEAD')}, "
-            f"weights {weights}.")
+    is_changed = git("status", "--porcelain", "-uno", "--", "include", "src", "reference")
+    commit = git("rev-parse", "--short", "HEAD") + (" with changes" if is_changed else "")
+    return f"{args.n} samples a task, seed {args.seed}, {datetime.date.today()}, commit {commit}, weights {weights}."
 
 
 def write_card(path, mark, text):

@@ -1,6 +1,6 @@
 /* qvl with one of the mistakes of model/mistake.h, linked into qvl-mistaken (never installed): QVL_MISTAKE=NAME in
- * the environment chooses it, before main; without it there is none. reference/score_demo.py shows with this program
- * that the demo model's answers are right only where the engine is. */
+ * the environment chooses it, before main; without it there is none. reference/score_demo.py shows with this
+ * program that the demo model's answers are right only where the engine is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
