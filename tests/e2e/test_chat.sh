@@ -2,7 +2,7 @@
 # The chat: through a pipe, as scripts use it, and in a terminal.
 . "$(dirname "$0")/common.sh"
 model=$(golden a)
-picture=demo/shapes.png
+picture=tests/data/pictures/shapes.png
 export XDG_STATE_HOME=$work/state
 chat() { "$qvl" run -i -m "$model" --temp 0 "$@" >"$work/out" 2>"$work/err"; } # stdin: what is typed
 no_report() { # name: the sanitizers, if any, found nothing
@@ -36,7 +36,7 @@ printf 'What is this?\n' | chat -n 6 "$picture"
 same "a picture on the command line waits for the question" "$work/alone" "$work/out"
 printf '/image %s\nWhat is this?\n' "$picture" | chat -n 6
 same "/image" "$work/alone" "$work/out"
-has "and it says what it is" 'shapes.png: 640 x 480 pixels, 300 tokens' "$work/err"
+has "and it says what it is" 'shapes.png: 640 x 512 pixels, 320 tokens' "$work/err"
 printf '/image %s\nWhat is this?\n' "$picture" | "$qvl" chat -m "$model" --temp 0 -n 6 >"$work/out" 2>/dev/null
 same "qvl chat is another name" "$work/alone" "$work/out"
 printf '%s What is this?\n' "$picture" | chat -n 6
@@ -236,7 +236,7 @@ expect length
 expect >>> 
 send /im\t
 expect age
-send demo/sh\t
+send tests/data/pictures/sh\t
 expect apes.png
 send \r
 expect 300 tokens

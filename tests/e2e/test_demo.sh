@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 golden=$(golden a)
 other=$(golden b)
-picture=$PWD/demo/shapes.png
+picture=$PWD/tests/data/pictures/shapes.png
 
 program() { # folder: the programs of this build in it
     mkdir -p "$1"

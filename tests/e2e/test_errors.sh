@@ -3,7 +3,7 @@
 . "$(dirname "$0")/common.sh"
 model=$(golden a)
 shards=$(golden c)
-picture=demo/shapes.png
+picture=tests/data/pictures/shapes.png
 run() { "$qvl" run -m "$model" --dry-run "$@"; }
 
 # ---- usage (2)

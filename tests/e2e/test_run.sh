@@ -2,7 +2,7 @@
 # What `qvl run`, `inspect` and `tokenize` promise when all is well.
 . "$(dirname "$0")/common.sh"
 model=$(golden a)
-picture=demo/shapes.png
+picture=tests/data/pictures/shapes.png
 run() { "$qvl" run -m "$model" "$@" </dev/null 2>"$work/err"; }
 results() { grep -vE '"timings"|"seed"|"threads"' "$1"; } # of a JSON object: what must not depend on how it was made
 

@@ -2,7 +2,7 @@
 # Ctrl-C at every stage, and a model file that is cut short while in use.
 . "$(dirname "$0")/common.sh"
 model=$(golden a)
-picture=demo/shapes.png
+picture=tests/data/pictures/shapes.png
 
 # interrupt NAME SECONDS SIGNAL CODE command…: started, signalled after SECONDS, gone within a second with CODE.
 interrupt() {
