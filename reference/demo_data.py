@@ -498,9 +498,9 @@ def text(rng, n_turn=1, size=None, ease=0.0, zoom=1):
     cells = empty_cells(w, h)
     put_slots(cells, w, h, characters)
     pixels = Wear(rng, (0,) if rng.random() < ease else (0, 3, 6, 10)).put(image, rng)
-    zh = is_chinese(rng)
-    q = pick(rng, zh, ("Read the text.", "What does it say?"), ("读出文字。", "上面写着什么？"))
-    return {"task": "text", "media": [Picture(pixels, cells)], "turns": [(q, string, {"n": len(string)})]}
+    turns = [(pick(rng, is_chinese(rng), ("Read the text.", "What does it say?"), ("读出文字。", "上面写着什么？")), string,
+              {"n": len(string)}) for _ in range(n_turn)]
+    return {"task": "text", "media": [Picture(pixels, cells)], "turns": turns}
 
 
 def page(rng, n_turn=0, size=None, ease=0.0):
@@ -645,10 +645,13 @@ def differ(rng, n_turn=1, size=None, zoom=1):
     for things in (before, after):
         image, mask = draw_things(things, w, h, ground, zoom)
         media.append(Picture(wear.put(image, rng), shape_cells(things, mask)))
-    zh = is_chinese(rng)
-    q = pick(rng, zh, ("What differs?", "What changed from the first picture to the second?"),
-             ("有什么不同？", "第二张图和第一张比有什么变化？"))
-    return {"task": "differ", "media": media, "turns": [(q, said[zh], {})]}
+    turns = []
+    for _ in range(n_turn):
+        zh = is_chinese(rng)
+        q = pick(rng, zh, ("What differs?", "What changed from the first picture to the second?"),
+                 ("有什么不同？", "第二张图和第一张比有什么变化？"))
+        turns.append((q, said[zh], {}))
+    return {"task": "differ", "media": media, "turns": turns}
 
 
 # ---- clips ---------------------------------------------------------------------------------------
@@ -730,31 +733,8 @@ def clip_size(rng, seconds):
     return 64, 64
 
 
-def event(rng, n_turn=1, size=None, span=(2.5, 20), zoom=1):
-    """span: the least and greatest length in seconds; where there are two clips, of both together."""
-    seconds = rng.uniform(*span)
-    w, h = size or clip_size(rng, seconds)
-    n_clip = 2 if 5 < seconds < 14 and rng.random() < 0.25 else 1
-    seconds /= n_clip
-    if n_clip == 2:
-        clips = []
-        taken = set()
-        for _ in range(2):
-            clip, events = make_clip(rng, w, h, seconds, 1, taken, zoom)
-            clips.append((clip, events))
-            taken |= {(t.shape, t.colour) for _, t, _, _, _ in events}
-        zh, which = is_chinese(rng), rng.randrange(2)
-        kind, t, colour, true, at = clips[which][1][0]
-        if zh:
-            q = f"{t.name(zh)}在哪个视频里{EVENTS[kind][1]}{COLOURS[colour][1] if kind == 2 else ''}？"
-            answer = ("第一个。", "第二个。")[which]
-        else:
-            verb = ("appear", "leave", "turn " + (COLOURS[colour][0] if kind == 2 else ""))[kind]
-            q = f"In which clip does the {t.name(zh)} {verb}?"
-            answer = ("The first.", "The second.")[which]
-        return {"task": "event", "media": [c for c, _ in clips], "turns": [(q, answer, {})]}
-    n_event = rng.choice((1, 1, 2)) if seconds > 4 else 1
-    clip, events = make_clip(rng, w, h, seconds, n_event, zoom=zoom)
+def event_turns(rng, events, n_turn):
+    """Questions about one clip."""
     turns = []
     for _ in range(n_turn):
         zh, kind = is_chinese(rng), rng.random()
@@ -782,7 +762,41 @@ def event(rng, n_turn=1, size=None, span=(2.5, 20), zoom=1):
             answer = f"{a}。" if zh else f"The {a}."
             facts = {}
         turns.append((q, answer, facts))
-    return {"task": "event", "media": [clip], "turns": turns}
+    return turns
+
+
+def which_clip(rng, events):
+    """A question about two clips, each with one event."""
+    zh, which = is_chinese(rng), rng.randrange(2)
+    kind, t, colour, true, at = events[which][0]
+    if zh:
+        q = f"{t.name(zh)}在哪个视频里{EVENTS[kind][1]}{COLOURS[colour][1] if kind == 2 else ''}？"
+        answer = ("第一个。", "第二个。")[which]
+    else:
+        verb = ("appear", "leave", "turn " + (COLOURS[colour][0] if kind == 2 else ""))[kind]
+        q = f"In which clip does the {t.name(zh)} {verb}?"
+        answer = ("The first.", "The second.")[which]
+    return q, answer, {}
+
+
+def event(rng, n_turn=1, size=None, span=(2.5, 20), zoom=1):
+    """span: the least and greatest length in seconds; where there are two clips, of both together."""
+    seconds = rng.uniform(*span)
+    w, h = size or clip_size(rng, seconds)
+    n_clip = 2 if 5 < seconds < 18 and rng.random() < 0.25 else 1
+    seconds /= n_clip
+    if n_clip == 2:
+        clips = []
+        taken = set()
+        for _ in range(2):
+            clip, events = make_clip(rng, w, h, seconds, 1, taken, zoom)
+            clips.append((clip, events))
+            taken |= {(t.shape, t.colour) for _, t, _, _, _ in events}
+        turns = [which_clip(rng, [events for _, events in clips]) for _ in range(n_turn)]
+        return {"task": "event", "media": [c for c, _ in clips], "turns": turns}
+    n_event = rng.choice((1, 1, 2)) if seconds > 4 else 1
+    clip, events = make_clip(rng, w, h, seconds, n_event, zoom=zoom)
+    return {"task": "event", "media": [clip], "turns": event_turns(rng, events, n_turn)}
 
 
 def sample(task, rng, **how):
