@@ -36,7 +36,7 @@ printf 'What is this?\n' | chat -n 6 "$picture"
 same "a picture on the command line waits for the question" "$work/alone" "$work/out"
 printf '/image %s\nWhat is this?\n' "$picture" | chat -n 6
 same "/image" "$work/alone" "$work/out"
-has "and it says what it is" 'shapes.png: 640 x 512 pixels, 320 tokens' "$work/err"
+has "and it says what it is" 'shapes.png: 640 x 480 pixels, 300 tokens' "$work/err"
 printf '/image %s\nWhat is this?\n' "$picture" | "$qvl" chat -m "$model" --temp 0 -n 6 >"$work/out" 2>/dev/null
 same "qvl chat is another name" "$work/alone" "$work/out"
 printf '%s What is this?\n' "$picture" | chat -n 6

@@ -44,7 +44,7 @@ unset QVL_MAX_TOKENS
 # ---- JSON
 run "$picture" "What is this?" -n 12 --temp 0 --json --ids --logits 3 >"$work/json"
 has "finish reason" '"finish_reason": "length"' "$work/json"
-has "image sizes" '"original_hw": \[512, 640\], "resized_hw": \[512, 640\], "grid_thw": \[1, 32, 40\], "tokens": 320' "$work/json"
+has "image sizes" '"original_hw": \[480, 640\], "resized_hw": \[480, 640\], "grid_thw": \[1, 30, 40\], "tokens": 300' "$work/json"
 has "usage" '"completion_tokens": 12, .*"image_tokens": 300' "$work/json"
 has "prompt with one placeholder" '"prompt": "<\|im_start\|>user\\n<\|vision_start\|><\|image_pad\|><\|vision_end\|>What is this\?<\|im_end\|>\\n<\|im_start\|>assistant\\n"' "$work/json"
 [ "$(grep -o '"output_ids": .*' "$work/json" | tr ',' '\n' | wc -l)" -ge 12 ] && ok "output ids" || bad "output ids"

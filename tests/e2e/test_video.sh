@@ -65,7 +65,7 @@ has "plan of a clip" 'h264-moov-start.mp4: h264, 128 x 96 pixels, 45 frames, 29.
 has "with its frames" '^    0 at 0.00 s, 15 at 0.50 s, 29 at 0.97 s, 44 at 1.47 s' "$work/a"
 "$qvl" run -m "$model" --dry-run "$long" "x" --fps 5 </dev/null >"$work/b" 2>"$work/err"
 has "of many frames the first and the last" '(--json lists them all)' "$work/b"
-has "of a picture" 'shapes.png: 640 x 512 pixels, resized to 640 x 512, 320 tokens' "$work/a"
+has "of a picture" 'shapes.png: 640 x 480 pixels, resized to 640 x 480, 300 tokens' "$work/a"
 has "and in all" 'tokens, 300 for pictures and 24 for clips; context' "$work/a"
 
 # ---- answers
