@@ -66,6 +66,7 @@ VISION_START, VISION_END = ADDED["<|vision_start|>"], ADDED["<|vision_end|>"]
 
 def config_tree():
     return dict(architectures=["Qwen3VLForConditionalGeneration"], image_token_id=IMAGE, model_type="qwen3_vl",
+                qvl_demo=True,
                 text_config=dict(TEXT, bos_token_id=EOT, eos_token_id=END), tie_word_embeddings=True,
                 transformers_version="4.57.0", video_token_id=VIDEO, vision_config=VISION,
                 vision_start_token_id=VISION_START, vision_end_token_id=VISION_END)

@@ -164,12 +164,15 @@ def feed(folder, seed, i_worker, n_worker, plan, queue):
 
 # ---- losses --------------------------------------------------------------------------------------
 
-def cell_loss(features, head, cells):
-    """features [n, cells, hidden]; the mean loss of what is asked, and the share of characters that are right."""
+def cell_loss(features, taps, head, cells):
+    """features and each of taps [n, cells, hidden]; the mean loss of what is asked, and the share of characters that
+    are right. Shapes are told from the tower's last features, characters from the sum of the taps, so that a decoder
+    needs both."""
     out, target = head(features.flatten(0, 1)).float(), cells.flatten(0, 1)
+    read = head(sum(taps).flatten(0, 1)).float()
     total, begin, n_read, n_right = out.new_zeros(()), 0, 0, 0
     for column, n_class in HEADS:
-        part, t = out[:, begin:begin + n_class], target[:, column]
+        part, t = (out if column < CELL_SLOT else read)[:, begin:begin + n_class], target[:, column]
         begin += n_class
         if (t >= 0).any():
             total = total + F.cross_entropy(part, t, ignore_index=-1) * (1.0 if column < CELL_SLOT else 1.5)
@@ -191,6 +194,7 @@ class Trainer:
         self.model = demo_model.new_model()
         self.head = torch.nn.Linear(demo_model.VISION["out_hidden_size"], N_HEAD)
         self.i_step, self.n_sample, self.seconds, self.scores = 0, 0, 0.0, {}
+        self.cell_weight, self.is_frozen = 1.0, False
         weights = os.path.join(out_dir, "model.safetensors")
         if os.path.exists(weights):
             from safetensors.torch import load_file
@@ -252,8 +256,9 @@ class Trainer:
         pixels = batch["pixels"].to(self.device)
         kind = self.device.type
         with torch.autocast(kind, torch.bfloat16):
-            features, taps = self.quick.vision(pixels)
-            loss, read = cell_loss(features, self.head, batch["cells"].to(self.device))
+            with torch.set_grad_enabled(not self.is_frozen):
+                features, taps = self.quick.vision(pixels)
+                loss, read = cell_loss(features, taps, self.head, batch["cells"].to(self.device))
             self.score(batch["task"] + " cells", float(loss.detach()))
             if read is not None:
                 self.score(batch["task"] + " characters", read)
@@ -262,7 +267,7 @@ class Trainer:
                 logits = self.quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
                                            [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
                 answer = F.cross_entropy(logits.float(), batch["target"])
-                loss = 0.3 * loss + answer
+                loss = answer if self.is_frozen else self.cell_weight * loss + answer
         loss.backward()
         if is_speaking:
             wrong = torch.zeros(batch["n_turn"], dtype=torch.long)
@@ -371,8 +376,10 @@ def main():
     p.add_argument("--out", default=os.path.join(ROOT, "demo", "model"))
     p.add_argument("--minutes", type=float, default=1e9)
     p.add_argument("--cool", action="store_true")
-    p.add_argument("--rate", type=float, default=1.0)
-    p.add_argument("--speak", action="store_true", help="answers from the first step on")
+    p.add_argument("--rate", type=float, default=1.0, help="learning rate, beside the usual one")
+    p.add_argument("--cells", type=float, default=1.0, help="weight of the second loss")
+    p.add_argument("--freeze", action="store_true", help="the decoder alone: twice as many steps in an hour")
+    p.add_argument("--see", action="store_true", help="the tower alone, also where answers were learned before")
     p.add_argument("--weights", default="", help="scene,text,form,box,event,differ,page")
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--scale", type=float, default=1.0, help="of the batch sizes")
@@ -383,6 +390,7 @@ def main():
     torch.manual_seed(1)
     demo_model.write_files(a.out)
     trainer = Trainer(a.state_dir, a.out, device)
+    trainer.cell_weight, trainer.is_frozen = a.cells, a.freeze
     plan = multiprocessing.Array("d", SEE + [1.0, a.scale])
     queue = multiprocessing.Queue(4)
     seed = f"train/{trainer.i_step}"
@@ -394,7 +402,7 @@ def main():
         signal.signal(number, lambda *_: is_stopped.append(True))
     while time.time() - begin < a.minutes * 60 and not is_stopped:
         s = trainer.scores
-        is_speaking = a.speak or "scene" in s or s.get("page characters", 0) > 0.6
+        is_speaking = not a.see and ("scene" in s or s.get("page characters", 0) > 0.6)
         plan[:len(SEE)] = [float(w) for w in a.weights.split(",")] if a.weights else SPEAK if is_speaking else SEE
         plan[-2] = max(0.0, min(1.0, 1.5 - 1.8 * s.get("page characters", 0)))
         rate = a.rate * min(1.0, (trainer.i_step - first + 1) / 60)
