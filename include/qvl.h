@@ -205,6 +205,9 @@ struct qvl_engine_options {
     uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
     uint32_t n_ctx;          /* positions a request may use (the model's maximum) */
     uint32_t n_prefill_chunk; /* most prompt tokens of a model step (288); a prompt is cut evenly */
+    size_t vision_cache_bytes; /* for features of pictures and temporal patches seen before (256 MiB): equal pixels
+                                  are not encoded twice, with the same bits */
+    bool no_vision_cache;
     const char *isa;         /* cap of the kernel level: "scalar", "avx2", "avx512"… (all the CPU has) */
 };
 
@@ -272,6 +275,8 @@ struct qvl_request_options {
     uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
     struct qvl_trace trace;       /* trace.tensor NULL = off */
     struct qvl_session *session;  /* NULL = none; of this engine; one open request at a time */
+    uint64_t vision_cache_salt;   /* only requests with the same one share picture features: so nobody can find out
+                                     by its time what others have looked at */
 };
 
 /* Copies chat and options (not the media, see qvl_part.source). Does no other work. QVL_ERR_ARGUMENT,
@@ -344,6 +349,7 @@ struct qvl_media_info {
     uint32_t resized_h, resized_w;   /* pixels */
     uint32_t grid_t, grid_h, grid_w; /* patches; grid_t: 1, of a clip one for each two frames */
     uint32_t n_tok;                  /* in the prompt; of a clip without those of its timestamps */
+    uint32_t n_reused;               /* of grid_t: so far taken from the vision cache, or equal to one beside it */
     /* of a clip */
     const uint64_t *frame_index;     /* [n_frame] in the file; 0, 1, … of frames and pictures; request lifetime */
     const double *frame_s;           /* [n_frame] their times, seconds */

@@ -63,6 +63,9 @@
 #define QVL_MAX_REQUESTS 1024u                       /* submitted to one engine at a time */
 #define QVL_MAX_TOKENS 1048576u                      /* of one answer, and of one prefill chunk */
 
+#define QVL_MAX_CACHED_PATCHES 16384u                /* temporal patches in the vision cache: each is a mapping of
+                                                        its own, and Linux gives a process 65,530 */
+
 /* threads */
 #define QVL_MAX_THREADS 256u
 

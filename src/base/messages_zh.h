@@ -683,6 +683,7 @@
 {"the C locale", "C 区域设置"},
 {"the answer", "回答"},
 {"the best logits", "最高的 logits 列表"},
+{"the cache of picture features", "图片特征的缓存"},
 {"the checkpoint's table has no tensor %s", "权重文件的表中没有张量 %s"},
 {"the clip reader", "视频读取器"},
 {"the command line", "命令行"},

@@ -59,6 +59,9 @@ struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_e
                                           .n_thread = (uint32_t)options->n_thread,
                                           .n_ctx = (uint32_t)options->n_ctx,
                                           .n_prefill_chunk = (uint32_t)options->n_chunk,
+                                          .vision_cache_bytes = (size_t)options->vision_cache_mb << 20,
+                                          .no_vision_cache = qvl_options_has(options, "vision-cache") &&
+                                                             !options->vision_cache_mb,
                                           .isa = options->isa};
     enum qvl_status status = qvl_engine_open(&settings, &engine, &err);
     if (status) {

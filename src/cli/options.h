@@ -30,7 +30,7 @@ struct qvl_options {
     size_t n_stop;
     struct qvl_item *item;    /* [n_item] in order */
     size_t n_item;
-    uint64_t max_tokens, n_ctx, n_thread, n_chunk, n_logits, top_k, seed;
+    uint64_t max_tokens, n_ctx, n_thread, n_chunk, vision_cache_mb, n_logits, top_k, seed;
     uint64_t min_pixels, max_pixels, min_image_tokens, max_image_tokens;
     uint64_t num_frames, min_frames, max_frames, total_pixels;
     double fps, sample_fps, start_s, end_s, media_timeout_s;

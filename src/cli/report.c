@@ -92,8 +92,9 @@ static enum qvl_status add_media(const struct qvl_media_info *m, struct qvl_byte
     return qvl_bytes_add_format(
         out, err,
         ", \"original_hw\": [%u, %u], \"resized_hw\": [%u, %u], \"grid_thw\": [%u, %u, %u], "
-        "\"tokens\": %u",
-        m->original_h, m->original_w, m->resized_h, m->resized_w, m->grid_t, m->grid_h, m->grid_w, m->n_tok);
+        "\"tokens\": %u, \"reused\": %u",
+        m->original_h, m->original_w, m->resized_h, m->resized_w, m->grid_t, m->grid_h, m->grid_w, m->n_tok,
+        m->n_reused);
 }
 
 static enum qvl_status add_clip(const struct qvl_media_info *m, struct qvl_bytes *out, struct qvl_error *err)

@@ -10,7 +10,10 @@
 #include "base/os.h"
 #include "engine/scheduler.h"
 
-enum { DEFAULT_PREFILL_CHUNK = 288 }; /* three blocks of 96 rows: model/linear.c */
+enum {
+    DEFAULT_PREFILL_CHUNK = 288,           /* three blocks of 96 rows: model/linear.c */
+    DEFAULT_VISION_CACHE_BYTES = 256 << 20 /* of the 2B: 8,192 visual tokens, 32 KB each */
+};
 
 static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engine_options *o,
                                      struct qvl_error *err)
@@ -28,6 +31,9 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
     e->n_thread = o->n_thread ? o->n_thread : qvl_os_n_cpu();
     e->n_prefill_chunk = o->n_prefill_chunk ? o->n_prefill_chunk : DEFAULT_PREFILL_CHUNK;
     e->media_deadline_ms = o->media_deadline_ms;
+    e->vision_cache_bytes = o->vision_cache_bytes ? o->vision_cache_bytes : DEFAULT_VISION_CACHE_BYTES;
+    if (o->no_vision_cache)
+        e->vision_cache_bytes = 0;
     e->model_dir = strdup(o->model_dir);
     e->media_helper = o->media_helper ? strdup(o->media_helper) : NULL;
     if (!e->model_dir || (o->media_helper && !e->media_helper))

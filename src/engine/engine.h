@@ -13,6 +13,7 @@
 #include "engine/event_queue.h"
 #include "engine/feed.h"
 #include "engine/prompt.h"
+#include "engine/vision_group.h"
 #include "model/decoder.h"
 
 struct qvl_scheduler;
@@ -26,6 +27,7 @@ struct qvl_engine {
     const struct qvl_kernels *kernels;
     enum qvl_compute compute;
     uint32_t n_thread, n_ctx, n_prefill_chunk, media_deadline_ms;
+    size_t vision_cache_bytes;      /* 0: none */
     struct qvl_bytes inspect_json;
     pthread_mutex_t lock;
     /* from qvl_engine_load on */
@@ -67,8 +69,7 @@ struct qvl_request {
     /* scheduler */
     struct qvl_kv kv;               /* with a session: until the request is closed */
     size_t n_prefilled;             /* prompt tokens in the KV cache */
-    struct qvl_vision *vision;      /* the group of temporal patches on its way, or NULL */
-    struct qvl_arena patches;       /* its patches, until they are embedded */
+    struct qvl_vision_group group;  /* of temporal patches on its way through the tower */
     struct qvl_answer answer;
 
     /* shared */

@@ -59,6 +59,11 @@ static size_t n_frame(const struct qvl_media_item *item)
     return item->plan->n_frame;
 }
 
+uint32_t qvl_media_group_end(const struct qvl_media_item *item, uint32_t i_group)
+{
+    return (uint32_t)qvl_min_size((size_t)(i_group + 1) * item->n_group_patch, item->plan->grid.t);
+}
+
 /* ---- open, close --------------------------------------------------------------------------------- */
 
 static struct qvl_media_settings media_settings(const struct qvl_feed *feed)
@@ -335,11 +340,9 @@ static enum qvl_status make_groups(const struct qvl_feed *feed, struct qvl_media
     struct qvl_grid grid = item->plan->grid;
     uint32_t n_patch = grid.h * grid.w; /* below 2^24: limits on sides and pixels */
     item->n_group_patch = n_patch < VISION_PATCHES ? VISION_PATCHES / n_patch : 1;
-    uint32_t n_group = (uint32_t)qvl_div_up(grid.t, item->n_group_patch);
-    item->group = qvl_arena_alloc(feed->arena, n_group, sizeof *item->group, "the features of a picture", err);
-    if (!item->group)
+    item->patch = qvl_arena_alloc(feed->arena, grid.t, sizeof *item->patch, "the features of a picture", err);
+    if (!item->patch)
         return QVL_ERR_MEMORY;
-    item->n_group = n_group;
     item->n_hold = qvl_min_size(n_frame(item), (size_t)HOLD_GROUPS * item->n_group_patch * item->temporal_patch);
     return QVL_OK;
 }
@@ -463,6 +466,11 @@ const uint8_t *qvl_feed_frame(const struct qvl_media_item *item, size_t i_frame)
     return frame_place(item, qvl_min_size(i_frame, n_frame(item) - 1));
 }
 
+const struct qvl_feature_key *qvl_feed_frame_key(const struct qvl_media_item *item, size_t i_frame)
+{
+    return &item->frame_key[qvl_min_size(i_frame, n_frame(item) - 1) % item->n_hold];
+}
+
 void qvl_feed_release(struct qvl_media_item *item, uint32_t end)
 {
     item->n_released = qvl_min_size((size_t)end * item->temporal_patch, n_frame(item));
@@ -470,6 +478,7 @@ void qvl_feed_release(struct qvl_media_item *item, uint32_t end)
         return;
     qvl_arena_free(&item->pixels); /* all are resized: the caller does not come back to it */
     item->rgb8 = NULL;
+    item->frame_key = NULL;
 }
 
 /* ---- decoding ------------------------------------------------------------------------------------ */
@@ -501,18 +510,30 @@ static bool is_repeated(const struct qvl_media_item *item, size_t i)
     return is_clip_file(item) && i > item->i_first && item->n_hold > 1 && index[i] == index[i - 1];
 }
 
+static enum qvl_status alloc_hold(const struct qvl_feed *feed, struct qvl_media_item *item, struct qvl_error *err)
+{
+    item->rgb8 = qvl_arena_alloc(&item->pixels, item->n_hold, frame_bytes(item), "resized pictures", err);
+    if (!item->rgb8 || !feed->engine->vision_cache_bytes)
+        return item->rgb8 ? QVL_OK : QVL_ERR_MEMORY;
+    item->frame_key =
+        qvl_arena_alloc(&item->pixels, item->n_hold, sizeof *item->frame_key, "resized pictures", err);
+    return item->frame_key ? QVL_OK : QVL_ERR_MEMORY;
+}
+
 static enum qvl_status fill_place(struct qvl_feed *feed, struct qvl_media_item *item, size_t i,
                                   const atomic_bool *stop, struct qvl_error *err)
 {
     if (atomic_load_explicit(stop, memory_order_relaxed))
         return qvl_fail(err, QVL_ERR_CANCELLED, "cancelled");
-    if (!item->rgb8)
-        item->rgb8 = qvl_arena_alloc(&item->pixels, item->n_hold, frame_bytes(item), "resized pictures", err);
-    if (!item->rgb8)
-        return QVL_ERR_MEMORY;
-    if (!is_repeated(item, i))
-        return decode_frame(feed, item, i, stop, err);
-    memcpy(frame_place(item, i), frame_place(item, i - 1), frame_bytes(item));
+    enum qvl_status status = item->rgb8 ? QVL_OK : alloc_hold(feed, item, err);
+    if (status)
+        return status;
+    if (is_repeated(item, i))
+        memcpy(frame_place(item, i), frame_place(item, i - 1), frame_bytes(item));
+    else if ((status = decode_frame(feed, item, i, stop, err)))
+        return status;
+    if (item->frame_key)
+        qvl_feature_key_of_frame(frame_place(item, i), frame_bytes(item), &item->frame_key[i % item->n_hold]);
     return QVL_OK;
 }
 

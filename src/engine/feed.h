@@ -4,11 +4,12 @@
  * into the item's hold. On the scheduler's: read the frames of one group of temporal patches, then release them,
  * which makes room for the next. So a clip in memory is never more than its hold, whatever its length.
  *
- * Lock. n_resized and n_released are guarded by the engine's lock, as is media_ms; frames between the two belong to
+ * Lock. n_resized, n_released and n_reused are guarded by the engine's lock, as is media_ms; frames between the two belong to
  * the scheduler, the rest of the hold to the caller, like everything else here once the request is submitted. */
 #ifndef QVL_ENGINE_FEED_H
 #define QVL_ENGINE_FEED_H
 
+#include "engine/feature_cache.h"
 #include "engine/media_plan.h"
 #include "media/media.h"
 #include "model/vision.h"
@@ -29,15 +30,21 @@ struct qvl_media_item {
     bool is_awake;                  /* its process runs */
     /* The tower takes n_group_patch temporal patches of temporal_patch frames at a time; only the last group may
      * have fewer. */
-    uint32_t temporal_patch, n_group, n_group_patch;
-    struct qvl_features *group;     /* scheduler: [n_group] in the request's arena; each until prefill has passed */
+    uint32_t temporal_patch, n_group_patch;
+    struct qvl_patch_features **patch; /* scheduler: [grid.t] in the request's arena; each from when its group begins
+                                          until prefill has passed it */
+    uint32_t n_reused;              /* of them the tower was not needed for */
     /* the hold: a ring of resized frames */
     struct qvl_arena pixels;        /* owns rgb8 */
     uint8_t *rgb8;                  /* [n_hold, resized_h, resized_w, 3]; frame i at place i % n_hold */
+    struct qvl_feature_key *frame_key; /* [n_hold] the same; NULL without a vision cache */
     size_t n_hold;
     size_t i_first;                 /* frames before it are not wanted */
     size_t n_resized, n_released;   /* frames [n_released, n_resized) are in the hold */
 };
+
+/* Temporal patches up to the end of group i_group. */
+uint32_t qvl_media_group_end(const struct qvl_media_item *item, uint32_t i_group);
 
 struct qvl_feed {
     struct qvl_engine *engine;
@@ -83,6 +90,8 @@ void qvl_feed_progress(const struct qvl_feed *feed, uint64_t *out_done, uint64_t
 bool qvl_feed_has(const struct qvl_media_item *item, uint32_t end);
 /* A frame of those and not yet released, [resized_h, resized_w, 3]; beyond the last frame: the last one. */
 const uint8_t *qvl_feed_frame(const struct qvl_media_item *item, size_t i_frame);
+/* The same frame's key; not without a vision cache. */
+const struct qvl_feature_key *qvl_feed_frame_key(const struct qvl_media_item *item, size_t i_frame);
 /* The frames of temporal patches before `end` are not needed any more. Lock held. */
 void qvl_feed_release(struct qvl_media_item *item, uint32_t end);
 

@@ -250,6 +250,9 @@ void qvl_request_get_info(const struct qvl_request *r, struct qvl_request_info *
 {
     pthread_mutex_t *lock = &r->engine->lock;
     pthread_mutex_lock(lock);
+    for (size_t i = 0; i < r->feed.n_item; i++)
+        if (r->feed.item[i].plan)
+            r->feed.info[r->feed.item[i].i_shown].n_reused = r->feed.item[i].n_reused;
     *out = (struct qvl_request_info){
         .media = r->feed.info,
         .n_media = r->feed.n_info,

@@ -2,8 +2,8 @@
  *   - decode: one token for each of up to MAX_BATCH generating requests, together;
  *   - a unit of one request that has not answered yet: one stage of the vision tower for the next picture, or one
  *     chunk of its prompt. A picture (of a clip: a group of temporal patches) is encoded when the prefill comes to
- *     it and its features are freed when the prefill has passed it, so memory does not grow with the number of
- *     pictures or the length of a clip.
+ *     it (what the vision cache knows is taken from there) and its features are released when the prefill has
+ *     passed it, so memory does not grow with the number of pictures or the length of a clip.
  * When both kinds are wanted they alternate; inside a kind, requests take turns (round robin). So a stream waits
  * for at most one unit between two of its tokens, and a new request starts within one turn of the others.
  *
@@ -45,6 +45,7 @@ struct qvl_scheduler {
     size_t i_turn[2];                               /* of each kind: where its next search in the list begins */
     bool was_decode;
     struct qvl_decoder *decoder;
+    struct qvl_feature_cache *vision_cache;         /* or NULL */
     struct qvl_batch_row *row;                      /* [n_row_max] */
     size_t n_row_max;
 };
@@ -59,10 +60,15 @@ struct step {
 
 /* ---- the next unit of a request ------------------------------------------------------------------ */
 
-static struct qvl_features *features_of(const struct qvl_request *r, const struct qvl_span *span)
+static struct qvl_patch_features **place_of(const struct qvl_request *r, const struct qvl_span *span)
 {
-    const struct qvl_media_item *item = &r->feed.item[span->i_media];
-    return &item->group[qvl_span_patch(span) / item->n_group_patch];
+    return &r->feed.item[span->i_media].patch[qvl_span_patch(span)];
+}
+
+static bool has_features(const struct qvl_request *r, const struct qvl_span *span)
+{
+    const struct qvl_patch_features *patch = *place_of(r, span);
+    return patch && patch->features.row;
 }
 
 /* The first picture or temporal patch that the prompt tokens before `end` need and that has no features yet; or
@@ -72,17 +78,10 @@ static const struct qvl_span *find_unseen(const struct qvl_request *r, size_t en
     for (size_t i = 0; i < r->prompt.n_span; i++) {
         const struct qvl_span *span = &r->prompt.span[i];
         if (span->is_visual && span->begin < end && span->begin + span->n_tok > r->n_prefilled &&
-            !features_of(r, span)->row)
+            !has_features(r, span))
             return span;
     }
     return NULL;
-}
-
-/* Temporal patches up to the end of the group that the span belongs to. */
-static uint32_t group_end(const struct qvl_media_item *item, const struct qvl_span *span)
-{
-    uint32_t end = (qvl_span_patch(span) / item->n_group_patch + 1) * item->n_group_patch;
-    return end < item->plan->grid.t ? end : item->plan->grid.t;
 }
 
 /* Where the next chunk of the prompt ends. What is left is cut into as few chunks as the limit allows, of nearly
@@ -97,11 +96,11 @@ static size_t next_chunk_end(const struct qvl_request *r, size_t n_max)
 static bool has_frames(const struct qvl_scheduler *s, const struct qvl_request *r)
 {
     const struct qvl_span *span =
-        r->vision ? NULL : find_unseen(r, next_chunk_end(r, s->engine->n_prefill_chunk));
+        r->group.item ? NULL : find_unseen(r, next_chunk_end(r, s->engine->n_prefill_chunk));
     if (!span)
         return true;
     const struct qvl_media_item *item = &r->feed.item[span->i_media];
-    return qvl_feed_has(item, group_end(item, span));
+    return qvl_feed_has(item, qvl_media_group_end(item, qvl_span_patch(span) / item->n_group_patch));
 }
 
 /* ---- choosing (lock held) ------------------------------------------------------------------------ */
@@ -173,18 +172,22 @@ static bool choose_step(struct qvl_scheduler *s, struct step *step)
 
 /* ---- telling the caller -------------------------------------------------------------------------- */
 
+static void release_features(struct qvl_patch_features **place)
+{
+    qvl_patch_features_release(*place);
+    *place = NULL;
+}
+
 /* Frees what an answer needs while it is made; not the frames, which the caller may be filling, nor a cache that a
  * session gets back. */
 static void free_work(struct qvl_request *r)
 {
-    qvl_vision_close(r->vision);
-    r->vision = NULL;
-    qvl_arena_free(&r->patches);
+    qvl_vision_group_close(&r->group);
     if (!r->session)
         qvl_kv_free(&r->kv);
-    for (size_t i = 0; i < r->feed.n_item; i++)
-        for (uint32_t k = 0; k < r->feed.item[i].n_group; k++)
-            qvl_features_free(&r->feed.item[i].group[k]);
+    for (size_t i = 0; i < r->prompt.n_span; i++)
+        if (r->prompt.span[i].is_visual)
+            release_features(place_of(r, &r->prompt.span[i]));
 }
 
 /* The answer is whole (err NULL) or failed. A cancelled request is left for its caller to close. */
@@ -241,88 +244,52 @@ static struct qvl_batch make_batch(const struct qvl_scheduler *s, const struct q
                               .trace = has_trace(first) ? &first->options.trace : NULL};
 }
 
-/* Temporal patches of group i_group, as a grid. */
-static struct qvl_grid group_grid(const struct qvl_media_item *item, uint32_t i_group)
-{
-    struct qvl_grid grid = item->plan->grid;
-    uint32_t n_left = grid.t - i_group * item->n_group_patch;
-    return (struct qvl_grid){n_left < item->n_group_patch ? n_left : item->n_group_patch, grid.h, grid.w};
-}
-
-/* The frames of temporal patch i_patch as the model sees them, by the number of the picture or clip: [h, w, 3] of a
- * picture, [1 or 2, h, w, 3] of a clip, whose odd last one stands alone. */
-static void trace_pixels(const struct qvl_request *r, const struct qvl_media_item *item, uint32_t i_patch)
-{
-    const struct qvl_trace *trace = &r->options.trace;
-    const struct qvl_media_info *info = &item->plan->info;
-    char name[40];
-    if (!has_trace(r))
-        return;
-    snprintf(name, sizeof name, "prompt.pixels.%u", item->i_shown);
-    size_t begin = (size_t)i_patch * item->temporal_patch, n_left = item->plan->n_frame - begin;
-    const size_t dim[] = {qvl_min_size(n_left, item->temporal_patch), info->resized_h, info->resized_w, 3};
-    size_t i_dim = info->kind == QVL_MEDIA_VIDEO ? 0 : 1; /* a picture has no axis of frames */
-    trace->tensor(trace->user, name, QVL_TRACE_U8, qvl_feed_frame(item, begin), dim + i_dim, 4 - i_dim);
-}
-
-/* Cuts a group of temporal patches out of their frames, which then make room for others, and opens the tower. Where
- * frames are missing in a patch (a picture has only one) the last one stands for them. */
-static enum qvl_status begin_vision(struct qvl_request *r, struct qvl_media_item *item, uint32_t i_group,
-                                    struct qvl_error *err)
-{
-    struct qvl_engine *e = r->engine;
-    const struct qvl_vision_config *vision = &e->config.vision;
-    struct qvl_grid grid = group_grid(item, i_group);
-    size_t n_patch = (size_t)grid.h * grid.w, len = qvl_patch_len(vision);
-    uint32_t begin = i_group * item->n_group_patch;
-    float *row = qvl_arena_alloc(&r->patches, grid.t * n_patch, len * sizeof *row, "the patches of a picture", err);
-    if (!row)
-        return QVL_ERR_MEMORY;
-    for (uint32_t t = 0; t < grid.t; t++) {
-        size_t i = (size_t)(begin + t) * item->temporal_patch;
-        qvl_patchify(vision, &e->config.image, qvl_feed_frame(item, i), qvl_feed_frame(item, i + 1), grid.h, grid.w,
-                     row + t * n_patch * len);
-        trace_pixels(r, item, begin + t);
-    }
-    pthread_mutex_lock(&e->lock);
-    qvl_feed_release(item, begin + grid.t);
-    pthread_cond_broadcast(&r->changed);
-    pthread_mutex_unlock(&e->lock);
-    return qvl_vision_open(&e->model, &grid, 1, row, has_trace(r) ? &r->options.trace : NULL, &r->vision, err);
-}
-
 /* Progress counts patches of the whole picture or clip: the stages of a group as equal shares of its patches. */
-static void report_vision(struct qvl_request *r, const struct qvl_media_item *item, uint32_t i_group, uint32_t done,
+static void report_vision(struct qvl_request *r, const struct qvl_vision_group *group, uint32_t done,
                           uint32_t total)
 {
-    uint64_t n_patch = qvl_grid_n_patch(group_grid(item, i_group));
-    struct qvl_grid grid = item->plan->grid;
-    uint64_t n_before = (uint64_t)i_group * item->n_group_patch * grid.h * grid.w;
-    report_progress(r, QVL_STAGE_VISION, n_before + n_patch * done / total, qvl_grid_n_patch(grid), item->i_shown);
+    struct qvl_grid grid = group->item->plan->grid;
+    uint64_t n_one = (uint64_t)grid.h * grid.w, n_patch = (group->end - group->begin) * n_one;
+    report_progress(r, QVL_STAGE_VISION, group->begin * n_one + n_patch * done / total, qvl_grid_n_patch(grid),
+                    group->item->i_shown);
 }
 
-static enum qvl_status run_vision_stage(struct qvl_request *r, const struct qvl_span *span, struct qvl_error *err)
+/* Its frames make room for others. */
+static enum qvl_status begin_group(const struct qvl_scheduler *s, struct qvl_request *r, const struct qvl_span *span,
+                                   struct qvl_error *err)
 {
     struct qvl_media_item *item = &r->feed.item[span->i_media];
-    uint32_t i_group = qvl_span_patch(span) / item->n_group_patch;
-    double start_ms = qvl_now_ms();
-    uint32_t done = 0, total = 0;
-    enum qvl_status status = r->vision ? QVL_OK : begin_vision(r, item, i_group, err);
-    if (!status)
-        status = qvl_vision_step(r->vision, &r->is_cancelled, &done, &total, err);
+    const struct qvl_vision_settings settings = {.cache = s->vision_cache, .salt = r->options.vision_cache_salt,
+                                                 .trace = has_trace(r) ? &r->options.trace : NULL};
+    uint32_t n_reused = 0;
+    enum qvl_status status = qvl_vision_group_begin(&r->group, &s->engine->model, &settings, item,
+                                                    qvl_span_patch(span) / item->n_group_patch, &n_reused, err);
     if (status)
         return status;
-    if (!qvl_vision_needs_patches(r->vision))
-        qvl_arena_free(&r->patches);
-    if (done == total) {
-        qvl_vision_take(r->vision, &item->group[i_group]);
-        qvl_vision_close(r->vision);
-        r->vision = NULL;
-    }
+    pthread_mutex_lock(&s->engine->lock);
+    item->n_reused += n_reused;
+    qvl_feed_release(item, r->group.end);
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&s->engine->lock);
+    return QVL_OK;
+}
+
+/* Of the group on its way; where there is none, of the one that `unseen` stands in. */
+static enum qvl_status run_vision_stage(const struct qvl_scheduler *s, struct qvl_request *r,
+                                        const struct qvl_span *unseen, struct qvl_error *err)
+{
+    double start_ms = qvl_now_ms();
+    uint32_t done = 0, total = 0;
+    enum qvl_status status = r->group.item ? QVL_OK : begin_group(s, r, unseen, err);
+    struct qvl_vision_group group = r->group; /* itself zero after the last step */
+    if (!status)
+        status = qvl_vision_group_step(&r->group, &r->is_cancelled, &done, &total, err);
+    if (status)
+        return status;
     pthread_mutex_lock(&r->engine->lock);
     r->vision_ms += qvl_now_ms() - start_ms;
     pthread_mutex_unlock(&r->engine->lock);
-    report_vision(r, item, i_group, done, total);
+    report_vision(r, &group, done, total);
     return QVL_OK;
 }
 
@@ -337,24 +304,18 @@ static void fill_prompt_rows(struct qvl_scheduler *s, const struct qvl_request *
         struct qvl_batch_row *row = &s->row[i - r->n_prefilled];
         *row = (struct qvl_batch_row){.id = p->ids.id[i], .pos = p->pos[i], .want_logits = i + 1 == p->ids.n};
         if (span->is_visual) {
-            uint32_t i_patch = qvl_span_patch(span) % r->feed.item[span->i_media].n_group_patch;
-            row->features = features_of(r, span);
-            row->i_feature = i_patch * (uint32_t)span->n_tok + (uint32_t)(i - span->begin);
+            row->features = &(*place_of(r, span))->features;
+            row->i_feature = (uint32_t)(i - span->begin);
         }
     }
 }
 
-/* A group goes when its last temporal patch has been passed. */
-static void free_passed_features(struct qvl_request *r)
+static void release_passed_features(struct qvl_request *r)
 {
     for (size_t i = 0; i < r->prompt.n_span; i++) {
         const struct qvl_span *span = &r->prompt.span[i];
-        if (!span->is_visual || span->begin + span->n_tok > r->n_prefilled)
-            continue;
-        const struct qvl_media_item *item = &r->feed.item[span->i_media];
-        uint32_t n_patch = qvl_span_patch(span) + 1;
-        if (n_patch % item->n_group_patch == 0 || n_patch == item->plan->grid.t)
-            qvl_features_free(features_of(r, span));
+        if (span->is_visual && span->begin + span->n_tok <= r->n_prefilled)
+            release_features(place_of(r, span));
     }
 }
 
@@ -371,7 +332,7 @@ static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_req
     if (status || (status = qvl_decoder_step(s->decoder, &batch, &r->is_cancelled, &logits, err)))
         return status;
     r->n_prefilled = end;
-    free_passed_features(r);
+    release_passed_features(r);
     pthread_mutex_lock(&r->engine->lock);
     r->prefill_ms += qvl_now_ms() - start_ms;
     pthread_mutex_unlock(&r->engine->lock);
@@ -393,8 +354,8 @@ static void run_unit(struct qvl_scheduler *s, struct qvl_request *r)
         pthread_mutex_unlock(&r->engine->lock);
     }
     size_t end = next_chunk_end(r, s->engine->n_prefill_chunk);
-    const struct qvl_span *unseen = find_unseen(r, end);
-    if (unseen ? run_vision_stage(r, unseen, &err) : run_prefill_chunk(s, r, end, &err))
+    const struct qvl_span *unseen = r->group.item ? NULL : find_unseen(r, end);
+    if (r->group.item || unseen ? run_vision_stage(s, r, unseen, &err) : run_prefill_chunk(s, r, end, &err))
         end_request(r, &err);
 }
 
@@ -496,6 +457,8 @@ enum qvl_status qvl_scheduler_open(struct qvl_engine *engine, struct qvl_schedul
     s->n_row_max = engine->n_prefill_chunk > MAX_BATCH ? engine->n_prefill_chunk : MAX_BATCH;
     pthread_cond_init(&s->work, NULL);
     enum qvl_status status = qvl_decoder_open(&engine->model, s->n_row_max, &s->decoder, err);
+    if (!status && engine->vision_cache_bytes)
+        status = qvl_feature_cache_open(engine->vision_cache_bytes, &s->vision_cache, err);
     if (status)
         goto fail;
     s->row = calloc(s->n_row_max, sizeof *s->row);
@@ -511,6 +474,7 @@ enum qvl_status qvl_scheduler_open(struct qvl_engine *engine, struct qvl_schedul
     return QVL_OK;
 fail:
     qvl_decoder_close(s->decoder);
+    qvl_feature_cache_close(s->vision_cache);
     free(s->row);
     pthread_cond_destroy(&s->work);
     free(s);
@@ -527,6 +491,7 @@ void qvl_scheduler_close(struct qvl_scheduler *s)
     pthread_mutex_unlock(&s->engine->lock);
     pthread_join(s->thread, NULL);
     qvl_decoder_close(s->decoder);
+    qvl_feature_cache_close(s->vision_cache);
     free(s->row);
     pthread_cond_destroy(&s->work);
     free(s);

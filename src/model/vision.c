@@ -520,6 +520,7 @@ static enum qvl_status alloc_patches(struct qvl_vision *v, struct qvl_error *err
         v->inv_freq[j] = 1.0f / (float)pow(ROPE_THETA, (double)((float)(2 * j) / (float)n_pair));
     v->features.n = v->n_tok;
     v->features.n_level = n_level;
+    v->features.n_hidden = vision->out_hidden;
     for (uint32_t s = 0; s < v->n_segment; s++)
         for (size_t i = 0; i < v->segment[s].n; i++) {
             v->i_segment[v->segment[s].first + i] = s;
@@ -586,6 +587,21 @@ void qvl_vision_close(struct qvl_vision *v)
     struct qvl_arena arena = v->arena; /* which holds *v itself */
     qvl_features_free(&v->features);
     qvl_arena_free(&arena);
+}
+
+enum qvl_status qvl_features_copy(const struct qvl_features *from, size_t first, size_t n, struct qvl_features *out,
+                                  struct qvl_error *err)
+{
+    struct qvl_features copy = {.n = n, .n_level = from->n_level, .n_hidden = from->n_hidden};
+    size_t n_number = n * from->n_hidden;
+    copy.row = qvl_arena_alloc(&copy.arena, copy.n_level, n_number * sizeof *copy.row, "picture features", err);
+    if (!copy.row)
+        return QVL_ERR_MEMORY;
+    for (size_t level = 0; level < copy.n_level; level++)
+        memcpy(copy.row + level * n_number, from->row + (level * from->n + first) * from->n_hidden,
+               n_number * sizeof *copy.row);
+    *out = copy;
+    return QVL_OK;
 }
 
 void qvl_features_free(struct qvl_features *features)

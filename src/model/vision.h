@@ -11,10 +11,13 @@
 struct qvl_features {
     float *row; /* [1 + n_tap, n, hidden] f32 */
     size_t n;   /* tokens */
-    size_t n_level;
+    size_t n_level, n_hidden; /* 1 + n_tap, hidden */
     struct qvl_arena arena; /* owns row */
 };
 void qvl_features_free(struct qvl_features *features);
+/* Of n tokens from `first` on, memory of their own. */
+enum qvl_status qvl_features_copy(const struct qvl_features *from, size_t first, size_t n, struct qvl_features *out,
+                                  struct qvl_error *err);
 
 struct qvl_vision; /* segments on their way; all their memory is given back by qvl_vision_close */
 

@@ -62,7 +62,8 @@ static int open_engine(void **state)
     from_pictures =
         (struct qvl_media_source){.from = QVL_FROM_PICTURES, .name = "c", .pictures = picture, .n_frame = N_FRAME};
     return open_loaded((struct qvl_engine_options){.media_helper = media_helper_path(), .n_thread = 2,
-                                                   .n_ctx = 8192, .n_prefill_chunk = 200},
+                                                   .n_ctx = 8192, .n_prefill_chunk = 200,
+                                                   .no_vision_cache = true}, /* every clip is seen anew */
                        &engine);
 }
 

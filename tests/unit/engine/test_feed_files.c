@@ -28,7 +28,9 @@ static int open_engine(void **state)
 {
     (void)state;
     return open_loaded(
-        (struct qvl_engine_options){.media_helper = media_helper_path(), .n_thread = 2, .n_ctx = 16384}, &engine);
+        (struct qvl_engine_options){.media_helper = media_helper_path(), .n_thread = 2, .n_ctx = 16384,
+                                    .no_vision_cache = true}, /* every clip is seen anew */
+        &engine);
 }
 
 static int close_engine(void **state)

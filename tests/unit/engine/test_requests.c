@@ -29,7 +29,9 @@ static int open_engine(void **state)
     (void)state;
     golden_picture(1, SIDE, SIDE, pixels[0]);
     golden_picture(2, SIDE, SIDE, pixels[1]);
-    return open_loaded((struct qvl_engine_options){.n_thread = 2, .n_ctx = 8192, .n_prefill_chunk = 16}, &engine);
+    return open_loaded((struct qvl_engine_options){.n_thread = 2, .n_ctx = 8192, .n_prefill_chunk = 16,
+                                                   .no_vision_cache = true}, /* every picture is seen anew */
+                       &engine);
 }
 
 static int close_engine(void **state)
@@ -435,7 +437,7 @@ static void clips_and_pictures_keep_apart(void **state)
     struct qvl_engine *whole = NULL;
     struct qvl_error err = {0};
     struct qvl_engine_options set = {.model_dir = model_folder('a'), .n_thread = 1, .n_ctx = 8192,
-                                     .n_prefill_chunk = 4096};
+                                     .n_prefill_chunk = 4096, .no_vision_cache = true};
     assert_int_equal(qvl_engine_open(&set, &whole, &err), QVL_OK);
     assert_int_equal(qvl_engine_load(whole, &err), QVL_OK);
     struct result a = run_mixed(engine), b = run_mixed(whole);

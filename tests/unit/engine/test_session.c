@@ -292,7 +292,8 @@ static struct qvl_engine *open_engine(char letter, const char *isa, enum qvl_com
     struct qvl_engine *engine = NULL;
     struct qvl_error err = {0};
     struct qvl_engine_options options = {.model_dir = model_folder(letter), .n_thread = 2, .n_ctx = MAX_IDS,
-                                         .isa = isa, .compute = compute, .n_prefill_chunk = CHUNK};
+                                         .isa = isa, .compute = compute, .n_prefill_chunk = CHUNK,
+                                         .no_vision_cache = true}; /* only the session may save work */
     if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err))
         fail_msg("%s", err.text);
     return engine;

@@ -1,0 +1,155 @@
+/* A patch gets its place (item->patch) when its group begins: a known one with features, a new one without; one that
+ * is equal to an earlier new one shares that one's place. So the tower's output, in the order of the new ones, goes
+ * to the places that have no features yet, and that is all there is to remember. */
+#include "engine/vision_group.h"
+
+#include <stdio.h>
+
+#include "base/checked.h"
+#include "engine/feature_cache.h"
+
+/* The frames of temporal patch i_patch as the model sees them, by the number of the picture or clip: [h, w, 3] of a
+ * picture, [1 or 2, h, w, 3] of a clip, whose odd last one stands alone. */
+static void trace_pixels(const struct qvl_trace *trace, const struct qvl_media_item *item, uint32_t i_patch)
+{
+    const struct qvl_media_info *info = &item->plan->info;
+    size_t begin = (size_t)i_patch * item->temporal_patch, n_left = item->plan->n_frame - begin;
+    char name[40];
+    snprintf(name, sizeof name, "prompt.pixels.%u", item->i_shown);
+    const size_t dim[] = {qvl_min_size(n_left, item->temporal_patch), info->resized_h, info->resized_w, 3};
+    size_t i_dim = info->kind == QVL_MEDIA_VIDEO ? 0 : 1; /* a picture has no axis of frames */
+    trace->tensor(trace->user, name, QVL_TRACE_U8, qvl_feed_frame(item, begin), dim + i_dim, 4 - i_dim);
+}
+
+/* ---- begin --------------------------------------------------------------------------------------- */
+
+static struct qvl_feature_key key_of(const struct qvl_media_item *item, uint32_t i_patch, uint64_t salt)
+{
+    struct qvl_feature_key key;
+    size_t i_frame = (size_t)i_patch * item->temporal_patch;
+    qvl_feature_key_of_patch(qvl_feed_frame_key(item, i_frame), qvl_feed_frame_key(item, i_frame + 1),
+                             item->plan->grid, salt, &key);
+    return key;
+}
+
+/* Acquired from the cache or from the group's earlier patches; NULL: it is a new one. */
+static struct qvl_patch_features *find_known(const struct qvl_vision_group *group, uint32_t i_patch,
+                                             const struct qvl_feature_key *key)
+{
+    struct qvl_patch_features *known = qvl_feature_cache_find(group->cache, key);
+    for (uint32_t i = group->begin; !known && i < i_patch; i++)
+        if (qvl_feature_key_is(&group->item->patch[i]->key, key))
+            known = qvl_patch_features_acquire(group->item->patch[i]);
+    return known;
+}
+
+/* The place of patch i_patch. */
+static enum qvl_status find_place(const struct qvl_vision_group *group, uint32_t i_patch, uint64_t salt,
+                                  bool *out_is_new, struct qvl_error *err)
+{
+    struct qvl_patch_features **place = &group->item->patch[i_patch];
+    struct qvl_feature_key key = {0};
+    if (group->cache) {
+        key = key_of(group->item, i_patch, salt);
+        *place = find_known(group, i_patch, &key);
+    }
+    *out_is_new = !*place;
+    return *place ? QVL_OK : qvl_patch_features_new(&key, place, err);
+}
+
+/* Where frames are missing in a temporal patch (a picture has only one) the last one stands for them. */
+static void cut(const struct qvl_model *model, const struct qvl_media_item *item, uint32_t i_patch, float *row)
+{
+    size_t i_frame = (size_t)i_patch * item->temporal_patch;
+    qvl_patchify(&model->config.vision, &model->config.image, qvl_feed_frame(item, i_frame),
+                 qvl_feed_frame(item, i_frame + 1), item->plan->grid.h, item->plan->grid.w, row);
+}
+
+enum qvl_status qvl_vision_group_begin(struct qvl_vision_group *group, struct qvl_model *model,
+                                       const struct qvl_vision_settings *settings, struct qvl_media_item *item,
+                                       uint32_t i_group, uint32_t *out_n_reused, struct qvl_error *err)
+{
+    struct qvl_grid grid = item->plan->grid;
+    uint32_t begin = i_group * item->n_group_patch, n = qvl_media_group_end(item, i_group) - begin;
+    *group = (struct qvl_vision_group){.item = item, .begin = begin, .end = begin + n,
+                                       .cache = settings->trace ? NULL : settings->cache};
+    size_t n_number = (size_t)grid.h * grid.w * qvl_patch_len(&model->config.vision);
+    float *row = qvl_arena_alloc(&group->patches, n, n_number * sizeof *row, "the patches of a picture", err);
+    if (!row) /* what is not written is not there: memory grows with the new ones */
+        return QVL_ERR_MEMORY;
+    grid.t = 0;
+    for (uint32_t i = begin; i < group->end; i++) {
+        bool is_new;
+        enum qvl_status status = find_place(group, i, settings->salt, &is_new, err);
+        if (status)
+            return status;
+        if (is_new)
+            cut(model, item, i, row + grid.t++ * n_number);
+        if (settings->trace)
+            trace_pixels(settings->trace, item, i);
+    }
+    *out_n_reused = n - grid.t;
+    return grid.t ? qvl_vision_open(model, &grid, 1, row, settings->trace, &group->tower, err) : QVL_OK;
+}
+
+/* ---- step ---------------------------------------------------------------------------------------- */
+
+/* The features of one patch, of n_tok tokens, out of all, where they begin with row `first` of each level. The only
+ * ones are moved. */
+static enum qvl_status take_part(struct qvl_features *all, size_t first, size_t n_tok, struct qvl_features *out,
+                                 struct qvl_error *err)
+{
+    if (all->n > n_tok)
+        return qvl_features_copy(all, first, n_tok, out, err);
+    *out = *all;
+    *all = (struct qvl_features){0};
+    return QVL_OK;
+}
+
+/* What the tower made goes to the places that have none yet, in order. */
+static enum qvl_status hand_out(const struct qvl_vision_group *group, struct qvl_features *made, struct qvl_error *err)
+{
+    size_t first = 0, n_tok = group->item->plan->info.n_tok / group->item->plan->grid.t;
+    for (uint32_t i = group->begin; i < group->end; i++) {
+        struct qvl_patch_features *place = group->item->patch[i];
+        if (place->features.row)
+            continue;
+        enum qvl_status status = take_part(made, first, n_tok, &place->features, err);
+        if (status)
+            return status;
+        if (group->cache)
+            qvl_feature_cache_add(group->cache, place);
+        first += n_tok;
+    }
+    return QVL_OK;
+}
+
+enum qvl_status qvl_vision_group_step(struct qvl_vision_group *group, const atomic_bool *stop, uint32_t *done,
+                                      uint32_t *total, struct qvl_error *err)
+{
+    struct qvl_features made = {0};
+    enum qvl_status status = QVL_OK;
+    *done = *total = 1;
+    if (group->tower) {
+        if ((status = qvl_vision_step(group->tower, stop, done, total, err)))
+            return status;
+        if (!qvl_vision_needs_patches(group->tower))
+            qvl_arena_free(&group->patches);
+        if (*done < *total)
+            return QVL_OK;
+        qvl_vision_take(group->tower, &made);
+        qvl_vision_close(group->tower); /* whose memory goes before that of the copies comes */
+        group->tower = NULL;
+        status = hand_out(group, &made, err);
+        qvl_features_free(&made);
+    }
+    qvl_vision_group_close(group);
+    return status;
+}
+
+void qvl_vision_group_close(struct qvl_vision_group *group)
+{
+    qvl_vision_close(group->tower);
+    qvl_arena_free(&group->patches);
+    *group = (struct qvl_vision_group){0};
+}
