@@ -272,6 +272,8 @@ struct qvl_request_options {
     size_t n_stop;                /* at most 16, each of 1 to 1024 bytes of UTF-8 */
     bool ignore_eos;              /* go on after the model's end token */
     bool no_loop_guard;           /* go on when the output repeats itself without end */
+    bool no_lookup;               /* compute one token a step, also where the text seems to repeat itself. The
+                                     output is the same, bit for bit */
     uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
     struct qvl_trace trace;       /* trace.tensor NULL = off */
     struct qvl_session *session;  /* NULL = none; of this engine; one open request at a time */
@@ -372,6 +374,8 @@ struct qvl_request_info {
     size_t n_output_tok;
     size_t n_image_tok, n_video_tok;
     size_t n_cached_tok;         /* of the prompt, taken over from the session */
+    size_t n_drafted_tok;        /* guessed from the text so far and computed along */
+    size_t n_accepted_tok;       /* of those: came, and needed no step of their own */
     /* Milliseconds spent so far: pictures and frames decoded and resized (partly while the model works); prompt
      * rendered and encoded; waiting for the first step; vision tower; prefill; from the first token on; and from
      * the start of the request's own work to its

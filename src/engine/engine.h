@@ -12,6 +12,7 @@
 #include "engine/answer.h"
 #include "engine/event_queue.h"
 #include "engine/feed.h"
+#include "engine/lookup.h"
 #include "engine/prompt.h"
 #include "engine/vision_group.h"
 #include "model/decoder.h"
@@ -71,6 +72,7 @@ struct qvl_request {
     size_t n_prefilled;             /* prompt tokens in the KV cache */
     struct qvl_vision_group group;  /* of temporal patches on its way through the tower */
     struct qvl_answer answer;
+    struct qvl_lookup lookup;
 
     /* shared */
     bool is_in_step;                /* the scheduler is computing with it: may not be freed */
@@ -82,6 +84,7 @@ struct qvl_request {
     uint64_t progress_done, progress_total;
     uint32_t i_media;
     size_t n_output;
+    size_t n_drafted, n_accepted;   /* guessed tokens that were computed; that came */
     double queue_ms, vision_ms, prefill_ms, first_token_at_ms, ended_at_ms;
     pthread_cond_t changed;
 };

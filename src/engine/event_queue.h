@@ -24,9 +24,9 @@ struct qvl_event_queue {
 
 enum qvl_status qvl_event_queue_init(struct qvl_event_queue *queue, size_t n_top_max, struct qvl_error *err);
 void qvl_event_queue_free(struct qvl_event_queue *queue);
-static inline bool qvl_event_queue_is_full(const struct qvl_event_queue *queue)
+static inline size_t qvl_event_queue_n_free(const struct qvl_event_queue *queue)
 {
-    return queue->n == QVL_EVENT_QUEUE_LEN;
+    return QVL_EVENT_QUEUE_LEN - queue->n;
 }
 /* Not on a full queue. Allocates only while the slots' texts still grow. */
 enum qvl_status qvl_event_queue_push(struct qvl_event_queue *queue, uint32_t id, const struct qvl_bytes *text,

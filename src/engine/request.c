@@ -165,6 +165,7 @@ static enum qvl_status submit(struct qvl_request *r, struct qvl_error *err)
         qvl_session_take(r->session, r, r->n_cached);
     else
         qvl_kv_init(&r->kv, &r->engine->model);
+    qvl_lookup_init(&r->lookup);
     r->n_prefilled = r->n_cached;
     r->prepared_ms = r->feed.media_ms + r->prompt_ms;
     r->state = QVL_REQUEST_SUBMITTED;
@@ -264,6 +265,8 @@ void qvl_request_get_info(const struct qvl_request *r, struct qvl_request_info *
         .n_image_tok = r->prompt.n_image_tok,
         .n_video_tok = r->prompt.n_video_tok,
         .n_cached_tok = r->n_cached,
+        .n_drafted_tok = r->n_drafted,
+        .n_accepted_tok = r->n_accepted,
         .media_ms = r->feed.media_ms,
         .prompt_ms = r->prompt_ms,
         .queue_ms = r->queue_ms > 0 ? r->queue_ms : 0,

@@ -1,5 +1,6 @@
 /* DESIGN. One thread runs one step at a time, each on the whole thread pool. A step is one of
- *   - decode: one token for each of up to MAX_BATCH generating requests, together;
+ *   - decode: one token for each of up to MAX_BATCH generating requests, together; of few requests also some
+ *     tokens that are guessed to follow (lookup.h);
  *   - a unit of one request that has not answered yet: one stage of the vision tower for the next picture, or one
  *     chunk of its prompt. A picture (of a clip: a group of temporal patches) is encoded when the prefill comes to
  *     it (what the vision cache knows is taken from there) and its features are released when the prefill has
@@ -9,6 +10,10 @@
  *
  * The bits of a request do not depend on its company (kernel.h), so neither turns nor batches need to be
  * reproducible.
+ *
+ * Guesses. The rows of a draft have the bits that steps of their own would have given them, as long as the draft is
+ * right. So each is sampled as if it were alone, in order, up to the first token that is not the guessed one; the
+ * rows behind that leave the cache. A reader of the output cannot tell, at any temperature.
  *
  * Cancelling. A unit serves one request and gets its cancel flag, which stops it midway; a decode step is
  * short. The caller learns of the cancel at once; closing the request waits until the step it is in has ended
@@ -22,7 +27,8 @@
  * patches is not there yet is not chosen, so decoding, vision and prefill go on at the same time, and nobody waits
  * for another one's decoder.
  *
- * Back-pressure. A request whose event queue is full is not chosen until its caller took an event. */
+ * Back-pressure. A request whose event queue has no room for what a step may make is not chosen until its caller
+ * took an event. */
 #include "engine/scheduler.h"
 
 #include <stdio.h>
@@ -32,7 +38,11 @@
 #include "base/clock.h"
 #include "base/limits.h"
 
-enum { MAX_BATCH = 16 }; /* sequences in one decode step */
+enum {
+    MAX_BATCH = 16,                   /* sequences in one decode step */
+    MAX_TOKENS = 1 + QVL_LOOKUP_MAX,  /* that a decode step makes for one of them */
+    N_CHEAP_ROW = MAX_TOKENS          /* rows of a decode step up to which guesses may fill it */
+};
 
 struct qvl_scheduler {
     struct qvl_engine *engine;
@@ -125,7 +135,7 @@ static bool is_eligible(const struct qvl_scheduler *s, const struct qvl_request 
 {
     if (!is_active(r) || is_before_answer(r) != (kind == STEP_UNIT))
         return false;
-    return kind == STEP_UNIT ? has_frames(s, r) : !qvl_event_queue_is_full(&r->queue);
+    return kind == STEP_UNIT ? has_frames(s, r) : qvl_event_queue_n_free(&r->queue) >= MAX_TOKENS;
 }
 
 /* Fills step->request with those that take part, in turn. A traced request decodes alone, so that its
@@ -218,21 +228,21 @@ static void report_progress(struct qvl_request *r, enum qvl_stage stage, uint64_
     pthread_mutex_unlock(&r->engine->lock);
 }
 
-/* The token that r's answer just made; ends the request when it was the last. */
-static void deliver_token(struct qvl_request *r)
+/* The next token of r's answer, from its logits, on its way to the caller. */
+static enum qvl_status make_token(struct qvl_request *r, float *logits, struct qvl_error *err)
 {
     struct qvl_answer *a = &r->answer;
-    struct qvl_error err = {0};
+    enum qvl_status status = qvl_answer_step(a, logits, err);
+    if (status)
+        return status;
     pthread_mutex_lock(&r->engine->lock);
-    enum qvl_status status =
-        qvl_event_queue_push(&r->queue, a->ids[a->n - 1], &a->text, a->is_reasoning, a->top, a->n_top, &err);
+    status = qvl_event_queue_push(&r->queue, a->ids[a->n - 1], &a->text, a->is_reasoning, a->top, a->n_top, err);
     r->n_output = a->n;
     if (a->n == 1)
         r->first_token_at_ms = qvl_now_ms();
     pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->engine->lock);
-    if (status || a->is_done)
-        end_request(r, status ? &err : NULL);
+    return status;
 }
 
 /* ---- units --------------------------------------------------------------------------------------- */
@@ -339,9 +349,10 @@ static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_req
     report_progress(r, QVL_STAGE_PREFILL, end, r->prompt.ids.n, 0);
     if (is_before_answer(r))
         return QVL_OK;
-    if ((status = qvl_answer_step(&r->answer, logits, err)))
+    if ((status = make_token(r, logits, err)))
         return status;
-    deliver_token(r);
+    if (r->answer.is_done)
+        end_request(r, NULL);
     return QVL_OK;
 }
 
@@ -361,63 +372,122 @@ static void run_unit(struct qvl_scheduler *s, struct qvl_request *r)
 
 /* ---- decode -------------------------------------------------------------------------------------- */
 
-struct sampling_run {
-    struct qvl_request **request;
-    float *logits; /* [n, vocab] */
-    size_t vocab;
-    struct qvl_error err[MAX_BATCH];
+/* One request in a decode step: a row for its newest token, and one for each token of its draft. */
+struct decode_part {
+    struct qvl_request *request;
+    size_t i_row;                   /* its first row */
+    uint32_t guess[QVL_LOOKUP_MAX]; /* [n_guess] what may follow the newest token */
+    size_t n_guess, n_draft;        /* the first n_draft of them are computed */
+    size_t n_used;                  /* rows that were sampled */
+    struct qvl_error err;
 };
 
-static void sample_job(void *arg, size_t i, size_t i_thread)
+struct decode {
+    struct decode_part part[MAX_BATCH];
+    size_t n_part, n_row;
+    float *logits; /* [n_row, vocab] */
+    size_t vocab;
+};
+
+/* Guesses what follows r's newest token. Drafts of all requests together fill the step up to N_CHEAP_ROW, an equal
+ * share each: more rows would be paid for by those who have no draft. */
+static void make_guess(const struct step *step, struct decode_part *part)
 {
-    struct sampling_run *run = arg;
-    (void)i_thread;
-    qvl_answer_step(&run->request[i]->answer, run->logits + i * run->vocab, &run->err[i]);
+    const struct qvl_request *r = part->request;
+    const struct qvl_answer *a = &r->answer;
+    struct qvl_lookup_text text = {r->prompt.ids.id, a->ids, r->prompt.ids.n, a->n};
+    size_t n_share = N_CHEAP_ROW / step->n, n_left = a->set.max_tokens - a->n;
+    if (r->options.no_lookup || has_trace(r)) /* a trace has a row for each token */
+        return;
+    part->n_guess = qvl_lookup_draft(&text, part->guess);
+    part->n_draft = qvl_lookup_worth(&r->lookup, qvl_min_size(part->n_guess, n_left - 1));
+    part->n_draft = qvl_min_size(part->n_draft, n_share > 0 ? n_share - 1 : 0);
 }
 
-/* Makes room for one more token of each request. Those without are ended and leave the step. */
-static void reserve_tokens(struct step *step)
+static void add_rows(struct qvl_scheduler *s, struct decode *d, const struct decode_part *part)
 {
-    size_t n = 0;
+    const struct qvl_request *r = part->request;
+    int32_t pos = r->prompt.next_pos + (int32_t)(r->kv.n_pos - r->prompt.ids.n);
+    for (size_t i = 0; i <= part->n_draft; i++, pos++)
+        s->row[d->n_row++] = (struct qvl_batch_row){
+            .id = i == 0 ? r->answer.ids[r->answer.n - 1] : part->guess[i - 1],
+            .pos = {pos, pos, pos}, .i_seq = (uint32_t)(part - d->part), .want_logits = true};
+}
+
+/* Rows for those of the step that have room for one more token; the others are ended. Room for a draft is nice to
+ * have. */
+static void gather_rows(struct qvl_scheduler *s, const struct step *step, struct decode *d)
+{
     for (size_t i = 0; i < step->n; i++) {
         struct qvl_request *r = step->request[i];
+        struct decode_part *part = &d->part[d->n_part];
         struct qvl_error err = {0};
-        if (qvl_kv_reserve(&r->kv, r->kv.n_pos + 1, &err))
+        *part = (struct decode_part){.request = r, .i_row = d->n_row};
+        if (qvl_kv_reserve(&r->kv, r->kv.n_pos + 1, &err)) {
             end_request(r, &err);
-        else
-            step->request[n++] = r;
+            continue;
+        }
+        make_guess(step, part);
+        if (part->n_draft > 0 && qvl_kv_reserve(&r->kv, r->kv.n_pos + 1 + part->n_draft, &err))
+            part->n_draft = 0;
+        add_rows(s, d, part);
+        d->n_part++;
     }
-    step->n = n;
 }
 
-static void run_decode(struct qvl_scheduler *s, struct step step)
+/* Makes tokens from one request's rows, in order, as steps of one row would: the next row counts only if the token
+ * that it was computed with is the one that came. */
+static void sample_job(void *arg, size_t i, size_t i_thread)
 {
+    struct decode *d = arg;
+    struct decode_part *part = &d->part[i];
+    struct qvl_request *r = part->request;
+    bool is_hit = true;
+    (void)i_thread;
+    for (size_t k = 0; k <= part->n_draft && is_hit && !r->answer.is_done; k++) {
+        part->n_used++;
+        if (make_token(r, d->logits + (part->i_row + k) * d->vocab, &part->err))
+            return;
+        is_hit = k < part->n_guess && r->answer.ids[r->answer.n - 1] == part->guess[k];
+        if (k < part->n_guess)
+            qvl_lookup_learn(&r->lookup, is_hit);
+    }
+}
+
+/* The rows that were not used leave the cache. */
+static void finish_part(struct decode_part *part)
+{
+    struct qvl_request *r = part->request;
+    qvl_kv_retract(&r->kv, r->kv.n_pos - (1 + part->n_draft - part->n_used));
+    pthread_mutex_lock(&r->engine->lock);
+    r->n_drafted += part->n_draft;
+    r->n_accepted += part->n_used - 1;
+    pthread_mutex_unlock(&r->engine->lock);
+    if (part->err.status || r->answer.is_done)
+        end_request(r, part->err.status ? &part->err : NULL);
+}
+
+static void run_decode(struct qvl_scheduler *s, const struct step *step)
+{
+    struct decode d = {.vocab = s->engine->config.text.vocab};
     struct qvl_kv *kv[MAX_BATCH];
     struct qvl_error err = {0};
-    struct sampling_run run = {.request = step.request, .vocab = s->engine->config.text.vocab};
-    reserve_tokens(&step);
-    if (step.n == 0)
+    gather_rows(s, step, &d);
+    if (d.n_part == 0)
         return;
-    for (size_t i = 0; i < step.n; i++) {
-        struct qvl_request *r = step.request[i];
-        int32_t pos = r->prompt.next_pos + (int32_t)(r->kv.n_pos - r->prompt.ids.n);
-        s->row[i] = (struct qvl_batch_row){.id = r->answer.ids[r->answer.n - 1], .pos = {pos, pos, pos},
-                                           .i_seq = (uint32_t)i, .want_logits = true};
-        kv[i] = &r->kv;
+    for (size_t i = 0; i < d.n_part; i++)
+        kv[i] = &d.part[i].request->kv;
+    struct qvl_batch batch = make_batch(s, d.part[0].request, kv, d.n_part);
+    batch.n_row = d.n_row;
+    const atomic_bool *stop = d.n_part == 1 ? &d.part[0].request->is_cancelled : NULL;
+    if (qvl_decoder_step(s->decoder, &batch, stop, &d.logits, &err)) {
+        for (size_t i = 0; i < d.n_part; i++)
+            end_request(d.part[i].request, &err);
+        return;
     }
-    struct qvl_batch batch = make_batch(s, step.request[0], kv, step.n);
-    batch.n_row = step.n;
-    const atomic_bool *stop = step.n == 1 ? &step.request[0]->is_cancelled : NULL;
-    enum qvl_status status = qvl_decoder_step(s->decoder, &batch, stop, &run.logits, &err);
-    if (!status)
-        qvl_pool_run(s->engine->pool, step.n, sample_job, &run, NULL);
-    for (size_t i = 0; i < step.n; i++) {
-        const struct qvl_error *failed = status ? &err : run.err[i].status ? &run.err[i] : NULL;
-        if (failed)
-            end_request(step.request[i], failed);
-        else
-            deliver_token(step.request[i]);
-    }
+    qvl_pool_run(s->engine->pool, d.n_part, sample_job, &d, NULL);
+    for (size_t i = 0; i < d.n_part; i++)
+        finish_part(&d.part[i]);
 }
 
 /* ---- the thread ---------------------------------------------------------------------------------- */
@@ -435,7 +505,7 @@ static void *scheduler_main(void *arg)
             break;
         pthread_mutex_unlock(lock);
         if (step.kind == STEP_DECODE)
-            run_decode(s, step);
+            run_decode(s, &step);
         else
             run_unit(s, step.request[0]);
         pthread_mutex_lock(lock);

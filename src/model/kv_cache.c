@@ -1,8 +1,9 @@
 /* A block is one mapping of QVL_KV_BLOCK positions: [n_layer][n_kv_head] of (keys, values), each in the layout of
  * kernel.h. The tables hold, for each layer and head, its address in every block, so that the attention kernel gets
  * a plain array. The kernel computes a block's masked positions along, so that those behind n_pos must hold finite
- * numbers: a fresh mapping is zero, and so is the rest of a block that was cut. What a cancelled step wrote behind
- * n_pos goes with the request, or by qvl_kv_truncate before another one gets the cache. */
+ * numbers: a fresh mapping is zero, and so is the rest of a block that was cut, and what was retracted. What a
+ * cancelled step wrote behind n_pos goes with the request, or by qvl_kv_truncate before another one gets the
+ * cache. */
 #include "model/kv_cache.h"
 
 #include <stdlib.h>
@@ -106,15 +107,15 @@ static void free_blocks(struct qvl_kv *kv, size_t n_keep)
         munmap(kv->block[--kv->n_block], qvl_kv_block_bytes(kv->model));
 }
 
-/* Keys and values of positions from begin on in the last block, in whatever layout the kernels keep. */
-static void clear_last_block(struct qvl_kv *kv, size_t begin)
+/* Keys and values of positions begin .. end - 1, in whatever layout the kernels keep. */
+static void clear_positions(struct qvl_kv *kv, size_t begin, size_t end)
 {
     static const float zero[QVL_MAX_HEAD_DIM];
     const struct qvl_kernels *kernels = kv->model->kernels;
     size_t dim = kv->model->config.text.head_dim;
-    for (size_t i = 0; i < n_table_row(kv->model); i++) {
-        size_t at = i * kv->n_block_alloc + kv->n_block - 1;
-        for (size_t i_pos = begin; i_pos < QVL_KV_BLOCK; i_pos++)
+    for (size_t i = 0; i < n_table_row(kv->model); i++)
+        for (size_t pos = begin; pos < end; pos++) {
+            size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK, i_pos = pos % QVL_KV_BLOCK;
             if (kv->model->kv == QVL_BF16) {
                 kernels->store_k_bf16(kv->k_table[at], i_pos, zero, dim);
                 kernels->store_v_bf16(kv->v_table[at], i_pos, zero, dim);
@@ -122,15 +123,20 @@ static void clear_last_block(struct qvl_kv *kv, size_t begin)
                 kernels->store_k_f32(kv->k_table[at], i_pos, zero, dim);
                 kernels->store_v_f32(kv->v_table[at], i_pos, zero, dim);
             }
-    }
+        }
 }
 
 void qvl_kv_truncate(struct qvl_kv *kv, size_t n_pos)
 {
     kv->n_pos = qvl_min_size(kv->n_pos, n_pos);
     free_blocks(kv, qvl_div_up(kv->n_pos, QVL_KV_BLOCK));
-    if (kv->n_pos % QVL_KV_BLOCK != 0)
-        clear_last_block(kv, kv->n_pos % QVL_KV_BLOCK);
+    clear_positions(kv, kv->n_pos, kv->n_block * QVL_KV_BLOCK);
+}
+
+void qvl_kv_retract(struct qvl_kv *kv, size_t n_pos)
+{
+    clear_positions(kv, n_pos, kv->n_pos);
+    kv->n_pos = qvl_min_size(kv->n_pos, n_pos);
 }
 
 void qvl_kv_free(struct qvl_kv *kv)

@@ -21,6 +21,9 @@ enum qvl_status qvl_kv_reserve(struct qvl_kv *kv, size_t n_pos, struct qvl_error
 /* Forgets all but the first n_pos positions (at most those filled): blocks that are not needed any more go, and in
  * the last one what stands behind n_pos becomes zero, as in a fresh one. */
 void qvl_kv_truncate(struct qvl_kv *kv, size_t n_pos);
+/* Takes back what was appended behind the first n_pos positions (at most those filled): it becomes zero, and its
+ * blocks stay for what comes next. Costs by the positions that go. */
+void qvl_kv_retract(struct qvl_kv *kv, size_t n_pos);
 void qvl_kv_free(struct qvl_kv *kv);
 
 #endif

@@ -35,8 +35,8 @@ static void prefill(struct qvl_decoder *decoder, struct qvl_kv *kv, const struct
     memcpy(logits, out, VOCAB * sizeof *out);
 }
 
-/* Keys and values from position `begin` on become NaN. */
-static void poison(struct qvl_kv *kv, size_t begin)
+/* Keys and values of positions begin .. end - 1 become NaN. */
+static void poison(struct qvl_kv *kv, size_t begin, size_t end)
 {
     const struct qvl_model *m = kv->model;
     const struct qvl_text_config *text = &m->config.text;
@@ -44,7 +44,7 @@ static void poison(struct qvl_kv *kv, size_t begin)
     for (size_t i = 0; i < QVL_MAX_HEAD_DIM; i++)
         bad[i] = NAN;
     for (size_t i = 0; i < (size_t)text->n_layer * text->n_kv_head; i++)
-        for (size_t pos = begin; pos < kv->n_block * QVL_KV_BLOCK; pos++) {
+        for (size_t pos = begin; pos < end; pos++) {
             size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK, i_pos = pos % QVL_KV_BLOCK;
             if (m->kv == QVL_BF16) {
                 m->kernels->store_k_bf16(kv->k_table[at], i_pos, bad, text->head_dim);
@@ -74,7 +74,7 @@ static void check_cuts(struct test_model *t)
         assert_int_equal(kv.n_block, 0);
         prefill(decoder, &kv, other, got);
         assert_memory_not_equal(got, want, sizeof want);
-        poison(&kv, cuts[i]);
+        poison(&kv, cuts[i], kv.n_block * QVL_KV_BLOCK);
         qvl_kv_truncate(&kv, cuts[i]);
         assert_int_equal(kv.n_pos, cuts[i]);
         assert_int_equal(kv.n_block, (cuts[i] + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK);
@@ -82,6 +82,16 @@ static void check_cuts(struct test_model *t)
         assert_memory_equal(got, want, sizeof want);
     }
     qvl_kv_truncate(&kv, N_PROMPT + 1); /* more than there is: nothing goes */
+    assert_int_equal(kv.n_pos, N_PROMPT);
+    for (size_t i = 0; i < N_CUT; i++) { /* what was appended and is taken back: the same, but its blocks stay */
+        poison(&kv, cuts[i], N_PROMPT);
+        qvl_kv_retract(&kv, cuts[i]);
+        assert_int_equal(kv.n_pos, cuts[i]);
+        assert_int_equal(kv.n_block, (N_PROMPT + QVL_KV_BLOCK - 1) / QVL_KV_BLOCK);
+        prefill(decoder, &kv, row, got);
+        assert_memory_equal(got, want, sizeof want);
+    }
+    qvl_kv_retract(&kv, N_PROMPT);
     assert_int_equal(kv.n_pos, N_PROMPT);
     qvl_kv_free(&kv);
     qvl_decoder_close(decoder);
