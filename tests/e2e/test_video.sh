@@ -119,6 +119,19 @@ has "--frame-times" '"timestamps": \[2\.0, 9\.0\]' "$work/b"
 "$qvl" run -m "$model" --dry-run "$work/frames" "x" --sample-fps 2 </dev/null >"$work/b" 2>"$work/err"
 has "plan of pictures" 'frames: 640 x 480 pixels$' "$work/b"
 
+# ---- a still clip is looked at once
+answer() { grep -E '"(text|prompt_ids|output_ids|logits)"' "$1"; }
+mkdir "$work/still"
+for i in 1 2 3 4 5 6 7 8 9 10 11; do cp "$picture" "$work/still/$i.png"; done # 6 temporal patches
+ask --video "$work/still" "x" --max-pixels 40000 --json --ids --logits 3 >"$work/a"
+has "five of six temporal patches are reused" '"grid_thw": \[6, [0-9, ]*\], "tokens": [0-9]+, "reused": 5,' "$work/a"
+ask --video "$work/still" "x" --max-pixels 40000 --json --ids --logits 3 --vision-cache 0 >"$work/b"
+has "--vision-cache 0: none" '"reused": 0,' "$work/b"
+answer "$work/a" >"$work/a1" && answer "$work/b" >"$work/b1"
+same "and the same answer" "$work/a1" "$work/b1"
+ask "$picture" "$picture" "x" --max-pixels 40000 --json >"$work/a"
+check "a picture twice" [ "$(grep -o '"reused": [0-9]*' "$work/a" | tr -dc '0-9\n' | paste -sd' ')" = "0 1" ]
+
 # ---- conversations
 mkdir "$work/talk" && cp "$short" "$work/talk/clip.mp4" && cp "$picture" "$work/talk/picture.png"
 dry "$short" "x" >"$work/a" && plan "$work/a" >"$work/a1"
