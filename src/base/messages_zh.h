@@ -348,6 +348,8 @@
 {"%zu pictures, %zu tok · ", "%zu 张图片，%zu tok · "},
 {"%zu stop strings: at most %u are allowed", "%zu 个停止字符串：最多允许 %u 个"},
 {"%zu tok known · ", "复用 %zu tok · "},
+{"%zu tokens were guessed and computed along, %zu of them came\n",
+ "猜测并顺带计算了 %zu 个 token，其中 %zu 个猜中\n"},
 {"--%s %.40s: it is on or off", "--%s %.40s：只能是 on 或 off"},
 {"--%s %.40s: it must be a number from %.16g to %.16g", "--%s %.40s：必须是 %.16g 到 %.16g 之间的数"},
 {"--%s %.40s: it must be a time from %.16g to %.16g: seconds, mm:ss or hh:mm:ss",

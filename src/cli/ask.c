@@ -72,6 +72,7 @@ static enum qvl_status open_request(struct ask *a, const struct qvl_chat *chat)
                                        .n_stop = o->n_stop,
                                        .ignore_eos = o->ignore_eos,
                                        .no_loop_guard = o->loop_guard == QVL_SWITCH_OFF,
+                                       .no_lookup = o->lookup == QVL_SWITCH_OFF,
                                        .n_top_logits = (uint32_t)o->n_logits,
                                        .session = a->asker->session};
     if (a->asker->dump)
@@ -379,6 +380,8 @@ enum qvl_exit qvl_ask(struct qvl_asker *asker, const struct qvl_chat *chat, stru
         qvl_request_get_info(ask.request, &info);
         out->n_prompt_tok = info.n_prompt_tok;
         out->n_cached_tok = info.n_cached_tok;
+        out->n_drafted_tok = info.n_drafted_tok;
+        out->n_accepted_tok = info.n_accepted_tok;
         out->n_output_tok = info.n_output_tok;
     }
     qvl_request_close(ask.request);

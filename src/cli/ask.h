@@ -50,7 +50,7 @@ struct qvl_reply {
     struct qvl_bytes reasoning; /* Thinking models: what stood before "</think>"; else empty */
     bool is_whole;              /* it came to its end, for this reason: */
     enum qvl_finish finish;
-    size_t n_prompt_tok, n_cached_tok, n_output_tok;
+    size_t n_prompt_tok, n_cached_tok, n_output_tok, n_drafted_tok, n_accepted_tok;
     struct qvl_bytes line; /* the closing line of numbers, also where stderr is silent */
 };
 

@@ -29,8 +29,8 @@ static void say_failure(struct qvl_chat_room *room, enum qvl_exit code)
 static void keep_stats(struct qvl_chat_room *room, struct qvl_reply *reply)
 {
     qvl_bytes_free(&room->last.line);
-    room->last =
-        (struct qvl_turn_stats){reply->n_prompt_tok, reply->n_cached_tok, reply->n_output_tok, reply->line};
+    room->last = (struct qvl_turn_stats){reply->n_prompt_tok,  reply->n_cached_tok,   reply->n_output_tok,
+                                         reply->n_drafted_tok, reply->n_accepted_tok, reply->line};
     reply->line = (struct qvl_bytes){0};
 }
 

@@ -9,6 +9,7 @@
 /* Of the last question, for /stats. */
 struct qvl_turn_stats {
     size_t n_prompt_tok, n_cached_tok, n_output_tok; /* no prompt: nothing was asked yet */
+    size_t n_drafted_tok, n_accepted_tok;
     struct qvl_bytes line; /* empty: there was none, or it was stopped */
 };
 

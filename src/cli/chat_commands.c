@@ -188,8 +188,9 @@ static enum qvl_status load(struct qvl_chat_room *room, const char *rest)
 /* What /set knows, by the names of the command line. */
 static const char *const settings[] = {
     "temp",       "top-k",      "top-p",      "min-p",        "repetition-penalty", "presence-penalty",
-    "frequency-penalty", "seed", "max-tokens", "loop-guard",  "max-pixels",         "min-pixels",
-    "total-pixels", "fps",      "num-frames", "min-frames",   "max-frames",         "sample-fps"};
+    "frequency-penalty", "seed", "max-tokens", "loop-guard",  "lookup",             "max-pixels",
+    "min-pixels", "total-pixels", "fps",      "num-frames",   "min-frames",         "max-frames",
+    "sample-fps"};
 
 static bool is_setting(const char *name)
 {
@@ -283,8 +284,8 @@ static void show_sampling(const struct qvl_chat_room *room)
         fprintf(stderr, qvl_text("seed random, %" PRIu64 " for the last question\n"), s->seed);
     else
         fputs(qvl_text("seed random\n"), stderr);
-    fprintf(stderr, "max-tokens %" PRIu64 ", loop-guard %s", o->max_tokens ? o->max_tokens : 4096,
-            o->loop_guard == QVL_SWITCH_ON ? "on" : "off");
+    fprintf(stderr, "max-tokens %" PRIu64 ", loop-guard %s, lookup %s", o->max_tokens ? o->max_tokens : 4096,
+            o->loop_guard == QVL_SWITCH_ON ? "on" : "off", o->lookup == QVL_SWITCH_ON ? "on" : "off");
     fprintf(stderr, room->asker.info.is_thinking ? ", think %s\n" : "\n", o->no_think_text ? "off" : "on");
 }
 
@@ -344,6 +345,9 @@ static enum qvl_status show_stats(struct qvl_chat_room *room, const char *rest)
             room->asker.info.n_ctx);
     if (s->line.n)
         fprintf(stderr, "%s\n", s->line.data);
+    if (s->n_drafted_tok > 0)
+        fprintf(stderr, qvl_text("%zu tokens were guessed and computed along, %zu of them came\n"),
+                s->n_drafted_tok, s->n_accepted_tok);
     fprintf(stderr, qvl_text("memory %.2f GB (at most %.2f)\n"), memory_gb("VmRSS:"), memory_gb("VmHWM:"));
     return QVL_OK;
 }

@@ -35,7 +35,7 @@ struct qvl_options {
     uint64_t num_frames, min_frames, max_frames, total_pixels;
     double fps, sample_fps, start_s, end_s, media_timeout_s;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
-    enum qvl_switch loop_guard;
+    enum qvl_switch loop_guard, lookup;
     enum qvl_resize_rule resize;
     enum qvl_compute dtype;
     enum qvl_progress_mode progress;

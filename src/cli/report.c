@@ -77,10 +77,11 @@ static enum qvl_status add_timings(const struct qvl_report *r, struct qvl_bytes 
         out, err,
         ",\n \"timings\": {\"load_ms\": %.1f, \"media_ms\": %.1f, \"prompt_ms\": %.1f, \"queue_ms\": %.1f, "
         "\"vision_ms\": %.1f, \"prefill_ms\": %.1f, \"first_token_ms\": %.1f, \"generate_ms\": %.1f, "
-        "\"total_ms\": %.1f, \"prefill_per_second\": %.2f, \"generate_per_second\": %.2f}",
+        "\"total_ms\": %.1f, \"prefill_per_second\": %.2f, \"generate_per_second\": %.2f, "
+        "\"drafted_tokens\": %zu, \"accepted_tokens\": %zu}",
         r->engine.load_ms, q->media_ms, q->prompt_ms, q->queue_ms, q->vision_ms, q->prefill_ms, q->first_token_ms,
         q->generate_ms, r->total_ms, r->is_dry_run ? 0 : per_second(q->n_prompt_tok, q->prefill_ms),
-        generate_rate(q));
+        generate_rate(q), q->n_drafted_tok, q->n_accepted_tok);
 }
 
 /* What pictures and clips have in common; leaves the object open. */

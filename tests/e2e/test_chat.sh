@@ -25,6 +25,13 @@ printf 'hello\n/stats\n' | chat -n 6
 same "the first answer is that of qvl run" "$work/alone" "$work/out"
 has "stats of a first turn" 'prompt 1[0-9] tokens, 0 of them known from the turns before; answer 6 tokens' "$work/err"
 has "and its memory" 'memory [0-9]' "$work/err"
+printf 'hello\n/stats\n/set lookup off\n/show\n/retry\n/stats\n' | chat -n 60 --presence-penalty -50 --ignore-eos
+[ "$(grep -cE '^[0-9]+ tokens were guessed and computed along, [0-9]+ of them came$' "$work/err")" -eq 1 ] &&
+    ok "stats tell guessed tokens, where there were any" || bad "stats tell guessed tokens" "$(cat "$work/err")"
+has "/set lookup off" 'loop-guard on, lookup off' "$work/err"
+sed -n 1p "$work/out" >"$work/with"
+sed -n '$p' "$work/out" >"$work/without"
+same "the same answer with them and without" "$work/with" "$work/without"
 has "greeting" '^qvl [0-9.]+ with a, a context of [0-9]+ tokens' "$work/err"
 if grep -q $'\033\|>>>' "$work/err"; then bad "no prompt and no cursor codes off a terminal"; else ok "no prompt and no cursor codes off a terminal"; fi
 "$qvl" run -i -m "$model" --temp 0 -n 6 hello </dev/null >"$work/out" 2>/dev/null

@@ -95,6 +95,12 @@ has "after 200 repeated tokens" '"completion_tokens": 201' "$work/b"
 has "and said so" 'repeated itself without end' "$work/err"
 run "hello" --temp 0 --presence-penalty -50 --ignore-eos -n 300 --loop-guard off --json >"$work/b"
 has "--loop-guard off goes on" '"finish_reason": "length"' "$work/b"
+has "its tokens were guessed" '"drafted_tokens": 2[0-9]{2}, "accepted_tokens": 2[0-9]{2}' "$work/b"
+run "hello" --temp 0 --presence-penalty -50 --ignore-eos -n 300 --loop-guard off --lookup off --json >"$work/c"
+has "--lookup off guesses nothing" '"drafted_tokens": 0, "accepted_tokens": 0' "$work/c"
+results "$work/b" >"$work/b.results"
+results "$work/c" >"$work/c.results"
+same "and gives the same answer" "$work/b.results" "$work/c.results"
 
 # ---- inspect, tokenize, help
 "$qvl" inspect "$model" >"$work/b" 2>"$work/err"

@@ -27,8 +27,8 @@ static void values_in_every_spelling(void **state)
     struct qvl_options o;
     struct qvl_error err = {0};
     assert_int_equal(PARSE(&o, &err, "-m", "dir", "-n5", "--temp=0.25", "--top-k", "7", "--presence-penalty", "-1.5",
-                           "--seed", "9007199254740991", "--json", "-q", "--loop-guard", "off", "--resize", "pillow12",
-                           "--dtype=f32"),
+                           "--seed", "9007199254740991", "--json", "-q", "--loop-guard", "off", "--lookup", "off", "--resize",
+                           "pillow12", "--dtype=f32"),
                      QVL_OK);
     assert_string_equal(o.model, "dir");
     assert_int_equal(o.max_tokens, 5);
@@ -38,6 +38,7 @@ static void values_in_every_spelling(void **state)
     assert_int_equal(o.seed, 9007199254740991);
     assert_true(o.want_json && o.is_quiet && !o.want_ids);
     assert_int_equal(o.loop_guard, QVL_SWITCH_OFF);
+    assert_int_equal(o.lookup, QVL_SWITCH_OFF);
     assert_int_equal(o.resize, QVL_RESIZE_PILLOW12);
     assert_int_equal(o.dtype, QVL_COMPUTE_F32);
     assert_true(qvl_options_has(&o, "temp"));
