@@ -385,6 +385,51 @@ struct qvl_request_info {
 /* A snapshot, at any time. Media and prompt fields are filled once the request is prepared. */
 QVL_API void qvl_request_get_info(const struct qvl_request *request, struct qvl_request_info *out);
 
+/* ---- measuring ---------------------------------------------------------------------------------- */
+
+/* What this machine can do at most, and how long the model's steps take on it: one test is begun, then run as often as
+ * one likes; beginning the next one ends it. With threads of its own beside the engine's: for true figures no
+ * request of the engine may be open. One thread's affair, except qvl_bench_cancel. */
+struct qvl_bench;
+
+enum qvl_bench_kind {
+    QVL_BENCH_F32,        /* peak: multiply-adds of f32 */
+    QVL_BENCH_BF16,       /* peak: of pairs of bf16 */
+    QVL_BENCH_INT8,       /* peak: of int8 */
+    QVL_BENCH_READ,       /* peak: reading memory */
+    QVL_BENCH_LOAD,       /* qvl_engine_open and _load of the same folder once more */
+    QVL_BENCH_VISION,     /* vision tower: a picture of n patches, as square as they allow; n a multiple of merged ones */
+    QVL_BENCH_PREFILL,    /* n prompt tokens */
+    QVL_BENCH_DECODE,     /* the next token after n positions (of a full context: its last token). What stands in them
+                             is made up: it costs no prefill */
+    QVL_BENCH_FIRST_TOKEN /* a request with a new picture of n x n pixels and a short question, to its first token */
+};
+
+/* The work of one run. */
+struct qvl_bench_work {
+    double n_mac;             /* multiply-adds; 0 where they do not count */
+    double n_byte;            /* that must be read from memory at least; 0 where they do not count */
+    enum qvl_bench_kind unit; /* QVL_BENCH_F32, _BF16, _INT8: the peak of the arithmetic that n_mac uses */
+};
+
+struct qvl_bench_time {
+    double ms;     /* of one run */
+    double cpu_ms; /* processor time of all threads in it: on a quiet machine near ms * n_thread at most */
+};
+
+/* The engine must outlive it; it need not be loaded. *out is the caller's to close. */
+QVL_API enum qvl_status qvl_bench_open(struct qvl_engine *engine, struct qvl_bench **out, struct qvl_error *err);
+/* Prepares a test, and reads the weights that it needs once. n: see the kinds, else 0. QVL_ERR_LIMIT: the processor
+ * has no such unit, or the model's context is shorter; QVL_ERR_MEMORY: less is free than it would take;
+ * QVL_ERR_ARGUMENT: no picture has n patches. */
+QVL_API enum qvl_status qvl_bench_begin(struct qvl_bench *bench, enum qvl_bench_kind kind, uint32_t n,
+                                        struct qvl_bench_work *out, struct qvl_error *err);
+/* Once. */
+QVL_API enum qvl_status qvl_bench_run(struct qvl_bench *bench, struct qvl_bench_time *out, struct qvl_error *err);
+/* From any thread: qvl_bench_begin and _run, now and from now on, end with QVL_ERR_CANCELLED. */
+QVL_API void qvl_bench_cancel(struct qvl_bench *bench);
+QVL_API void qvl_bench_close(struct qvl_bench *bench);
+
 #ifdef __cplusplus
 }
 #endif

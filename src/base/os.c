@@ -51,6 +51,90 @@ uint32_t qvl_os_n_cpu(void)
     return (uint32_t)n < QVL_MAX_THREADS ? (uint32_t)n : QVL_MAX_THREADS;
 }
 
+/* Copies what follows "name" and ':' in a file of such lines; "" where there is none. */
+static void read_line_of(const char *path, const char *name, char *out, size_t n_out)
+{
+    char line[256];
+    FILE *f = fopen(path, "re");
+    out[0] = 0;
+    while (f && !out[0] && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (!colon || strncmp(line, name, strlen(name)) != 0)
+            continue;
+        char *value = colon + 1 + strspn(colon + 1, " \t");
+        value[strcspn(value, "\n")] = 0;
+        snprintf(out, n_out, "%s", value);
+    }
+    if (f)
+        fclose(f);
+}
+
+void qvl_os_cpu_name(char *out, size_t n_out)
+{
+    read_line_of("/proc/cpuinfo", "model name", out, n_out); /* x86 */
+    if (!out[0])
+        read_line_of("/proc/device-tree/model", "", out, n_out);
+}
+
+double qvl_os_n_busy_elsewhere(void)
+{
+    enum { N_LOOK = 5, PAUSE_US = 10000 };
+    double sum = 0;
+    for (int i = 0; i < N_LOOK; i++) {
+        int n_running = 0;
+        FILE *f = fopen("/proc/loadavg", "re");
+        if (!f || fscanf(f, "%*f %*f %*f %d/", &n_running) != 1)
+            n_running = 1;
+        if (f)
+            fclose(f);
+        sum += n_running - 1; /* the one that looks */
+        usleep(PAUSE_US);
+    }
+    return sum / N_LOOK;
+}
+
+/* A number of kB in a line of `path`; 0 where there is none. */
+static uint64_t read_kb(const char *path, const char *name)
+{
+    char text[64];
+    read_line_of(path, name, text, sizeof text);
+    return strtoull(text, NULL, 10) * 1024;
+}
+
+uint64_t qvl_os_available_bytes(void)
+{
+    uint64_t free_bytes = read_kb("/proc/meminfo", "MemAvailable");
+    long long limit = -1, used = 0, unused = 0;
+    if (free_bytes == 0)
+        free_bytes = UINT64_MAX;
+    read_numbers("/sys/fs/cgroup/memory.max", &limit, &unused);
+    read_numbers("/sys/fs/cgroup/memory.current", &used, &unused);
+    if (limit <= 0) {
+        read_numbers("/sys/fs/cgroup/memory/memory.limit_in_bytes", &limit, &unused);
+        read_numbers("/sys/fs/cgroup/memory/memory.usage_in_bytes", &used, &unused);
+    }
+    if (limit > 0 && used >= 0) {
+        uint64_t left = limit > used ? (uint64_t)(limit - used) : 0;
+        free_bytes = left < free_bytes ? left : free_bytes;
+    }
+    return free_bytes;
+}
+
+uint64_t qvl_os_peak_bytes(void)
+{
+    return read_kb("/proc/self/status", "VmHWM");
+}
+
+void qvl_os_reset_peak(void)
+{
+    int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t n = write(fd, "5", 1); /* 5: the peak alone, proc(5) */
+    (void)n;
+    close(fd);
+}
+
 bool qvl_os_is_there(const char *path)
 {
     return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;

@@ -96,6 +96,7 @@ static const struct verb verbs[] = {
     {"chat", QVL_VERB_RUN, chat},
     {"inspect", QVL_VERB_INSPECT, qvl_inspect_model},
     {"show", QVL_VERB_INSPECT, qvl_inspect_model},
+    {"bench", QVL_VERB_BENCH, qvl_bench_model},
     {"tokenize", QVL_VERB_TOKENIZE, qvl_tokenize_texts},
 };
 

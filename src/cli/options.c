@@ -13,7 +13,7 @@
 
 enum value_kind { FLAG, TEXT, NUMBER, REAL, TIME, CHOICE, TEXT_LIST, ITEM_TEXT, ITEM_IMAGE, ITEM_VIDEO };
 
-enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, MAX_NAME = 32 };
+enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, B = QVL_VERB_BENCH, MAX_NAME = 32 };
 
 struct option {
     const char *name;       /* without the dashes */
@@ -32,7 +32,7 @@ struct option {
 #define UINT32_MAX_REAL 4294967295.0
 
 static const struct option table[] = {
-    {"model", 'm', NULL, R | I | T, false, TEXT, TO(model), "DIR", 0, 0,
+    {"model", 'm', NULL, R | I | T | B, false, TEXT, TO(model), "DIR", 0, 0,
      "model folder as published on Hugging Face (the demo model)",
      "模型文件夹，保持 Hugging Face 发布的原样（默认为演示模型）"},
     {"image", 0, NULL, R, true, ITEM_IMAGE, 0, "FILE", 0, 0, "a picture (repeatable); - is stdin",
@@ -119,7 +119,7 @@ static const struct option table[] = {
     {"no-think-text", 0, NULL, R, false, FLAG, TO(no_think_text), NULL, 0, 0,
      "Thinking models: show the answer only",
      "Thinking 模型：只显示回答"},
-    {"json", 0, NULL, R | I, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
+    {"json", 0, NULL, R | I | B, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
      "向标准输出写一个 JSON 对象"},
     {"ids", 0, NULL, R, true, FLAG, TO(want_ids), NULL, 0, 0, "with --json: prompt, prompt_ids, output_ids",
      "配合 --json：prompt、prompt_ids、output_ids"},
@@ -129,20 +129,20 @@ static const struct option table[] = {
      "做到模型之前为止，不读权重"},
     {"dump", 0, NULL, R, true, TEXT, TO(dump), "DIR", 0, 0, "write every intermediate as .npy",
      "把所有中间结果写成 .npy"},
-    {"quiet", 'q', NULL, R, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
+    {"quiet", 'q', NULL, R | B, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
      "stderr 上只有错误"},
-    {"progress", 0, NULL, R, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
+    {"progress", 0, NULL, R | B, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
      "how progress is shown on stderr (auto)", "stderr 上进度的显示方式（auto）"},
-    {"ctx-size", 'c', "ctx", R, true, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
+    {"ctx-size", 'c', "ctx", R | B, true, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
      "上下文长度（默认取模型设置）"},
-    {"threads", 't', NULL, R, false, NUMBER, TO(n_thread), "N", 1, 256,
+    {"threads", 't', NULL, R | B, false, NUMBER, TO(n_thread), "N", 1, 256,
      "number of threads (what affinity and cgroup allow)",
      "线程数（默认按 CPU 亲和性与 cgroup）"},
-    {"dtype", 0, NULL, R, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
+    {"dtype", 0, NULL, R | B, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
      "激活与 KV 缓存的类型（bf16）"},
-    {"isa", 0, NULL, R, true, TEXT, TO(isa), "LEVEL", 0, 0, "cap of the kernels: scalar, avx2, avx512, …",
+    {"isa", 0, NULL, R | B, true, TEXT, TO(isa), "LEVEL", 0, 0, "cap of the kernels: scalar, avx2, avx512, …",
      "内核的指令集上限：scalar、avx2、avx512……"},
-    {"chunk", 0, NULL, R, true, NUMBER, TO(n_chunk), "N", 1, 1048576, "most prompt tokens in one step (288)",
+    {"chunk", 0, NULL, R | B, true, NUMBER, TO(n_chunk), "N", 1, 1048576, "most prompt tokens in one step (288)",
      "每步最多处理的提示 token 数（288）"},
     {"vision-cache", 0, NULL, R, true, NUMBER, TO(vision_cache_mb), "MB", 0, 1048576,
      "memory for what the model saw: equal pictures and frames are looked at once; 0 = none (256)",
@@ -155,17 +155,26 @@ static const struct option table[] = {
     {"check", 0, NULL, I, true, FLAG, TO(want_check), NULL, 0, 0,
      "inspect: read every weight once; each must be a finite number",
      "inspect：读一遍全部权重，检查每个都是有限的数"},
+    {"tests", 0, NULL, B, true, TEXT, TO(tests), "NAME[:N],...", 0, 0,
+     "bench: of peaks, load, vision, prefill, decode, first-token",
+     "bench：从 peaks、load、vision、prefill、decode、first-token 中选择"},
+    {"full", 0, NULL, B, true, FLAG, TO(is_full), NULL, 0, 0, "bench: all usual sizes; takes long",
+     "bench：测试全部常用大小，耗时较长"},
+    {"runs", 0, NULL, B, true, NUMBER, TO(n_run), "N", 1, 1000, "bench: of each test (3 or more, for 5 seconds)",
+     "bench：每项测试的次数（至少 3 次，约 5 秒）"},
+    {"csv", 0, NULL, B, true, FLAG, TO(want_csv), NULL, 0, 0, "bench: comma-separated values on stdout",
+     "bench：向标准输出写 CSV"},
     {"jsonl", 0, NULL, T, true, FLAG, TO(want_jsonl), NULL, 0, 0,
      "tokenize: a JSON string a line on stdin, a JSON array a line on stdout",
      "tokenize：标准输入每行一个 JSON 字符串，标准输出每行一个 JSON 数组"},
     {"special", 0, NULL, T, true, FLAG, TO(want_special), NULL, 0, 0, "tokenize: recognise special tokens",
      "tokenize：识别特殊 token"},
-    {"lang", 0, NULL, R | I | T, true, CHOICE, TO(language), "en|zh", 0, 0,
+    {"lang", 0, NULL, R | I | T | B, true, CHOICE, TO(language), "en|zh", 0, 0,
      "language of messages (the locale's)",
      "消息的语言（默认按 locale）"},
-    {"help", 'h', NULL, R | I | T, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
+    {"help", 'h', NULL, R | I | T | B, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
      "本帮助；`--help all` 列出全部选项"},
-    {"version", 0, NULL, R | I | T, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
+    {"version", 0, NULL, R | I | T | B, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
 };
 
 enum { N_OPTION = sizeof table / sizeof table[0] };
@@ -440,6 +449,8 @@ static enum qvl_status find_contradiction(const struct qvl_options *o, struct qv
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--messages - reads stdin, where a chat reads its questions");
     if ((o->want_ids || o->n_logits) && !o->want_json)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--ids and --logits go with --json");
+    if (o->want_json && o->want_csv)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--json and --csv contradict each other");
     if (o->is_interactive && (o->want_json || o->is_dry_run))
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--json and --dry-run do not go with --interactive");
     return QVL_OK;
@@ -522,6 +533,7 @@ static const char usage_en[] =
     "       qvl chat [-m MODEL] [PICTURE|CLIP…]                 in the terminal; also qvl alone there\n"
     "       qvl inspect [MODEL] [--json] [--check]              architecture and sizes; --check: weights\n"
     "       qvl tokenize [-m MODEL] TEXT…                       token ids\n"
+    "       qvl bench [-m MODEL] [--full] [--json|--csv]        speed, beside what this machine can do\n"
     "\n"
     "The answer goes to stdout, everything else to stderr. PICTURE, CLIP or PROMPT may be - (stdin).\n"
     "Each option has a twin in the environment: --max-pixels is QVL_MAX_PIXELS.\n";
@@ -531,6 +543,7 @@ static const char usage_zh[] =
     "      qvl chat [-m 模型] [图片|视频…]           对话；在终端中直接运行 qvl 也一样\n"
     "      qvl inspect [模型] [--json] [--check]     结构与大小；--check 检查权重\n"
     "      qvl tokenize [-m 模型] 文字…              token 编号\n"
+    "      qvl bench [-m 模型] [--full] [--json|--csv] 速度，以及它占本机峰值的比例\n"
     "\n"
     "回答写到标准输出，其余写到 stderr。图片、视频或提示可以是 -（标准输入）。\n"
     "每个选项都有对应的环境变量：--max-pixels 即 QVL_MAX_PIXELS。\n";

@@ -25,12 +25,12 @@ enum qvl_switch { QVL_SWITCH_ON, QVL_SWITCH_OFF };
 
 /* What was given; zero or NULL where nothing was. */
 struct qvl_options {
-    const char *model, *system, *messages, *frame_times, *dump, *isa, *media_helper;
+    const char *model, *system, *messages, *frame_times, *dump, *isa, *media_helper, *tests;
     const char **stop;        /* [n_stop] */
     size_t n_stop;
     struct qvl_item *item;    /* [n_item] in order */
     size_t n_item;
-    uint64_t max_tokens, n_ctx, n_thread, n_chunk, vision_cache_mb, n_logits, top_k, seed;
+    uint64_t max_tokens, n_ctx, n_thread, n_chunk, vision_cache_mb, n_logits, n_run, top_k, seed;
     uint64_t min_pixels, max_pixels, min_image_tokens, max_image_tokens;
     uint64_t num_frames, min_frames, max_frames, total_pixels;
     double fps, sample_fps, start_s, end_s, media_timeout_s;
@@ -41,14 +41,14 @@ struct qvl_options {
     enum qvl_progress_mode progress;
     enum qvl_language language; /* asked for with qvl_options_language before the rest is read */
     bool want_video_wrapper, no_think_text, is_interactive;
-    bool is_quiet, want_json, want_ids, is_dry_run, ignore_eos, want_jsonl, want_special, want_check, want_help,
-        want_version;
+    bool is_quiet, want_json, want_ids, is_dry_run, ignore_eos, want_jsonl, want_special, want_check, want_csv, is_full,
+        want_help, want_version;
     bool is_demo_model; /* model is the built-in one, as none was given; set by main.c, not by an option */
     bool is_given[QVL_MAX_OPTIONS]; /* by place in the table: ask qvl_options_has */
     void *memory;                   /* of item and stop */
 };
 
-enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4 };
+enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4, QVL_VERB_BENCH = 8 };
 
 /* argv[0..n_arg) without program and verb. The environment fills what the command line leaves open: --max-pixels
  * is QVL_MAX_PIXELS. QVL_ERR_ARGUMENT names the option, or those that contradict each other. */

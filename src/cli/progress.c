@@ -192,3 +192,15 @@ void qvl_progress_show_thinking(struct qvl_progress *p, size_t n_tok)
     name_time(p, now_ms, time, sizeof time);
     draw(p, label, -1, time);
 }
+
+void qvl_progress_show_test(struct qvl_progress *p, const char *name, uint32_t i_run)
+{
+    char label[MAX_LABEL], time[40];
+    double now_ms = qvl_now_ms();
+    if (!is_due(p, now_ms))
+        return;
+    snprintf(label, sizeof label, i_run > 0 ? qvl_text("%s, run %u") : qvl_text("%s, preparing"), name, i_run);
+    p->looking.left_s = -1;
+    name_time(p, now_ms, time, sizeof time);
+    draw(p, label, -1, time);
+}

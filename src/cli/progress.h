@@ -28,6 +28,8 @@ void qvl_progress_show(struct qvl_progress *progress, const struct qvl_request *
                        const struct qvl_event *event);
 /* The answer is on its way, but so far only reasoning that is not shown: so many tokens. */
 void qvl_progress_show_thinking(struct qvl_progress *progress, size_t n_tok);
+/* qvl bench is at the run i_run of a test; 0: it prepares it. */
+void qvl_progress_show_test(struct qvl_progress *progress, const char *name, uint32_t i_run);
 /* Takes the bar off the screen. */
 void qvl_progress_clear(struct qvl_progress *progress);
 

@@ -16,6 +16,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct qvl_request *current; /* under the lock, like the pipe's ends */
+static struct qvl_bench *measured;  /* instead of a request, or NULL */
 static int chat_pipe[2] = {-1, -1};
 static atomic_int cancelled_by;
 
@@ -45,10 +46,13 @@ static void take_in_run(int signal_number)
 {
     if (signal_number != SIGINT && signal_number != SIGTERM)
         return;
-    if (!current || atomic_load(&cancelled_by))
+    if ((!current && !measured) || atomic_load(&cancelled_by))
         _exit(128 + signal_number);
     atomic_store(&cancelled_by, signal_number);
-    qvl_request_cancel(current);
+    if (current)
+        qvl_request_cancel(current);
+    else
+        qvl_bench_cancel(measured);
 }
 
 static void *wait_for_signals(void *arg)
@@ -122,6 +126,13 @@ void qvl_signals_set_request(struct qvl_request *request)
 {
     pthread_mutex_lock(&lock);
     current = request;
+    pthread_mutex_unlock(&lock);
+}
+
+void qvl_signals_set_bench(struct qvl_bench *bench)
+{
+    pthread_mutex_lock(&lock);
+    measured = bench;
     pthread_mutex_unlock(&lock);
 }
 

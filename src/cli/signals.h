@@ -9,6 +9,8 @@
 void qvl_signals_open(void);
 /* The request that SIGINT and SIGTERM cancel; NULL: they end the program. */
 void qvl_signals_set_request(struct qvl_request *request);
+/* The same for measurements. */
+void qvl_signals_set_bench(struct qvl_bench *bench);
 /* 128 + the signal that cancelled, or 0. In a chat: of SIGTERM only. */
 int qvl_signals_exit_code(void);
 

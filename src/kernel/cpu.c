@@ -54,6 +54,17 @@ bool qvl_cpu_has(enum qvl_isa isa)
     }
 }
 
+bool qvl_cpu_has_int8_dot(enum qvl_isa isa)
+{
+    if (!qvl_cpu_has(isa))
+        return false;
+    switch (isa) {
+    case QVL_ISA_AVX2: return has_bits(cpuid(7, 1).eax, 1u << 4); /* AVX-VNNI; cpuid.h of gcc 12 has no name for it */
+    case QVL_ISA_AVX512: return has_bits(cpuid(7, 0).ecx, bit_AVX512VNNI);
+    default: return false;
+    }
+}
+
 /* A table of vendors, not a measurement, so that the choice (and with it every bit of the output) is the same
  * in every run. vdpbf16ps zmm makes 32 products a cycle against 16 of vfmadd on AMD from Zen 4 on; on Intel
  * (Cooper Lake, Sapphire and Granite Rapids) 16 against 32, measured: there f32 arithmetic is the better one. */
@@ -72,6 +83,12 @@ bool qvl_cpu_is_bf16_fast(void)
 bool qvl_cpu_has(enum qvl_isa isa)
 {
     return isa == QVL_ISA_SCALAR;
+}
+
+bool qvl_cpu_has_int8_dot(enum qvl_isa isa)
+{
+    (void)isa;
+    return false;
 }
 
 bool qvl_cpu_is_bf16_fast(void)

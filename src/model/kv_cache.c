@@ -107,23 +107,29 @@ static void free_blocks(struct qvl_kv *kv, size_t n_keep)
         munmap(kv->block[--kv->n_block], qvl_kv_block_bytes(kv->model));
 }
 
-/* Keys and values of positions begin .. end - 1, in whatever layout the kernels keep. */
-static void clear_positions(struct qvl_kv *kv, size_t begin, size_t end)
+/* One row [head_dim] as keys and values of positions begin .. end - 1 in all layers and heads, in whatever layout the
+ * kernels keep. */
+static void store_positions(struct qvl_kv *kv, size_t begin, size_t end, const float *row)
 {
-    static const float zero[QVL_MAX_HEAD_DIM];
     const struct qvl_kernels *kernels = kv->model->kernels;
     size_t dim = kv->model->config.text.head_dim;
     for (size_t i = 0; i < n_table_row(kv->model); i++)
         for (size_t pos = begin; pos < end; pos++) {
             size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK, i_pos = pos % QVL_KV_BLOCK;
             if (kv->model->kv == QVL_BF16) {
-                kernels->store_k_bf16(kv->k_table[at], i_pos, zero, dim);
-                kernels->store_v_bf16(kv->v_table[at], i_pos, zero, dim);
+                kernels->store_k_bf16(kv->k_table[at], i_pos, row, dim);
+                kernels->store_v_bf16(kv->v_table[at], i_pos, row, dim);
             } else {
-                kernels->store_k_f32(kv->k_table[at], i_pos, zero, dim);
-                kernels->store_v_f32(kv->v_table[at], i_pos, zero, dim);
+                kernels->store_k_f32(kv->k_table[at], i_pos, row, dim);
+                kernels->store_v_f32(kv->v_table[at], i_pos, row, dim);
             }
         }
+}
+
+static void clear_positions(struct qvl_kv *kv, size_t begin, size_t end)
+{
+    static const float zero[QVL_MAX_HEAD_DIM];
+    store_positions(kv, begin, end, zero);
 }
 
 void qvl_kv_truncate(struct qvl_kv *kv, size_t n_pos)
@@ -137,6 +143,19 @@ void qvl_kv_retract(struct qvl_kv *kv, size_t n_pos)
 {
     clear_positions(kv, n_pos, kv->n_pos);
     kv->n_pos = qvl_min_size(kv->n_pos, n_pos);
+}
+
+enum qvl_status qvl_kv_fill(struct qvl_kv *kv, size_t n_pos, struct qvl_error *err)
+{
+    float row[QVL_MAX_HEAD_DIM];
+    for (size_t i = 0; i < QVL_MAX_HEAD_DIM; i++)
+        row[i] = (float)(i % 7) / 4 - 0.75f;
+    enum qvl_status status = qvl_kv_reserve(kv, n_pos, err);
+    if (status || n_pos <= kv->n_pos)
+        return status;
+    store_positions(kv, kv->n_pos, n_pos, row);
+    kv->n_pos = n_pos;
+    return QVL_OK;
 }
 
 void qvl_kv_free(struct qvl_kv *kv)
