@@ -233,7 +233,9 @@ class Quick:
 
 
 def rms(x, weight):
-    return F.rms_norm(x.float(), (x.shape[-1],), weight, 1e-6)
+    """Of float32 rows, as they enter products; of narrower ones in their own type."""
+    y = F.rms_norm(x, (x.shape[-1],), weight.to(x.dtype), 1e-6)
+    return y.bfloat16() if torch.is_autocast_enabled(x.device.type) else y
 
 
 def turn(x, cos, sin):
@@ -278,7 +280,8 @@ def text_layer(x, cos, sin, layer):
     q = rms(a.q_proj(h).view(n, length, -1, head), a.q_norm.weight).transpose(1, 2)
     k = rms(a.k_proj(h).view(n, length, -1, head), a.k_norm.weight).transpose(1, 2)
     v = a.v_proj(h).view(n, length, -1, head).transpose(1, 2)
-    q, k = turn(q, cos, sin).to(v.dtype), turn(k, cos, sin).to(v.dtype)
+    cos, sin = cos.to(v.dtype), sin.to(v.dtype)
+    q, k = turn(q, cos, sin), turn(k, cos, sin)
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
     o = attend(q, k, v, torch.ones(length, length, dtype=torch.bool).triu(1)).transpose(1, 2).reshape(n, length, -1)

@@ -248,6 +248,13 @@ class Trainer:
         tensors = {k: v.to("cpu", torch.bfloat16).contiguous() for k, v in self.average.items() if k != "lm_head.weight"}
         save_file(tensors, os.path.join(self.out_dir, "model.safetensors"), metadata={"format": "pt"})
 
+    def freeze_tower(self):
+        """As it is on average, which is better than after any one step."""
+        self.is_frozen = True
+        with torch.no_grad():
+            for name, p in self.model.model.visual.named_parameters():
+                p.copy_(self.average["model.visual." + name])
+
     def score(self, name, value, weight=0.02):
         old = self.scores.get(name)
         self.scores[name] = value if old is None else old + weight * (value - old)
@@ -390,7 +397,9 @@ def main():
     torch.manual_seed(1)
     demo_model.write_files(a.out)
     trainer = Trainer(a.state_dir, a.out, device)
-    trainer.cell_weight, trainer.is_frozen = a.cells, a.freeze
+    trainer.cell_weight = a.cells
+    if a.freeze:
+        trainer.freeze_tower()
     plan = multiprocessing.Array("d", SEE + [1.0, a.scale])
     queue = multiprocessing.Queue(4)
     seed = f"train/{trainer.i_step}"
