@@ -21,7 +21,7 @@ struct qvl_feature_key {
 
 /* Of a resized frame [h][w][3]. */
 void qvl_feature_key_of_frame(const uint8_t *rgb8, size_t n_bytes, struct qvl_feature_key *out);
-/* Of the temporal patch of these two frames; grid.t is not asked. Of equal pixels with another salt: another key. */
+/* Of the temporal patch of these two frames; grid.t is not asked. Another salt: another key. */
 void qvl_feature_key_of_patch(const struct qvl_feature_key *frame0, const struct qvl_feature_key *frame1,
                               struct qvl_grid grid, uint64_t salt, struct qvl_feature_key *out);
 bool qvl_feature_key_is(const struct qvl_feature_key *a, const struct qvl_feature_key *b);

@@ -1,6 +1,6 @@
-/* A patch gets its place (item->patch) when its group begins: a known one with features, a new one without; one that
- * is equal to an earlier new one shares that one's place. So the tower's output, in the order of the new ones, goes
- * to the places that have no features yet, and that is all there is to remember. */
+/* A patch gets its place (item->patch) when its group begins: a known one with features, a new one without; one
+ * equal to a new one before it shares that one's place. So the tower's output, in the order of the new ones, goes to
+ * the places that have no features yet, and that is all there is to remember. */
 #include "engine/vision_group.h"
 
 #include <stdio.h>
@@ -94,8 +94,7 @@ enum qvl_status qvl_vision_group_begin(struct qvl_vision_group *group, struct qv
 
 /* ---- step ---------------------------------------------------------------------------------------- */
 
-/* The features of one patch, of n_tok tokens, out of all, where they begin with row `first` of each level. The only
- * ones are moved. */
+/* One patch's n_tok tokens of all, from token `first` on. The only ones are moved. */
 static enum qvl_status take_part(struct qvl_features *all, size_t first, size_t n_tok, struct qvl_features *out,
                                  struct qvl_error *err)
 {
@@ -107,7 +106,8 @@ static enum qvl_status take_part(struct qvl_features *all, size_t first, size_t 
 }
 
 /* What the tower made goes to the places that have none yet, in order. */
-static enum qvl_status hand_out(const struct qvl_vision_group *group, struct qvl_features *made, struct qvl_error *err)
+static enum qvl_status hand_out(const struct qvl_vision_group *group, struct qvl_features *made,
+                                struct qvl_error *err)
 {
     size_t first = 0, n_tok = group->item->plan->info.n_tok / group->item->plan->grid.t;
     for (uint32_t i = group->begin; i < group->end; i++) {
