@@ -1,4 +1,4 @@
-/* peaks: what this machine can do, and how much of it the kernels reach.
+/* peaks: what this machine can do, and how much of it the kernels reach alone, without a model around them.
  *
  *     peaks [--json] [--threads N] [--repeat N]
  *
@@ -17,15 +17,10 @@
 #include "base/os.h"
 #include "base/pool.h"
 #include "kernel/kernel.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "kernel/peak.h"
 
 #define MAX_RUNS 100
 #define WEIGHT_BYTES ((size_t)1 << 30)
-#define PEAK_STEPS 2000000 /* of 12 instructions: about 7 ms */
-#define STREAM_JOB_BYTES ((size_t)4 << 20)
 #define ROW_BLOCK ((size_t)64) /* weight rows of one job, as in model/linear.c */
 #define TOK_BLOCK ((size_t)288) /* tokens of one call */
 
@@ -38,7 +33,7 @@ struct bench {
     bool has_printed;
     char *weights;                         /* [WEIGHT_BYTES] finite as bf16 and as f32 */
     size_t i_matrix;                       /* where in the weights the next run begins */
-    double peak_f32, peak_bf16, peak_read; /* best; 0 where unknown */
+    double peak[QVL_PEAK_COUNT], peak_read; /* best; 0 where unknown */
 };
 
 /* ---- measuring ------------------------------------------------------------------------------------ */
@@ -51,6 +46,12 @@ static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+static struct rate rate_of_runs(double *run_ms, size_t n, double work)
+{
+    qsort(run_ms, n, sizeof *run_ms, by_value);
+    return (struct rate){work / run_ms[0] / 1e6, work / run_ms[n / 2] / 1e6};
 }
 
 /* The same run again and again, after one that only warms up. */
@@ -66,8 +67,7 @@ static struct rate measure(struct bench *bench, size_t n_job, qvl_job_fn *job, v
         qvl_pool_run(bench->pool, n_job, job, arg, NULL);
         run_ms[i] = qvl_now_ms() - begin_ms;
     }
-    qsort(run_ms, bench->n_run, sizeof *run_ms, by_value);
-    return (struct rate){work / run_ms[0] / 1e6, work / run_ms[bench->n_run / 2] / 1e6};
+    return rate_of_runs(run_ms, bench->n_run, work);
 }
 
 /* limit == 0: there is nothing to compare with. */
@@ -91,92 +91,45 @@ static void report(struct bench *bench, const char *name, const char *unit, stru
 
 /* ---- the machine's limits ------------------------------------------------------------------------- */
 
-struct peak {
-    const char *name;
-    bool is_present;
-    double mac_per_step;
-    qvl_job_fn *job;
-};
-
-static volatile float sink; /* keeps the loops from being dropped */
-
-#if defined(__x86_64__)
-
-/* Twelve independent chains cover the latency of any unit so far. */
-#define PEAK_LOOP(name, isa, vector, zero, step, first_float)                                                      \
-    __attribute__((target(isa))) static void name(void *arg, size_t i_job, size_t i_thread)                        \
-    {                                                                                                              \
-        (void)arg, (void)i_job, (void)i_thread;                                                                    \
-        vector a = zero, b = zero, c = zero, d = zero, e = zero, f = zero;                                         \
-        vector g = zero, h = zero, i = zero, j = zero, k = zero, l = zero, x = zero;                               \
-        __asm__("" : "+v"(x));                                                                                     \
-        for (size_t n = 0; n < PEAK_STEPS; n++) {                                                                  \
-            a = step(a, x), b = step(b, x), c = step(c, x), d = step(d, x), e = step(e, x), f = step(f, x);        \
-            g = step(g, x), h = step(h, x), i = step(i, x), j = step(j, x), k = step(k, x), l = step(l, x);        \
-            __asm__("" : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f));                                    \
-            __asm__("" : "+v"(g), "+v"(h), "+v"(i), "+v"(j), "+v"(k), "+v"(l));                                    \
-        }                                                                                                          \
-        sink = first_float(a) + first_float(l);                                                                    \
-    }
-
-#define FMA_YMM(acc, x) _mm256_fmadd_ps(x, x, acc)
-#define FMA_ZMM(acc, x) _mm512_fmadd_ps(x, x, acc)
-#define DP_BF16(acc, x) _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(x), (__m512bh)_mm512_castps_si512(x))
-#define DP_INT8(acc, x) _mm512_dpbusd_epi32(acc, x, x)
-#define FIRST_INT(v) (float)_mm_cvtsi128_si32(_mm512_castsi512_si128(v))
-
-PEAK_LOOP(peak_f32_avx2, "avx2,fma", __m256, _mm256_setzero_ps(), FMA_YMM, _mm256_cvtss_f32)
-PEAK_LOOP(peak_f32_avx512, "avx512f", __m512, _mm512_setzero_ps(), FMA_ZMM, _mm512_cvtss_f32)
-PEAK_LOOP(peak_bf16_avx512, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(), DP_BF16, _mm512_cvtss_f32)
-PEAK_LOOP(peak_int8_avx512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(), DP_INT8, FIRST_INT)
-
-static void measure_units(struct bench *bench)
+static struct rate rate_of(struct bench *bench, double (*run)(struct bench *, enum qvl_peak), enum qvl_peak peak)
 {
-    const struct peak peaks[] = {
-        {"f32 vfmadd ymm", qvl_kernels_of(QVL_ISA_AVX2), 12 * 8, peak_f32_avx2},
-        {"f32 vfmadd zmm", qvl_kernels_of(QVL_ISA_AVX512), 12 * 16, peak_f32_avx512},
-        {"bf16 vdpbf16ps zmm", qvl_kernels_of(QVL_ISA_AVX512_BF16), 12 * 32, peak_bf16_avx512},
-        {"int8 vpdpbusd zmm", qvl_kernels_of(QVL_ISA_AVX512) && __builtin_cpu_supports("avx512vnni"), 12 * 64,
-         peak_int8_avx512},
-    };
-    for (size_t i = 0; i < sizeof peaks / sizeof *peaks; i++) {
-        const struct peak *peak = &peaks[i];
-        if (!peak->is_present)
+    double run_ms[MAX_RUNS], work = run(bench, peak);
+    for (uint32_t i = 0; i < bench->n_run; i++) {
+        double begin_ms = qvl_now_ms();
+        work = run(bench, peak);
+        run_ms[i] = qvl_now_ms() - begin_ms;
+    }
+    return rate_of_runs(run_ms, bench->n_run, work);
+}
+
+static double run_unit(struct bench *bench, enum qvl_peak peak)
+{
+    return qvl_peak_run(qvl_peak_loop_of(peak), bench->pool, NULL);
+}
+
+static double run_read(struct bench *bench, enum qvl_peak peak)
+{
+    (void)peak;
+    qvl_peak_read(bench->weights, WEIGHT_BYTES, bench->pool, NULL);
+    return WEIGHT_BYTES;
+}
+
+static void measure_limits(struct bench *bench)
+{
+    static const char *const name[] = {"f32", "bf16", "int8"};
+    for (int peak = 0; peak < QVL_PEAK_COUNT; peak++) {
+        const struct qvl_peak_loop *loop = qvl_peak_loop_of((enum qvl_peak)peak);
+        char text[64];
+        if (!loop)
             continue;
-        double work = peak->mac_per_step * PEAK_STEPS * bench->n_thread;
-        struct rate rate = measure(bench, bench->n_thread, peak->job, NULL, work, NULL);
-        report(bench, peak->name, "GMAC/s", rate, 0);
-        if (i < 2)
-            bench->peak_f32 = fmax(bench->peak_f32, rate.best);
-        else if (i == 2)
-            bench->peak_bf16 = rate.best;
+        struct rate rate = rate_of(bench, run_unit, (enum qvl_peak)peak);
+        snprintf(text, sizeof text, "%s %s", name[peak], loop->instruction);
+        report(bench, text, "GMAC/s", rate, 0);
+        bench->peak[peak] = rate.best;
     }
-}
-
-#else
-
-static void measure_units(struct bench *bench)
-{
-    (void)bench;
-}
-
-#endif
-
-/* One word of each cache line, in four streams; the traffic is the whole line. */
-static void read_memory(void *arg, size_t i_job, size_t i_thread)
-{
-    (void)i_thread;
-    const struct bench *bench = arg;
-    const char *p = bench->weights + i_job * STREAM_JOB_BYTES;
-    size_t quarter = STREAM_JOB_BYTES / 4;
-    uint32_t sum = 0;
-    for (size_t i = 0; i < quarter; i += 64) {
-        uint32_t word[4];
-        for (size_t j = 0; j < 4; j++)
-            memcpy(&word[j], p + j * quarter + i, sizeof word[j]);
-        sum += word[0] ^ word[1] ^ word[2] ^ word[3];
-    }
-    sink = (float)sum;
+    struct rate read = rate_of(bench, run_read, QVL_PEAK_COUNT);
+    report(bench, "memory read", "GB/s", read, 0);
+    bench->peak_read = read.best;
 }
 
 /* ---- matrix products ------------------------------------------------------------------------------ */
@@ -248,7 +201,7 @@ static void measure_product(struct bench *bench, enum qvl_dtype x_type, size_t n
     char name[64];
     snprintf(name, sizeof name, "gemm_bf16_%s, %zu token%s", x_type == QVL_BF16 ? "bf16" : "f32", n_tok,
              n_tok == 1 ? "" : "s");
-    report(bench, name, "GMAC/s", rate, is_bf16 ? bench->peak_bf16 : bench->peak_f32);
+    report(bench, name, "GMAC/s", rate, bench->peak[is_bf16 ? QVL_PEAK_BF16 : QVL_PEAK_F32]);
     if (n_tok == 1) {
         struct rate bytes = {rate.best * 2, rate.median * 2};
         report(bench, "    the same, weights read", "GB/s", bytes, bench->peak_read);
@@ -320,7 +273,7 @@ static void measure_attention(struct bench *bench, size_t head_dim, size_t n_hea
     struct rate rate = measure(bench, n_job, attend_rows, &heads, n_mac, NULL);
     char name[64];
     snprintf(name, sizeof name, "attention, d %zu, %zu x %zu", head_dim, n_row, n_key);
-    report(bench, name, "GMAC/s", rate, bench->kernels->is_bf16_fast ? bench->peak_bf16 : bench->peak_f32);
+    report(bench, name, "GMAC/s", rate, bench->peak[bench->kernels->is_bf16_fast ? QVL_PEAK_BF16 : QVL_PEAK_F32]);
     if (n_row <= 8) {
         double bytes_per_mac = 2.0 / (double)n_row; /* 4 bytes of key and value for 2 n_row products */
         report(bench, "    the same, keys and values read", "GB/s",
@@ -385,10 +338,7 @@ int main(int argc, char **argv)
     else
         printf("level %s, %u threads, %u runs\n%-34s %9s %9s\n", bench.kernels->name, bench.n_thread, bench.n_run,
                "", "best", "median");
-    measure_units(&bench);
-    struct rate read = measure(&bench, WEIGHT_BYTES / STREAM_JOB_BYTES, read_memory, &bench, WEIGHT_BYTES, NULL);
-    report(&bench, "memory read", "GB/s", read, 0);
-    bench.peak_read = read.best;
+    measure_limits(&bench);
     for (int is_f32 = 0; is_f32 < 2; is_f32++)
         for (size_t i = 0; i < 5; i++)
             measure_product(&bench, is_f32 ? QVL_F32 : QVL_BF16, (const size_t[]){1, 6, 32, 128, 256}[i]);

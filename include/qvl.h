@@ -387,8 +387,8 @@ QVL_API void qvl_request_get_info(const struct qvl_request *request, struct qvl_
 
 /* ---- measuring ---------------------------------------------------------------------------------- */
 
-/* What this machine can do at most, and how long the model's steps take on it: one test is begun, then run as often as
- * one likes; beginning the next one ends it. With threads of its own beside the engine's: for true figures no
+/* What this machine can do at most, and how long the model's steps take on it: one test is begun, then run as often
+ * as one likes; beginning the next one ends it. With threads of its own beside the engine's: for true figures no
  * request of the engine may be open. One thread's affair, except qvl_bench_cancel. */
 struct qvl_bench;
 
@@ -398,11 +398,11 @@ enum qvl_bench_kind {
     QVL_BENCH_INT8,       /* peak: of int8 */
     QVL_BENCH_READ,       /* peak: reading memory */
     QVL_BENCH_LOAD,       /* qvl_engine_open and _load of the same folder once more */
-    QVL_BENCH_VISION,     /* vision tower: a picture of n patches, as square as they allow; n a multiple of merged ones */
+    QVL_BENCH_VISION,     /* vision tower: a picture of n patches, as square as they allow */
     QVL_BENCH_PREFILL,    /* n prompt tokens */
-    QVL_BENCH_DECODE,     /* the next token after n positions (of a full context: its last token). What stands in them
-                             is made up: it costs no prefill */
-    QVL_BENCH_FIRST_TOKEN /* a request with a new picture of n x n pixels and a short question, to its first token */
+    QVL_BENCH_DECODE,     /* the next token after n positions (of a full context: its last token). What stands in
+                             them is made up: it costs no prefill */
+    QVL_BENCH_FIRST_TOKEN /* a request with a new picture of n x n pixels and a short question: its first token */
 };
 
 /* The work of one run. */

@@ -9,15 +9,15 @@ uint32_t qvl_os_n_cpu(void);
 
 /* What the processor calls itself; "" where the system does not say. */
 void qvl_os_cpu_name(char *out, size_t n_out);
-/* Threads of other programs that want to run now, looked at for 50 ms: 0 on a quiet machine. In a container those of
- * the whole machine. 0 where the system does not say. */
+/* Threads of other programs that want to run now, looked at for 50 ms: 0 on a quiet machine. In a container those
+ * of the whole machine. 0 where the system does not say. */
 double qvl_os_n_busy_elsewhere(void);
 
-/* Memory that could still be had without swapping, cut to the cgroup's limit (v1 and v2); UINT64_MAX where the system
- * does not say. */
+/* Memory that could still be had without swapping, cut to the cgroup's limit (v1 and v2); UINT64_MAX where the
+ * system does not say. */
 uint64_t qvl_os_available_bytes(void);
-/* The most memory that this process has held at a time, mapped files included, since the last reset (where the system
- * allows one; else since its start). 0 where the system does not say. */
+/* The most memory that this process has held at a time, mapped files included, since the last reset (where the
+ * system allows one; else since its start). 0 where the system does not say. */
 uint64_t qvl_os_peak_bytes(void);
 void qvl_os_reset_peak(void);
 

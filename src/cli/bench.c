@@ -1,8 +1,8 @@
 /* qvl bench: what this machine can do, what the model's steps reach of it.
  *
- * The library measures one run at a time (qvl.h, "measuring"); here is which tests, how often, and what is said. The
- * peaks come first: all else is shown as a share of them. A test is repeated for some seconds, at least three times;
- * a test that does not fit the model or the memory is left out with a sentence. */
+ * The library measures one run at a time (qvl.h, "measuring"); here is which tests, how often, and what is said.
+ * The peaks come first: all else is shown as a share of them. A test is repeated for some seconds, at least three
+ * times; a test that does not fit the model or the memory is left out with a sentence. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ struct session {
     struct qvl_bench *bench;
     struct qvl_progress progress;
     struct qvl_bench_report report;
-    uint32_t n_run; /* asked for, or 0 */
+    uint32_t n_run;      /* asked for, or 0 */
     double *ms, *cpu_ms; /* [n_run or MAX_RUNS] of the test on hand */
 };
 
@@ -148,16 +148,18 @@ static enum qvl_status measure(struct qvl_engine *engine, const struct qvl_optio
     enum qvl_status status = QVL_OK;
     qvl_progress_open(&s.progress, o->progress, o->is_quiet);
     if (s.report.n_busy >= BUSY)
-        qvl_progress_say(&s.progress,
-                         "qvl: other programs are busy (%.1f threads that want to run): the figures come out too low",
-                         s.report.n_busy);
+        qvl_progress_say(
+            &s.progress,
+            "qvl: other programs are busy (%.1f threads that want to run): the figures come out too low",
+            s.report.n_busy);
     s.ms = calloc(2 * n, sizeof *s.ms);
     if (!s.ms) {
         status = qvl_fail_memory(err, 2 * n * sizeof *s.ms, "the report");
         goto fail;
     }
     s.cpu_ms = s.ms + n;
-    if ((status = qvl_bench_report_open(engine, &s.report, err)) || (status = qvl_bench_open(engine, &s.bench, err)))
+    if ((status = qvl_bench_report_open(engine, &s.report, err)) ||
+        (status = qvl_bench_open(engine, &s.bench, err)))
         goto fail;
     qvl_signals_set_bench(s.bench);
     status = run_plan(&s, plan, err);

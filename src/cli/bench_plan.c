@@ -22,7 +22,7 @@ static const struct kind {
     [QVL_BENCH_INT8] = {.name = "int8"},
     [QVL_BENCH_READ] = {.name = "read"},
     [QVL_BENCH_LOAD] = {"load", 1, 1, {0}, false},
-    [QVL_BENCH_VISION] = {"vision", 1, 3, {1024, 4096, 8160}, true}, /* 512 x 512, 1024 x 1024, 1920 x 1088 pixels */
+    [QVL_BENCH_VISION] = {"vision", 1, 3, {1024, 4096, 8160}, true}, /* 512², 1024², 1920 x 1088 pixels */
     [QVL_BENCH_PREFILL] = {"prefill", 1, 4, {512, 128, 2048, 12288}, true},
     [QVL_BENCH_DECODE] = {"decode", 2, 5, {0, 2048, 12288, 65536, 262144}, true},
     [QVL_BENCH_FIRST_TOKEN] = {"first-token", 1, 1, {512}, true},
@@ -93,8 +93,8 @@ static enum qvl_status add_named(struct qvl_bench_plan *plan, const char *text, 
         return add(plan, (enum qvl_bench_kind)kind, size, err);
     }
     return qvl_fail(err, QVL_ERR_ARGUMENT,
-                    "--tests %.*s: no such test; the tests are peaks, load, vision, prefill, decode and first-token, "
-                    "those from vision on with or without a size, as in prefill:512 or decode:12k",
+                    "--tests %.*s: no such test; the tests are peaks, load, vision, prefill, decode and "
+                    "first-token, those from vision on with or without a size, as in prefill:512 or decode:12k",
                     (int)qvl_min_size(n, 40), text);
 }
 

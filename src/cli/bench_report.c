@@ -20,7 +20,8 @@ static enum qvl_status name_weights(const char *inspect_json, char *out, size_t 
     json_t *value;
     size_t n = 0;
     out[0] = 0;
-    json_object_foreach(types, key, value) {
+    json_object_foreach(types, key, value)
+    {
         int n_new = snprintf(out + n, n_out - n, "%s%s", n ? "+" : "", key);
         n = n_new > 0 && (size_t)n_new < n_out - n ? n + (size_t)n_new : n;
     }
@@ -157,8 +158,7 @@ static enum qvl_status add_table_row(const struct qvl_bench_report *r, const str
 
 /* Where there is no figure: nothing in CSV, null in JSON. */
 static enum qvl_status add_figure(struct qvl_bytes *out, const char *key, const char *missing, double value,
-                                  const char *format, struct qvl_error *err)
-    __attribute__((format(printf, 5, 0)));
+                                  const char *format, struct qvl_error *err) __attribute__((format(printf, 5, 0)));
 static enum qvl_status add_figure(struct qvl_bytes *out, const char *key, const char *missing, double value,
                                   const char *format, struct qvl_error *err)
 {
@@ -236,14 +236,16 @@ static enum qvl_status add_json_head(const struct qvl_bench_report *r, struct qv
     if ((status = qvl_bytes_add_format(out, err, "{\"version\": \"%s\",\n \"processor\": ", QVL_VERSION)) ||
         (status = qvl_bytes_add_json_string(out, r->cpu_name, strlen(r->cpu_name), err)) ||
         (status = qvl_bytes_add_format(
-             out, err, ",\n \"isa\": \"%s\", \"threads\": %u, \"dtype\": \"%s\", \"busy_elsewhere\": %.1f,\n \"model\": ",
+             out, err,
+             ",\n \"isa\": \"%s\", \"threads\": %u, \"dtype\": \"%s\", \"busy_elsewhere\": %.1f,\n \"model\": ",
              e->isa, e->n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16", r->n_busy)) ||
         (status = qvl_bytes_add_json_string(out, r->model, strlen(r->model), err)))
         return status;
-    return qvl_bytes_add_format(
-        out, err, ",\n \"parameters\": %" PRIu64 ", \"weight_format\": \"%s\", \"weight_bytes\": %" PRIu64
-        ",\n \"cancelled\": %s,\n \"results\": [",
-        e->n_parameter, r->weight_format, e->weight_bytes, r->is_cut ? "true" : "false");
+    return qvl_bytes_add_format(out, err,
+                                ",\n \"parameters\": %" PRIu64
+                                ", \"weight_format\": \"%s\", \"weight_bytes\": %" PRIu64
+                                ",\n \"cancelled\": %s,\n \"results\": [",
+                                e->n_parameter, r->weight_format, e->weight_bytes, r->is_cut ? "true" : "false");
 }
 
 /* JSON is written at the end, whole. */

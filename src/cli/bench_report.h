@@ -1,5 +1,5 @@
-/* bench_report.h: what `qvl bench` writes: a table for people, or CSV, or one JSON object. Names of keys, columns and
- * tests are fixed; numbers of a kind that a test does not have are "-" in the table, empty in CSV, null in JSON. */
+/* bench_report.h: what `qvl bench` writes: a table for people, or CSV, or one JSON object. Names of keys, columns
+ * and tests are fixed; figures that a test does not have are "-" in the table, empty in CSV, null in JSON. */
 #ifndef QVL_CLI_BENCH_REPORT_H
 #define QVL_CLI_BENCH_REPORT_H
 

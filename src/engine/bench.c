@@ -1,12 +1,13 @@
-/* Measurements: what qvl.h says under "measuring". Each kind of test has three functions: begin prepares it and says
- * how much work a run is, run does the work once, end gives back what begin took.
+/* Measurements: what qvl.h says under "measuring". Each kind of test has two functions: begin prepares it and says
+ * how much work a run is, run does the work once and takes the time.
  *
- * The peaks run on the machine alone. Vision, prefill and decode run the model's own steps, without the engine around
- * them, on a pool and a binding of their own, so that they need not wait for the scheduler's thread. The first token
- * is a whole request through the engine: a picture no one has seen before, so that nothing of it is known already.
+ * The peaks run on the machine alone. Vision, prefill and decode run the model's own steps, without the engine
+ * around them, on a pool and a binding of their own, so that they need not wait for the scheduler's thread. The
+ * first token is a whole request through the engine, with a picture that no one has seen before: nothing of it is
+ * known.
  *
- * Surprise: memory that nobody wrote to is one page of zeros, which lies in the cache: what is to be read is filled
- * first. */
+ * Surprise: memory that nobody wrote to is one page of zeros, which lies in the cache; so what is to be read is
+ * filled first. */
 #include "engine/engine.h"
 
 #include <math.h>
@@ -20,7 +21,7 @@
 #include "kernel/peak.h"
 #include "model/work.h"
 
-#define READ_BYTES ((size_t)1 << 30) /* far more than any cache holds */
+#define READ_BYTES ((size_t)1 << 30)  /* far more than any cache holds */
 #define FILL_POSITIONS ((size_t)4096) /* of the KV cache at a time, between two looks for a cancel */
 
 struct qvl_bench {
@@ -39,7 +40,7 @@ struct qvl_bench {
     struct qvl_kv kv;
     void *buffer; /* bytes to read, patches, or a picture */
     size_t buffer_bytes;
-    uint32_t n_picture;          /* asked about so far */
+    uint32_t n_picture; /* asked about so far */
     pthread_mutex_t lock;
     struct qvl_request *request; /* under the lock: that a cancel must reach */
 };
@@ -222,8 +223,8 @@ static enum qvl_status choose_grid(uint32_t n, const struct qvl_vision_config *v
     uint32_t area = v->merge * v->merge, n_merged = n / area, rows = (uint32_t)sqrt(n_merged);
     uint32_t n_max = (uint32_t)(QVL_MAX_MEDIA_PIXELS / ((uint64_t)v->patch * v->patch));
     if (n == 0 || n % area != 0 || n > n_max)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "no picture has %u patches: a multiple of %u, at most %u, is expected",
-                        n, area, n_max);
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "no picture has %u patches: a multiple of %u, at most %u, is expected", n, area, n_max);
     while (n_merged % rows != 0)
         rows--;
     *out = (struct qvl_grid){1, rows * v->merge, n_merged / rows * v->merge};
@@ -382,7 +383,8 @@ static enum qvl_status open_request(struct qvl_bench *b, struct qvl_request **ou
     const struct qvl_message message = {.role = QVL_ROLE_USER, .parts = part, .n_part = 2};
     const struct qvl_request_options options = {
         .sampling = {.top_p = 1, .repetition_penalty = 1}, .max_tokens = 1, .ignore_eos = true};
-    return qvl_request_open(b->engine, &(struct qvl_chat){.messages = &message, .n_message = 1}, &options, out, err);
+    return qvl_request_open(b->engine, &(struct qvl_chat){.messages = &message, .n_message = 1}, &options, out,
+                            err);
 }
 
 /* To its first token; with is_prepared_only as far as the model is not needed. */

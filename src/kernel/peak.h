@@ -19,8 +19,8 @@ struct qvl_peak_loop {
 const struct qvl_peak_loop *qvl_peak_loop_of(enum qvl_peak peak);
 /* Once on all threads of the pool, some 15 ms. The multiply-adds done; 0 when *stop (may be NULL) ended it. */
 double qvl_peak_run(const struct qvl_peak_loop *loop, struct qvl_pool *pool, const atomic_bool *stop);
-/* Reads n_bytes once, on all threads; to tell of memory they must be far more than any cache holds. False when *stop
- * ended it. */
+/* Reads n_bytes once, on all threads; to tell of memory they must be far more than any cache holds. False when
+ * *stop ended it. */
 bool qvl_peak_read(const void *bytes, size_t n_bytes, struct qvl_pool *pool, const atomic_bool *stop);
 
 #endif

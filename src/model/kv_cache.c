@@ -107,8 +107,8 @@ static void free_blocks(struct qvl_kv *kv, size_t n_keep)
         munmap(kv->block[--kv->n_block], qvl_kv_block_bytes(kv->model));
 }
 
-/* One row [head_dim] as keys and values of positions begin .. end - 1 in all layers and heads, in whatever layout the
- * kernels keep. */
+/* One row [head_dim] as keys and values of positions begin .. end - 1 in all layers and heads, in whatever layout
+ * the kernels keep. */
 static void store_positions(struct qvl_kv *kv, size_t begin, size_t end, const float *row)
 {
     const struct qvl_kernels *kernels = kv->model->kernels;

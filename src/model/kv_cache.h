@@ -24,8 +24,8 @@ void qvl_kv_truncate(struct qvl_kv *kv, size_t n_pos);
 /* Takes back what was appended behind the first n_pos positions (at most those filled): it becomes zero, and its
  * blocks stay for what comes next. Costs by the positions that go. */
 void qvl_kv_retract(struct qvl_kv *kv, size_t n_pos);
-/* Positions kv->n_pos..n_pos-1 with arbitrary finite keys and values, as if tokens had been computed: to measure what a
- * step at that context costs. */
+/* Positions kv->n_pos..n_pos-1 with arbitrary finite keys and values, as if tokens had been computed: to measure
+ * what a step at that context costs. */
 enum qvl_status qvl_kv_fill(struct qvl_kv *kv, size_t n_pos, struct qvl_error *err);
 void qvl_kv_free(struct qvl_kv *kv);
 

@@ -1,4 +1,5 @@
-/* work.h: how much a step of the model must do, whatever does it: for measurements, beside what the machine can do. */
+/* work.h: how much a step of the model must do, whatever does it: for measurements, beside what the machine can
+ * do. */
 #ifndef QVL_MODEL_WORK_H
 #define QVL_MODEL_WORK_H
 
