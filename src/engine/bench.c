@@ -40,7 +40,8 @@ struct qvl_bench {
     struct qvl_kv kv;
     void *buffer; /* bytes to read, patches, or a picture */
     size_t buffer_bytes;
-    uint32_t n_picture; /* asked about so far */
+    struct qvl_frame frame; /* of the picture; the request reads it until its first token */
+    uint32_t n_picture;     /* asked about so far */
     pthread_mutex_t lock;
     struct qvl_request *request; /* under the lock: that a cancel must reach */
 };
@@ -375,9 +376,10 @@ static void paint_next_picture(struct qvl_bench *b)
 static enum qvl_status open_request(struct qvl_bench *b, struct qvl_request **out, struct qvl_error *err)
 {
     static const char question[] = "What is this?";
-    const struct qvl_frame frame = {.w = b->n, .h = b->n, .stride_bytes = (size_t)3 * b->n, .rgb8 = b->buffer};
+    b->frame = (struct qvl_frame){.w = b->n, .h = b->n, .stride_bytes = (size_t)3 * b->n, .rgb8 = b->buffer};
     const struct qvl_part part[] = {
-        {.kind = QVL_PART_IMAGE, .source = {.from = QVL_FROM_FRAMES, .name = "", .frames = &frame, .n_frame = 1}},
+        {.kind = QVL_PART_IMAGE,
+         .source = {.from = QVL_FROM_FRAMES, .name = "", .frames = &b->frame, .n_frame = 1}},
         {.kind = QVL_PART_TEXT, .utf8 = question, .n = sizeof question - 1},
     };
     const struct qvl_message message = {.role = QVL_ROLE_USER, .parts = part, .n_part = 2};
