@@ -116,7 +116,7 @@ static const struct option table[] = {
     {"video-wrapper", 0, NULL, R, true, FLAG, TO(want_video_wrapper), NULL, 0, 0,
      "clips in the prompt as transformers >= 5.10 writes them",
      "提示中的视频按 transformers >= 5.10 的写法"},
-    {"no-think-text", 0, NULL, R, false, FLAG, TO(no_think_text), NULL, 0, 0,
+    {"no-think-text", 0, NULL, R, true, FLAG, TO(no_think_text), NULL, 0, 0,
      "Thinking models: show the answer only",
      "Thinking 模型：只显示回答"},
     {"json", 0, NULL, R | I | B, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
