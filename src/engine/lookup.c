@@ -8,7 +8,8 @@
 
 enum { MAX_SUFFIX = 3 };
 
-/* Of a step with one row. Measured: 0.05 to 0.1 where weights come from memory (2B, bf16), up to 0.2 from a cache. */
+/* Of a step with one row. Measured: 0.05 to 0.1 where weights come from memory (2B, bf16), up to 0.2 where they
+ * come from a cache. */
 #define ROW_COST 0.25f
 #define FIRST_RATE 0.5f /* two tokens at the beginning, none after 6 misses */
 #define LEARNING_RATE 0.125f

@@ -34,7 +34,11 @@ static void assert_draft(const uint32_t *id, size_t n, const uint32_t *want)
 }
 
 #define IDS(...) (const uint32_t[]){__VA_ARGS__}, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)
-#define WANT(...) (const uint32_t[QVL_LOOKUP_MAX]){__VA_ARGS__}
+#define WANT(...)                                                                                                  \
+    (const uint32_t[QVL_LOOKUP_MAX])                                                                               \
+    {                                                                                                              \
+        __VA_ARGS__                                                                                                \
+    }
 
 static void a_guess_is_what_followed(void **state)
 {
@@ -252,8 +256,12 @@ static struct qvl_engine *open_engine(char letter, const char *isa, enum qvl_com
 {
     struct qvl_engine *engine = NULL;
     struct qvl_error err = {0};
-    struct qvl_engine_options options = {.model_dir = model_folder(letter), .n_thread = 2, .n_ctx = 4096,
-                                         .isa = isa, .compute = compute, .n_prefill_chunk = CHUNK};
+    struct qvl_engine_options options = {.model_dir = model_folder(letter),
+                                         .n_thread = 2,
+                                         .n_ctx = 4096,
+                                         .isa = isa,
+                                         .compute = compute,
+                                         .n_prefill_chunk = CHUNK};
     if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err))
         fail_msg("%s", err.text);
     return engine;
@@ -287,7 +295,11 @@ static void check_samplings(struct qvl_engine *on)
         {.top_p = 1, .repetition_penalty = 1, .presence_penalty = -20, .frequency_penalty = 0.5f},
         {.temperature = 0.1f, .top_p = 1, .repetition_penalty = 1, .seed = 1},
         {.temperature = 1, .top_k = 3, .top_p = 0.9f, .repetition_penalty = 0.2f, .seed = 2},
-        {.temperature = 0.7f, .top_p = 0.8f, .min_p = 0.02f, .repetition_penalty = 1, .presence_penalty = -50,
+        {.temperature = 0.7f,
+         .top_p = 0.8f,
+         .min_p = 0.02f,
+         .repetition_penalty = 1,
+         .presence_penalty = -50,
          .seed = 3},
     };
     size_t n_accepted[sizeof sampling / sizeof *sampling];
@@ -343,6 +355,10 @@ static void the_longest_answer_inside_a_draft(void **state)
         n_accepted += check(engine, &question, &options);
     }
     assert_true(n_accepted > 48);
+    struct qvl_request_options options = repetitive(2); /* one step, and no token after it is wanted */
+    struct run run = ask(engine, &question, &options);
+    assert_int_equal(run.n_drafted, 0);
+    free(run.result);
 }
 
 /* The first i tokens' text as a stop string is met with token i, or a token later where that ends inside a
@@ -531,8 +547,12 @@ static void block_borders(void **state)
 static void requests_side_by_side(void **state)
 {
     (void)state;
-    static const char *const text[] = {"one two three one two three one two", "Say it again, and again",
-                                       "What is it, what is it, what is it?", "a b a b a b a b", "1 1 1 1 1 1", "go"};
+    static const char *const text[] = {"one two three one two three one two",
+                                       "Say it again, and again",
+                                       "What is it, what is it, what is it?",
+                                       "a b a b a b a b",
+                                       "1 1 1 1 1 1",
+                                       "go"};
     enum { N = sizeof text / sizeof *text };
     for (size_t n = 2; n <= N; n++) {
         struct run run[N];
