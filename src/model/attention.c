@@ -5,6 +5,7 @@
  * them. Which rows meet in a tile changes no bit: the kernel treats each row alone. */
 #include "model/attention.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -30,16 +31,34 @@ size_t qvl_attention_tile_bytes(size_t head_dim, size_t n_group)
     return layout_of(head_dim, n_group).end;
 }
 
+/* Whether these numbers are finite once they are stored. */
+static bool stay_finite(const float *v, size_t n, enum qvl_dtype dtype)
+{
+    float largest = dtype == QVL_BF16 ? 0x1.fep127f : FLT_MAX; /* beyond the largest bf16 rounding may give inf */
+    uint32_t n_bad = 0;
+    for (size_t i = 0; i < n; i++)
+        n_bad += !(fabsf(v[i]) <= largest);
+    return n_bad == 0;
+}
+
+/* A masked key gets the probability 0, whatever its score, but 0 times a value that is not finite is NaN. So such
+ * values do not enter a block: their key is NaN instead, which tells those that see it, and no one else. */
 void qvl_attention_store(const struct qvl_kernels *kernels, enum qvl_dtype dtype, void *k_block, void *v_block,
                          size_t i_pos, const float *k, const float *v, size_t head_dim,
                          const struct qvl_layer_norm *norm, float eps, const float *cos, const float *sin)
 {
+    static const float zero[QVL_MAX_HEAD_DIM];
     _Alignas(64) float key[QVL_MAX_HEAD_DIM];
     if (norm)
         kernels->rms_norm(key, k, norm->w, head_dim, eps);
     else
         memcpy(key, k, head_dim * sizeof *key);
     kernels->rotate(key, cos, sin, head_dim / 2);
+    if (!stay_finite(v, head_dim, dtype)) {
+        for (size_t i = 0; i < head_dim; i++)
+            key[i] = NAN;
+        v = zero;
+    }
     if (dtype == QVL_BF16) {
         kernels->store_k_bf16(k_block, i_pos, key, head_dim);
         kernels->store_v_bf16(v_block, i_pos, v, head_dim);

@@ -18,7 +18,8 @@ static inline size_t qvl_attention_tile_tokens(size_t n_group)
     return n_group < QVL_TILE_ROWS ? QVL_TILE_ROWS / n_group : 1;
 }
 
-/* Keys and values of one token and head: key normed (norm NULL: not), rotated, both put at i_pos of a block. */
+/* Keys and values of one token and head: key normed (norm NULL: not), rotated, both put at i_pos of a block.
+ * Values that are not finite: rows that see the token become NaN, the others feel nothing. */
 void qvl_attention_store(const struct qvl_kernels *kernels, enum qvl_dtype dtype, void *k_block, void *v_block,
                          size_t i_pos, const float *k, const float *v, size_t head_dim,
                          const struct qvl_layer_norm *norm, float eps, const float *cos, const float *sin);

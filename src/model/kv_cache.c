@@ -1,6 +1,6 @@
 /* A block is one mapping of QVL_KV_BLOCK positions: [n_layer][n_kv_head] of (keys, values), each in the layout of
  * kernel.h. The tables hold, for each layer and head, its address in every block, so that the attention kernel gets
- * a plain array. The kernel computes a block's masked positions along, so that those behind n_pos must hold finite
+ * a plain array. The kernel computes a block's masked positions along, so that values behind n_pos must be finite
  * numbers: a fresh mapping is zero, and so is the rest of a block that was cut, and what was retracted. What a
  * cancelled step wrote behind n_pos goes with the request, or by qvl_kv_truncate before another one gets the
  * cache. */

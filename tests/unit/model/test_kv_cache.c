@@ -1,5 +1,5 @@
 /* A cache that was cut gives the bits of a fresh one: at block borders and beside them, whatever stood behind the
- * cut, numbers or not. */
+ * cut, numbers or not. And what stands behind a row in the same step cannot be felt by it either. */
 #include <math.h>
 
 #include "helper.h"
@@ -97,22 +97,80 @@ static void check_cuts(struct test_model *t)
     qvl_decoder_close(decoder);
 }
 
-static void test_cut_cache_same_bits(void **state)
+/* Rows of a step, the last one NaN from the start: the row before it has the bits that it has without it. */
+static void check_last_row_nan(struct test_model *t)
 {
-    (void)state;
+    enum { N = N_CHUNK };
+    const struct qvl_config *config = &t->model.config;
+    struct qvl_error err = {0};
+    struct qvl_decoder *decoder = NULL;
+    struct qvl_batch_row row[N_PROMPT];
+    struct qvl_kv kv, *in_batch = &kv;
+    struct qvl_features bad = {
+        .n = 1, .n_level = 1 + config->vision.n_tap, .n_hidden = config->text.hidden};
+    float want[VOCAB], *out = NULL;
+    size_t n_number = bad.n_level * bad.n_hidden;
+    bad.row = malloc(n_number * sizeof *bad.row);
+    assert_non_null(bad.row);
+    for (size_t i = 0; i < n_number; i++)
+        bad.row[i] = NAN;
+    make_rows(0, row);
+    row[N - 2].want_logits = row[N - 1].want_logits = true;
+    row[N - 1].features = &bad;
+    assert_int_equal(qvl_decoder_open(&t->model, N, &decoder, &err), QVL_OK);
+    qvl_kv_init(&kv, &t->model);
+    assert_int_equal(qvl_kv_reserve(&kv, N, &err), QVL_OK);
+    struct qvl_batch batch = {.row = row, .n_row = N - 1, .kv = &in_batch, .n_seq = 1};
+    assert_int_equal(qvl_decoder_step(decoder, &batch, NULL, &out, &err), QVL_OK);
+    memcpy(want, out, sizeof want);
+    assert_true(isfinite(want[0]));
+    qvl_kv_truncate(&kv, 0);
+    assert_int_equal(qvl_kv_reserve(&kv, N, &err), QVL_OK);
+    batch.n_row = N;
+    assert_int_equal(qvl_decoder_step(decoder, &batch, NULL, &out, &err), QVL_OK);
+    assert_memory_equal(out, want, sizeof want);
+    for (size_t i = 0; i < VOCAB; i++)
+        assert_true(isnan(out[VOCAB + i]));
+    row[N - 1].features = NULL; /* of a number, but after what is none */
+    row[0] = row[N - 1];
+    row[0].pos = (struct qvl_position){N, N, N};
+    batch.n_row = 1;
+    assert_int_equal(qvl_kv_reserve(&kv, N + 1, &err), QVL_OK);
+    assert_int_equal(qvl_decoder_step(decoder, &batch, NULL, &out, &err), QVL_OK);
+    assert_true(isnan(out[0]));
+    qvl_kv_free(&kv);
+    qvl_decoder_close(decoder);
+    free(bad.row);
+}
+
+static void for_all_kinds(void (*check)(struct test_model *t))
+{
     for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
         for (int f32 = 0; f32 < 2; f32++) {
             struct test_model t;
             if (!qvl_kernels_of((enum qvl_isa)isa))
                 continue;
             test_model_open((enum qvl_isa)isa, QVL_BF16, f32 ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16, 2, &t);
-            check_cuts(&t);
+            check(&t);
             test_model_close(&t);
         }
 }
 
+static void test_cut_cache_same_bits(void **state)
+{
+    (void)state;
+    for_all_kinds(check_cuts);
+}
+
+static void test_row_nan_is_not_felt_before(void **state)
+{
+    (void)state;
+    for_all_kinds(check_last_row_nan);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cut_cache_same_bits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cut_cache_same_bits),
+                                       cmocka_unit_test(test_row_nan_is_not_felt_before)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
