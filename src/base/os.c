@@ -69,11 +69,22 @@ static void read_line_of(const char *path, const char *name, char *out, size_t n
         fclose(f);
 }
 
+/* The first line of a file; "" where there is none. */
+static void read_first_line(const char *path, char *out, size_t n_out)
+{
+    FILE *f = fopen(path, "re");
+    if (!f || !fgets(out, (int)n_out, f))
+        out[0] = 0;
+    out[strcspn(out, "\n")] = 0;
+    if (f)
+        fclose(f);
+}
+
 void qvl_os_cpu_name(char *out, size_t n_out)
 {
     read_line_of("/proc/cpuinfo", "model name", out, n_out); /* x86 */
-    if (!out[0])
-        read_line_of("/proc/device-tree/model", "", out, n_out);
+    if (!out[0]) /* aarch64: the board's name, ended by a zero byte */
+        read_first_line("/proc/device-tree/model", out, n_out);
 }
 
 double qvl_os_n_busy_elsewhere(void)
@@ -101,23 +112,56 @@ static uint64_t read_kb(const char *path, const char *name)
     return strtoull(text, NULL, 10) * 1024;
 }
 
+/* The sum of two numbers of a cgroup's memory.stat, lines of a name and a number. */
+static long long read_stat(const char *path, const char *const name[2])
+{
+    char found[64];
+    long long value, sum = 0;
+    FILE *f = fopen(path, "re");
+    while (f && fscanf(f, "%63s %lld", found, &value) == 2)
+        if (strcmp(found, name[0]) == 0 || strcmp(found, name[1]) == 0)
+            sum += value;
+    if (f)
+        fclose(f);
+    return sum;
+}
+
+/* What is left of the limit of the cgroup that a container shows as its own root. Pages of files (of a checkpoint
+ * that was read, nearly all) count as used there, but the system takes them back before it refuses memory. */
+static uint64_t cgroup_available_bytes(void)
+{
+    static const struct {
+        const char *limit, *used, *stat, *cache[2];
+    } versions[] = {
+        {"/sys/fs/cgroup/memory.max",
+         "/sys/fs/cgroup/memory.current",
+         "/sys/fs/cgroup/memory.stat",
+         {"inactive_file", "active_file"}},
+        {"/sys/fs/cgroup/memory/memory.limit_in_bytes",
+         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+         "/sys/fs/cgroup/memory/memory.stat",
+         {"total_inactive_file", "total_active_file"}},
+    };
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        long long limit = -1, used = 0, unused = 0;
+        read_numbers(versions[i].limit, &limit, &unused);
+        if (limit <= 0)
+            continue;
+        read_numbers(versions[i].used, &used, &unused);
+        used -= read_stat(versions[i].stat, versions[i].cache);
+        if (used < 0)
+            used = 0;
+        return limit > used ? (uint64_t)(limit - used) : 0;
+    }
+    return UINT64_MAX;
+}
+
 uint64_t qvl_os_available_bytes(void)
 {
-    uint64_t free_bytes = read_kb("/proc/meminfo", "MemAvailable");
-    long long limit = -1, used = 0, unused = 0;
+    uint64_t free_bytes = read_kb("/proc/meminfo", "MemAvailable"), left = cgroup_available_bytes();
     if (free_bytes == 0)
         free_bytes = UINT64_MAX;
-    read_numbers("/sys/fs/cgroup/memory.max", &limit, &unused);
-    read_numbers("/sys/fs/cgroup/memory.current", &used, &unused);
-    if (limit <= 0) {
-        read_numbers("/sys/fs/cgroup/memory/memory.limit_in_bytes", &limit, &unused);
-        read_numbers("/sys/fs/cgroup/memory/memory.usage_in_bytes", &used, &unused);
-    }
-    if (limit > 0 && used >= 0) {
-        uint64_t left = limit > used ? (uint64_t)(limit - used) : 0;
-        free_bytes = left < free_bytes ? left : free_bytes;
-    }
-    return free_bytes;
+    return left < free_bytes ? left : free_bytes;
 }
 
 uint64_t qvl_os_peak_bytes(void)

@@ -7,7 +7,7 @@
 /* Processors this process may use: the affinity mask, cut to the cgroup's CPU quota (v1 and v2). >= 1. */
 uint32_t qvl_os_n_cpu(void);
 
-/* What the processor calls itself; "" where the system does not say. */
+/* What the processor calls itself, on aarch64 the board; "" where the system does not say. */
 void qvl_os_cpu_name(char *out, size_t n_out);
 /* Threads of other programs that want to run now, looked at for 50 ms: 0 on a quiet machine. In a container those
  * of the whole machine. 0 where the system does not say. */

@@ -295,6 +295,12 @@ static void test_files(void **state)
     rmdir(dir);
 
     assert_true(qvl_os_n_cpu() >= 1);
+    assert_true(qvl_os_available_bytes() > 0);
+    assert_true(qvl_os_peak_bytes() > 0);
+    char cpu[128];
+    memset(cpu, 'x', sizeof cpu);
+    qvl_os_cpu_name(cpu, sizeof cpu);
+    assert_true(strnlen(cpu, sizeof cpu) < sizeof cpu && !strpbrk(cpu, "\n\t"));
     char program[4096];
     qvl_os_program_dir(program, sizeof program);
     assert_int_equal(access(program, X_OK), 0);
