@@ -628,8 +628,7 @@
  "提示：%zu 个 token，其中图片 %zu 个，视频 %zu 个；上下文 %u\n"},
 {"queue", "排队"},
 {"qvl %s with %.*s, a context of %u tokens", "qvl %s，模型 %.*s，上下文 %u 个 token"},
-{"qvl %s · %s · level %s · %u threads · activations and KV cache %s\n",
- "qvl %s · %s · 指令集 %s · %u 个线程 · 激活与 KV 缓存 %s\n"},
+{"qvl %s · %s · level %s · %u threads · --dtype %s\n", "qvl %s · %s · 指令集 %s · %u 个线程 · --dtype %s\n"},
 {"qvl-media, which decodes pictures and clips, is missing: it is neither beside this program nor in "
  "../libexec/qvl of its folder or of the library's",
  "缺少解码图片和视频的 qvl-media：本程序旁边没有，程序或库所在文件夹的 ../libexec/qvl 中也没有"},

@@ -83,8 +83,8 @@ static void read_first_line(const char *path, char *out, size_t n_out)
 void qvl_os_cpu_name(char *out, size_t n_out)
 {
     read_line_of("/proc/cpuinfo", "model name", out, n_out); /* x86 */
-    if (!out[0]) /* aarch64: the board's name, ended by a zero byte */
-        read_first_line("/proc/device-tree/model", out, n_out);
+    if (!out[0])
+        read_first_line("/proc/device-tree/model", out, n_out); /* aarch64: the board, ended by a zero byte */
 }
 
 double qvl_os_n_busy_elsewhere(void)

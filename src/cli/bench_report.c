@@ -113,7 +113,7 @@ static enum qvl_status begin_table(const struct qvl_bench_report *r, struct qvl_
 {
     const struct qvl_engine_info *e = &r->engine;
     enum qvl_status status = qvl_bytes_add_format(
-        out, err, qvl_text("qvl %s · %s · level %s · %u threads · activations and KV cache %s\n"), QVL_VERSION,
+        out, err, qvl_text("qvl %s · %s · level %s · %u threads · --dtype %s\n"), QVL_VERSION,
         r->cpu_name[0] ? r->cpu_name : "-", e->isa, e->n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16");
     if (!status)
         status = qvl_bytes_add_format(out, err, qvl_text("model %s · %.1f million weights, %s, %.0f MiB\n\n"),

@@ -41,8 +41,8 @@ struct qvl_options {
     enum qvl_progress_mode progress;
     enum qvl_language language; /* asked for with qvl_options_language before the rest is read */
     bool want_video_wrapper, no_think_text, is_interactive;
-    bool is_quiet, want_json, want_ids, is_dry_run, ignore_eos, want_jsonl, want_special, want_check, want_csv, is_full,
-        want_help, want_version;
+    bool is_quiet, want_json, want_ids, is_dry_run, ignore_eos, want_jsonl, want_special, want_check, want_csv,
+        is_full, want_help, want_version;
     bool is_demo_model; /* model is the built-in one, as none was given; set by main.c, not by an option */
     bool is_given[QVL_MAX_OPTIONS]; /* by place in the table: ask qvl_options_has */
     void *memory;                   /* of item and stop */

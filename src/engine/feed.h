@@ -4,8 +4,9 @@
  * into the item's hold. On the scheduler's: read the frames of one group of temporal patches, then release them,
  * which makes room for the next. So a clip in memory is never more than its hold, whatever its length.
  *
- * Lock. n_resized, n_released and n_reused are guarded by the engine's lock, as is media_ms; frames between the two belong to
- * the scheduler, the rest of the hold to the caller, like everything else here once the request is submitted. */
+ * Lock. n_resized, n_released and n_reused are guarded by the engine's lock, as is media_ms; frames between the first
+ * two belong to the scheduler, and so do patches; the rest of the hold to the caller, like everything else here once
+ * the request is submitted. */
 #ifndef QVL_ENGINE_FEED_H
 #define QVL_ENGINE_FEED_H
 

@@ -59,7 +59,7 @@ bool qvl_cpu_has_int8_dot(enum qvl_isa isa)
     if (!qvl_cpu_has(isa))
         return false;
     switch (isa) {
-    case QVL_ISA_AVX2: return has_bits(cpuid(7, 1).eax, 1u << 4); /* AVX-VNNI; cpuid.h of gcc 12 has no name for it */
+    case QVL_ISA_AVX2: return has_bits(cpuid(7, 1).eax, 1u << 4); /* AVX-VNNI, nameless in gcc 12's cpuid.h */
     case QVL_ISA_AVX512: return has_bits(cpuid(7, 0).ecx, bit_AVX512VNNI);
     default: return false;
     }
