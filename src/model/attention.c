@@ -5,7 +5,6 @@
  * them. Which rows meet in a tile changes no bit: the kernel treats each row alone. */
 #include "model/attention.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -31,14 +30,26 @@ size_t qvl_attention_tile_bytes(size_t head_dim, size_t n_group)
     return layout_of(head_dim, n_group).end;
 }
 
-/* Whether these numbers are finite once they are stored. */
+/* What is left from a number's magnitude to the largest one, by their bits, which have the same order. The top bit
+ * is set where the number is larger: inf, NaN, and in bf16 what may be rounded to inf. */
+static uint32_t bits_left(float v, enum qvl_dtype dtype)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (dtype == QVL_BF16 ? 0x7f7f0000u : 0x7f7fffffu) - (bits & 0x7fffffffu);
+}
+
+/* Whether these numbers are finite once they are stored. Four at a time, for the compiler's vectors. */
 static bool stay_finite(const float *v, size_t n, enum qvl_dtype dtype)
 {
-    float largest = dtype == QVL_BF16 ? 0x1.fep127f : FLT_MAX; /* beyond the largest bf16 rounding may give inf */
-    uint32_t n_bad = 0;
-    for (size_t i = 0; i < n; i++)
-        n_bad += !(fabsf(v[i]) <= largest);
-    return n_bad == 0;
+    uint32_t left[4] = {0};
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (size_t j = 0; j < 4; j++)
+            left[j] |= bits_left(v[i + j], dtype);
+    for (; i < n; i++)
+        left[0] |= bits_left(v[i], dtype);
+    return (left[0] | left[1] | left[2] | left[3]) >> 31 == 0;
 }
 
 /* A masked key gets the probability 0, whatever its score, but 0 times a value that is not finite is NaN. So such
