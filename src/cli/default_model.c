@@ -10,7 +10,7 @@
  * that (BUILD=build/x). */
 static const char *const demo_places[] = {"../share/qvl/demo-model", "../demo/model", "../../demo/model"};
 
-static bool find_demo(char out[PATH_MAX])
+bool qvl_default_model_find(char out[PATH_MAX])
 {
     char program[2048], path[4096];
     qvl_os_program_dir(program, sizeof program);
@@ -23,13 +23,4 @@ static bool find_demo(char out[PATH_MAX])
             return true;
     }
     return false;
-}
-
-/* The demo model comes last: any other model that is found was wanted by someone. */
-void qvl_default_model_find(struct qvl_default_model *out)
-{
-    *out = (struct qvl_default_model){0};
-    out->is_demo = find_demo(out->dir);
-    if (!out->is_demo)
-        out->dir[0] = 0;
 }

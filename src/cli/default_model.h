@@ -1,15 +1,11 @@
-/* default_model.h: which model is meant where neither -m nor QVL_MODEL names one. */
+/* default_model.h: the built-in demo model, which is meant where neither -m nor QVL_MODEL names a model. */
 #ifndef QVL_CLI_DEFAULT_MODEL_H
 #define QVL_CLI_DEFAULT_MODEL_H
 
 #include <limits.h>
 #include <stdbool.h>
 
-struct qvl_default_model {
-    char dir[PATH_MAX]; /* absolute; "": there is none */
-    bool is_demo;       /* the built-in demo model */
-};
-
-void qvl_default_model_find(struct qvl_default_model *out);
+/* Its folder, absolute. False: it is not there. */
+bool qvl_default_model_find(char out[PATH_MAX]);
 
 #endif

@@ -153,26 +153,25 @@ static bool is_chat_wanted(const struct verb *verb, const struct qvl_options *o)
 }
 
 /* *memory holds the folder's name as long as the options are used. */
-static void choose_model(struct qvl_options *options, struct qvl_default_model *memory)
+static void choose_model(struct qvl_options *options, char memory[PATH_MAX])
 {
-    if (options->model)
+    if (options->model || !qvl_default_model_find(memory))
         return;
-    qvl_default_model_find(memory);
-    options->model = memory->dir[0] ? memory->dir : NULL;
-    options->is_demo_model = memory->is_demo;
+    options->model = memory;
+    options->is_demo_model = true;
 }
 
 static enum qvl_exit run_verb(const struct verb *verb, int n_arg, char **arg)
 {
     struct qvl_options options;
-    struct qvl_default_model default_model;
+    char default_model[PATH_MAX];
     struct qvl_error err = {0};
     if (qvl_options_parse(verb->verb, n_arg, arg, &options, &err)) {
         qvl_say_error(&err);
         return qvl_exit_of(err.status, QVL_EXIT_FAILURE);
     }
     options.is_interactive |= is_chat_wanted(verb, &options);
-    choose_model(&options, &default_model);
+    choose_model(&options, default_model);
     enum qvl_exit code;
     if (options.want_help)
         code = show_help(options.n_item == 1 ? options.item[0].value : NULL);
