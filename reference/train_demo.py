@@ -12,6 +12,8 @@ The recipe, and why:
 - First the tower alone learns to name what stands in each cell (`cells` in demo_data.py), from tens of targets in one
   picture. Answers alone do not teach reading in hours. Then decoder and tower learn to answer, and the cells stay as
   a second loss.
+- Characters are taught in the taps, and where text is asked for, the last features are now and then another picture's:
+  so the decoder reads from the taps, and the model is a test of them.
 - The loss of a question is on its answer only; several questions about one picture save its vision.
 - Muon for the matrices of the layers, AdamW for all else; weights are averaged over the last thousand steps or so.
 """
@@ -42,7 +44,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Parts of the cell head: column of `cells`, number of classes.
 HEADS = [(CELL_COLOUR, len(COLOURS) + 1), (CELL_SHAPE, len(SHAPES) + 1), (CELL_KEY, len(KEYS) + 1)]
 HEADS += [(CELL_SLOT + i, len(CHARACTERS) + 1) for i in range(N_SLOT)] + [(CELL_INDEX, MAX_INDEX + 1)]
-N_HEAD = sum(n for _, n in HEADS) + 4  # the box comes last
+N_DIGIT = 11 + 10                      # of a box's edge: its hundreds, 0 … 10, and its tens
+N_HEAD = sum(n for _, n in HEADS) + 4 + 4 * N_DIGIT  # the box comes last, as numbers and as digits
 
 TASKS = demo_data.TASKS + ["page"]
 SPANS = [((2.5, 4.7), 22), ((4.7, 8.4), 14), ((8.4, 14), 9), ((14, 20), 6)]  # seconds of clips, samples of a batch
@@ -183,8 +186,19 @@ def cell_loss(features, taps, head, cells):
     box = target[:, CELL_BOX:CELL_BOX + 4]
     has_box = box[:, 0] >= 0
     if has_box.any():
-        total = total + 5 * (out[has_box, begin:] - box[has_box] / 1000.0).abs().mean()
+        total = total + 5 * (out[has_box, begin:begin + 4] - box[has_box] / 1000.0).abs().mean()
+        digits = out[has_box, begin + 4:].view(-1, 4, N_DIGIT).flatten(0, 1)
+        edges = box[has_box].flatten()
+        total = total + 0.5 * F.cross_entropy(digits[:, :11], edges // 100)
+        total = total + 0.25 * F.cross_entropy(digits[:, 11:], edges // 10 % 10)
     return total, (n_right / n_read if n_read else None)
+
+
+def grown(old, new):
+    """old, and where the head has grown since, what new has there."""
+    out = new.detach().clone()
+    out[:len(old)] = old
+    return out
 
 
 class Trainer:
@@ -229,10 +243,14 @@ class Trainer:
             return
         s = torch.load(self.state_path(), map_location=self.device, weights_only=False)
         self.model.load_state_dict(s["model"], strict=False)
-        self.head.load_state_dict(s["head"])
+        self.head.load_state_dict({k: grown(s["head"][k], v) for k, v in self.head.state_dict().items()})
         self.average = s["average"]
         for o, d in zip(self.optimizers, s["optimizers"]):
             o.load_state_dict(d)
+        for p in self.head.parameters():
+            for k, v in self.optimizers[1].state[p].items():
+                if v.dim():
+                    self.optimizers[1].state[p][k] = grown(v, torch.zeros_like(p))
         self.i_step, self.n_sample, self.seconds, self.scores = s["i_step"], s["n_sample"], s["seconds"], s["scores"]
 
     def save(self):
@@ -271,6 +289,8 @@ class Trainer:
                 self.score(batch["task"] + " characters", read)
             is_speaking = is_speaking and batch["n_turn"] > 0
             if is_speaking:
+                if batch["task"] in ("text", "form") and torch.rand(()) < 0.5:
+                    features = features[torch.randperm(len(features))]
                 logits = self.quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
                                            [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
                 answer = F.cross_entropy(logits.float(), batch["target"])
