@@ -86,6 +86,10 @@ if [ -d "$qwen/qwen_vl_utils" ] && reference/torchcodec.sh "$build/torchcodec" "
 else
     note skipped "clip_file_vectors: no torchcodec, or no PyAV (python3-av) over FFmpeg 5" 0
 fi
+mapfile -t fonts <reference/score_demo.packages
+tools/install-deps.sh "${fonts[@]}" || exit 1
+step "training of the demo model: its forward pass is the reference's" py reference/train_demo.py --check
+step "demo model: the same answers from transformers" py reference/demo_answers.py --check
 step "golden models saved again by transformers: equal logits" py reference/resave.py "$build/qvl"
 if [ -d "$data/tokenizer" ] && [ -d "$data/photos" ]; then
     step "program beside transformers, real vocabulary, photographs, a clip" env "LD_LIBRARY_PATH=$build/torchcodec/so" \

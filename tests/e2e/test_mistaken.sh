@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # qvl-mistaken, with which reference/score_demo.py shows that the demo model's answers depend on what ports get wrong:
-# without a mistake it is qvl, with one it is not, and with each of four the demo model gets questions wrong.
+# without a mistake it is qvl, with one it is not, and with each of four the demo model answers otherwise than with transformers.
 . "$(dirname "$0")/common.sh"
 mistaken=$build/qvl-mistaken
 mistakes="NO_DEEPSTACK MROPE_AXES_SWAPPED NO_TIMES PATCHES_TRANSPOSED"
@@ -25,19 +25,19 @@ if [ ! -e demo/model/model.safetensors ]; then
     echo "SKIP: demo/model/model.safetensors is not there: what mistakes cost the demo model is not tested"
     finish
 fi
-n_right() { # of the demo's questions
-    local n=0 names question truth name said
-    while IFS=$'\t' read -r names question truth; do
+n_same() { # of the demo's questions: answered as transformers answers them
+    local n=0 names question answer name said
+    while IFS=$'\t' read -r names question answer; do
         read -ra name <<<"$names"
         said=$("$mistaken" run -m demo/model "${name[@]/#/demo/}" -p "$question" --temp 0 -q </dev/null 2>/dev/null)
-        said=$said truth=$truth awk -f tools/right_answer.awk && n=$((n + 1))
-    done <demo/questions.txt
+        said=$said truth=$answer awk -f tools/right_answer.awk && n=$((n + 1))
+    done <tests/golden/demo_answers.txt
     echo "$n"
 }
-all=$(n_right)
+all=$(n_same)
 for mistake in $mistakes; do
-    n=$(QVL_MISTAKE=$mistake n_right)
-    if [ "$n" -lt "$all" ]; then ok "$mistake: $n of the demo's questions answered right, $all without it"
-    else bad "$mistake: $n of the demo's questions answered right, $all without it"; fi
+    n=$(QVL_MISTAKE=$mistake n_same)
+    if [ "$n" -lt "$all" ]; then ok "$mistake: $n of the demo's questions answered as by transformers, $all without it"
+    else bad "$mistake: $n of the demo's questions answered as by transformers, $all without it"; fi
 done
 finish
