@@ -340,6 +340,7 @@ static enum qvl_status make_groups(const struct qvl_feed *feed, struct qvl_media
     struct qvl_grid grid = item->plan->grid;
     uint32_t n_patch = grid.h * grid.w; /* below 2^24: limits on sides and pixels */
     item->n_group_patch = n_patch < VISION_PATCHES ? VISION_PATCHES / n_patch : 1;
+    /* pointers are meant: NOLINTNEXTLINE(bugprone-sizeof-expression) */
     item->patch = qvl_arena_alloc(feed->arena, grid.t, sizeof *item->patch, "the features of a picture", err);
     if (!item->patch)
         return QVL_ERR_MEMORY;

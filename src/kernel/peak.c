@@ -22,8 +22,7 @@ enum { CHAINS = 12, JOB_STEPS = 200000, JOBS_PER_THREAD = 20 };
 #define PEAK_LOOP(name, isa, vector, zero, step)                                                                   \
     isa static void name(size_t n_step)                                                                            \
     {                                                                                                              \
-        vector a = zero, b = zero, c = zero, d = zero, e = zero, f = zero;                                         \
-        vector g = zero, h = zero, i = zero, j = zero, k = zero, l = zero, x = zero;                               \
+        vector a = (zero), b = a, c = a, d = a, e = a, f = a, g = a, h = a, i = a, j = a, k = a, l = a, x = a;     \
         __asm__ volatile("" : IN_REGISTER(x));                                                                     \
         for (size_t n = 0; n < n_step; n++) {                                                                      \
             a = step(a, x), b = step(b, x), c = step(c, x), d = step(d, x), e = step(e, x), f = step(f, x);        \

@@ -41,7 +41,7 @@ struct qvl_work qvl_decoder_work(const struct qvl_model *model, size_t n_row, si
         const struct qvl_decoder_layer *layer = &model->layer[i];
         const struct qvl_linear *const linear[] = {&layer->q,    &layer->k,  &layer->v,   &layer->o,
                                                    &layer->gate, &layer->up, &layer->down};
-        for (size_t k = 0; k < sizeof linear / sizeof *linear; k++)
+        for (size_t k = 0; k < sizeof linear / sizeof linear[0]; k++) /* NOLINT(bugprone-sizeof-expression) */
             add_linear(&work, linear[k], rows);
     }
     if (n_logits > 0)
