@@ -33,7 +33,8 @@ for line in "${lines[@]}"; do
 done
 cat <<TEXT
 $n_right of $n_question right in $(seconds "$begin" "$EPOCHREALTIME"). The built-in demo model knows coloured shapes, short printed text,
-small forms and clips of shapes, in English and Chinese, and nothing else. Ask it yourself, or chat with it:
+small forms and clips of shapes, in English and Chinese, and nothing else. Its training is not finished: text and
+forms go best (demo/model/README.md). Ask it yourself, or chat with it:
 
   $build/qvl run ${name[*]/#/demo/} "$question"
   $build/qvl chat
