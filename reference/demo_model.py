@@ -157,19 +157,19 @@ def to_patches(pixels):
     """u8 [n, h, w, 3] → f32 [n, patches in merge order, 768 (channel, row, column)]."""
     n, h, w, _ = pixels.shape
     x = pixels.view(n, h // 16, 16, w // 16, 16, 3).permute(0, 1, 3, 5, 2, 4).reshape(n, -1, 768)
-    return x[:, torch.from_numpy(merge_order(h // 16, w // 16))].float() / 127.5 - 1
+    return x[:, torch.from_numpy(merge_order(h // 16, w // 16)).to(x.device)].float() / 127.5 - 1
 
 
 class Quick:
     def __init__(self, model):
         self.model, self.visual, self.language = model, model.model.visual, model.model.language_model
-        self.grids = {}
+        self.grids, self.device = {}, next(model.parameters()).device
         half = TEXT["head_dim"] // 2
         self.text_freq = 1.0 / (TEXT["rope_theta"] ** (torch.arange(half).float() / half))
         axis = torch.zeros(half, dtype=torch.long)
         for a in (1, 2):
             axis[a:TEXT["rope_scaling"]["mrope_section"][a] * 3:3] = a
-        self.axis = axis
+        self.text_freq, self.axis = self.text_freq.to(self.device), axis.to(self.device)
 
     def grid(self, gh, gw):
         """Of a grid: position embedding's interpolation [patches, n_position], rotary cos and sin."""
@@ -189,7 +189,7 @@ class Quick:
             freq = 1.0 / (10000.0 ** (np.arange(0, dim // 2, 2) / (dim // 2)))
             rows, columns = np.divmod(order, gw)
             angle = np.concatenate([rows[:, None] * freq, columns[:, None] * freq], 1)
-            t = lambda a: torch.from_numpy(a).float()
+            t = lambda a: torch.from_numpy(a).float().to(self.device)
             self.grids[gh, gw] = t(full), t(np.cos(angle)), t(np.sin(angle))
         return self.grids[gh, gw]
 
@@ -284,7 +284,7 @@ def text_layer(x, cos, sin, layer):
     q, k = turn(q, cos, sin), turn(k, cos, sin)
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-    o = attend(q, k, v, torch.ones(length, length, dtype=torch.bool).triu(1)).transpose(1, 2).reshape(n, length, -1)
+    o = attend(q, k, v, torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)).transpose(1, 2).reshape(n, length, -1)
     x = x + a.o_proj(o)
     h = rms(x, layer.post_attention_layernorm.weight)
     m = layer.mlp

@@ -278,26 +278,26 @@ class Trainer:
         self.scores[name] = value if old is None else old + weight * (value - old)
 
     def step(self, batch, rate, is_speaking):
-        pixels = batch["pixels"].to(self.device)
-        kind = self.device.type
+        batch = {k: v.to(self.device) if torch.is_tensor(v) else v for k, v in batch.items()}
+        pixels, kind = batch["pixels"], self.device.type
         with torch.autocast(kind, torch.bfloat16):
             with torch.set_grad_enabled(not self.is_frozen):
                 features, taps = self.quick.vision(pixels)
-                loss, read = cell_loss(features, taps, self.head, batch["cells"].to(self.device))
+                loss, read = cell_loss(features, taps, self.head, batch["cells"])
             self.score(batch["task"] + " cells", float(loss.detach()))
             if read is not None:
                 self.score(batch["task"] + " characters", read)
             is_speaking = is_speaking and batch["n_turn"] > 0
             if is_speaking:
                 if batch["task"] in ("text", "form") and torch.rand(()) < 0.5:
-                    features = features[torch.randperm(len(features))]
+                    features = features[torch.randperm(len(features), device=self.device)]
                 logits = self.quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
                                            [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
                 answer = F.cross_entropy(logits.float(), batch["target"])
                 loss = answer if self.is_frozen else self.cell_weight * loss + answer
         loss.backward()
         if is_speaking:
-            wrong = torch.zeros(batch["n_turn"], dtype=torch.long)
+            wrong = torch.zeros(batch["n_turn"], dtype=torch.long, device=self.device)
             wrong.index_add_(0, batch["turn_of"], (logits.argmax(-1) != batch["target"]).long())
             self.score(batch["task"], float((wrong == 0).float().mean()))
             self.score(batch["task"] + " loss", float(answer.detach()))
