@@ -177,7 +177,7 @@ def draw_things(things, w, h, ground, zoom):
     pen, mask_pen = ImageDraw.Draw(image), ImageDraw.Draw(mask)
     for i, t in enumerate(things):
         if t.shape == 0:
-            pen.ellipse([(v) * scale for v in t.box()], fill=t.rgb)
+            pen.ellipse([v * scale for v in t.box()], fill=t.rgb)
             mask_pen.ellipse(t.box(), fill=i + 1)
         else:
             pen.polygon([(x * scale, y * scale) for x, y in t.outline()], fill=t.rgb)
@@ -220,6 +220,10 @@ def random_thing(rng, w, h, r, taken=()):
     return Thing(shape, colour, rng.uniform(r + 2, w - r - 2), rng.uniform(r + 2, h - r - 2), r, angle, rgb)
 
 
+def is_apart(t, things):
+    return all(math.hypot(t.x - o.x, t.y - o.y) > (t.r + o.r) * 1.05 + 3 for o in things)
+
+
 def random_things(rng, n, w, h, gap_x=0.0, r_range=(0.1, 0.24)):
     """n things that do not touch, of different names; middles at least gap_x apart from left to right."""
     side = min(w, h)
@@ -231,8 +235,7 @@ def random_things(rng, n, w, h, gap_x=0.0, r_range=(0.1, 0.24)):
             shrink = 1.0 if n < 3 else 0.8
             r = max(9.0, rng.uniform(*r_range) * side * shrink)
             t = random_thing(rng, w, h, r, names)
-            if all(math.hypot(t.x - o.x, t.y - o.y) > (t.r + o.r) * 1.05 + 3 and abs(t.x - o.x) >= gap_x
-                   for o in things):
+            if is_apart(t, things) and all(abs(t.x - o.x) >= gap_x for o in things):
                 things.append(t)
                 names.add((t.shape, t.colour))
         if len(things) == n:
@@ -437,15 +440,27 @@ def put_slots(cells, w, h, characters):
                 cells[i, CELL_INDEX] = index
 
 
+def random_digits(rng, n):
+    return "".join(rng.choice(DIGITS) for _ in range(n))
+
+
+def random_date(rng):
+    return f"20{random_digits(rng, 2)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+
+
+def random_time(rng):
+    return f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
+
+
 def random_string(rng, n):
     """Of n characters: letters and digits, or the form of a date, a time, an amount, a number."""
     kind = rng.random()
-    digits = lambda k: "".join(rng.choice(DIGITS) for _ in range(k))
+    digits = lambda k: random_digits(rng, k)
     if kind < 0.35:
         if n == 10:
-            return f"20{digits(2)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+            return random_date(rng)
         if n == 5:
-            return rng.choice((f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}", f"{digits(2)}.{digits(2)}"))
+            return rng.choice((random_time(rng), f"{digits(2)}.{digits(2)}"))
         if n == 8:
             return f"{rng.randint(1, 28):02}/{rng.randint(1, 12):02}/{digits(2)}"
         if n in (6, 7):
@@ -533,11 +548,11 @@ def page(rng, n_turn=0, size=None, ease=0.0):
 # ---- forms ---------------------------------------------------------------------------------------
 
 def field_value(rng, key):
-    digits = lambda k: "".join(rng.choice(DIGITS) for _ in range(k))
+    digits = lambda k: random_digits(rng, k)
     amount = lambda most: f"{rng.randint(0, most)}.{digits(2)}"
     return {"no": lambda: rng.choice(LETTERS) + "-" + digits(rng.choice((3, 4))),
-            "date": lambda: f"20{digits(2)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}",
-            "time": lambda: f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}",
+            "date": lambda: random_date(rng),
+            "time": lambda: random_time(rng),
             "name": lambda: "".join(rng.choice(LETTERS) for _ in range(rng.randint(3, 6))),
             "item": lambda: "".join(rng.choice(LETTERS) for _ in range(2)) + digits(2),
             "qty": lambda: str(rng.randint(1, 99)),
@@ -616,7 +631,7 @@ def changed(rng, things, w, h):
     if kind == "new":
         for _ in range(300):
             t = random_thing(rng, w, h, max(9.0, rng.uniform(0.1, 0.2) * min(w, h)), {(o.shape, o.colour) for o in things})
-            if all(math.hypot(t.x - o.x, t.y - o.y) > (t.r + o.r) * 1.05 + 3 for o in things):
+            if is_apart(t, things):
                 return things + [t], (f"{article(t.name(False)).capitalize()} was added.", f"多了{t.name(True)}。")
         kind = "gone"
     i = rng.randrange(len(things))
@@ -688,7 +703,7 @@ def make_clip(rng, w, h, seconds, n_event, taken=frozenset(), zoom=1):
         things = random_things(rng, n_thing, w, h, 0, (0.14, 0.22))
         if not any((t.shape, t.colour) in taken for t in things):
             break
-    state = {}                                   # thing -> list of (frame of the source, Thing or None)
+    state = {}  # thing: (first frame of the source after its event, Thing or None before it, and after it)
     events = []
     for moment, t in zip(moments, rng.sample(things, len(moments))):
         first = rng.randint(index[2 * moment - 1] + 1, index[2 * moment + 1])
@@ -724,6 +739,13 @@ def said_event(e, zh):
     return f"the {name} {EVENTS[kind][0]} " + (COLOURS[colour][0] + " " if kind == 2 else "") + f"at {at} s"
 
 
+def asked_event(kind, colour, zh):
+    """As it stands in a question: "appear", "leave", "turn red"."""
+    if zh:
+        return EVENTS[kind][1] + (COLOURS[colour][1] if kind == 2 else "")
+    return ("appear", "leave", "turn")[kind] + (" " + COLOURS[colour][0] if kind == 2 else "")
+
+
 def clip_size(rng, seconds):
     """Frames that the demo model's processor leaves as they are: CLIP_PIXELS in demo_model.py bounds all together."""
     if seconds < 4.8:
@@ -748,11 +770,10 @@ def event_turns(rng, events, n_turn):
         elif kind < 0.85 or len(events) < 2:
             k, t, colour, true, at = e
             if zh:
-                q = f"{t.name(zh)}什么时候{EVENTS[k][1]}{COLOURS[colour][1] if k == 2 else ''}？"
+                q = f"{t.name(zh)}什么时候{asked_event(k, colour, zh)}？"
                 answer = f"第{said_second(at)}秒。"
             else:
-                verb = ("appear", "leave", "turn " + (COLOURS[colour][0] if k == 2 else ""))[k]
-                q = f"When does the {t.name(zh)} {verb}?"
+                q = f"When does the {t.name(zh)} {asked_event(k, colour, zh)}?"
                 answer = f"At {said_second(at)} s."
             facts = {"seconds": [true]}
         else:
@@ -770,11 +791,10 @@ def which_clip(rng, events):
     zh, which = is_chinese(rng), rng.randrange(2)
     kind, t, colour, true, at = events[which][0]
     if zh:
-        q = f"{t.name(zh)}在哪个视频里{EVENTS[kind][1]}{COLOURS[colour][1] if kind == 2 else ''}？"
+        q = f"{t.name(zh)}在哪个视频里{asked_event(kind, colour, zh)}？"
         answer = ("第一个。", "第二个。")[which]
     else:
-        verb = ("appear", "leave", "turn " + (COLOURS[colour][0] if kind == 2 else ""))[kind]
-        q = f"In which clip does the {t.name(zh)} {verb}?"
+        q = f"In which clip does the {t.name(zh)} {asked_event(kind, colour, zh)}?"
         answer = ("The first.", "The second.")[which]
     return q, answer, {}
 
