@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "kernel/kernel.h"
 
 /* The generator lies in the folder of the golden tests; here it is part of this file. */
 #include "../../golden/golden_model.c"
@@ -58,4 +59,23 @@ int open_loaded(struct qvl_engine_options options, struct qvl_engine **out)
         return -1;
     }
     return 0;
+}
+
+void on_every_level(struct qvl_engine *(*open)(char letter, const char *isa, enum qvl_compute compute),
+                    struct qvl_engine *shared, void (*check)(struct qvl_engine *on))
+{
+#if defined(__SANITIZE_THREAD__)
+    (void)open;
+    check(shared);
+#else
+    (void)shared;
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
+        const struct qvl_kernels *kernels = qvl_kernels_of((enum qvl_isa)isa);
+        for (int compute = 0; compute < 2 && kernels; compute++) {
+            struct qvl_engine *on = open('a', kernels->name, compute ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16);
+            check(on);
+            qvl_engine_close(on);
+        }
+    }
+#endif
 }

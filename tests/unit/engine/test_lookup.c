@@ -16,7 +16,6 @@
 #include <cmocka.h>
 
 #include "qvl.h"
-#include "kernel/kernel.h"
 #include "model_folder.h"
 
 /* ---- guesses ------------------------------------------------------------------------------------- */
@@ -315,18 +314,7 @@ static void check_samplings(struct qvl_engine *on)
 static void samplings_on_every_level(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_THREAD__)
-    check_samplings(engine);
-    return;
-#endif
-    for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
-        const struct qvl_kernels *kernels = qvl_kernels_of((enum qvl_isa)isa);
-        for (int compute = 0; compute < 2 && kernels; compute++) {
-            struct qvl_engine *on = open_engine('a', kernels->name, compute ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16);
-            check_samplings(on);
-            qvl_engine_close(on);
-        }
-    }
+    on_every_level(open_engine, engine, check_samplings);
 }
 
 static void other_models(void **state)

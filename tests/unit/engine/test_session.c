@@ -16,7 +16,6 @@
 #include <cmocka.h>
 
 #include "../../golden/golden_model.h"
-#include "kernel/kernel.h"
 #include "model_folder.h"
 
 enum {
@@ -309,24 +308,6 @@ static struct qvl_session *open_session(struct qvl_engine *engine)
 
 static struct qvl_engine *engine; /* model a, best level */
 
-/* Model a at every level and in both number formats that this machine has. What threads share does not depend on
- * either: under ThreadSanitizer, which makes everything some twenty times slower, the shared engine will do. */
-static void on_every_level(void (*check)(struct qvl_engine *on))
-{
-#if defined(__SANITIZE_THREAD__)
-    check(engine);
-    return;
-#endif
-    for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
-        const struct qvl_kernels *kernels = qvl_kernels_of((enum qvl_isa)isa);
-        for (int compute = 0; compute < 2 && kernels; compute++) {
-            struct qvl_engine *on = open_engine('a', kernels->name, compute ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16);
-            check(on);
-            qvl_engine_close(on);
-        }
-    }
-}
-
 static int open_shared(void **state)
 {
     (void)state;
@@ -416,7 +397,7 @@ static void talk_without_tools(struct qvl_engine *on)
 static void five_turns_on_every_level(void **state)
 {
     (void)state;
-    on_every_level(talk_without_tools);
+    on_every_level(open_engine, engine, talk_without_tools);
 }
 
 static void five_turns_with_tools(void **state)
@@ -746,7 +727,7 @@ static void stop_in_prefill_and_answer(struct qvl_engine *on)
 static void a_stopped_turn_on_every_level(void **state)
 {
     (void)state;
-    on_every_level(stop_in_prefill_and_answer);
+    on_every_level(open_engine, engine, stop_in_prefill_and_answer);
 }
 
 /* A cancel in the middle of the answer, then a new turn that continues the stopped answer. */
@@ -970,7 +951,7 @@ static void borders_of_more_blocks(void **state)
 static void borders_on_every_level(void **state)
 {
     (void)state;
-    on_every_level(cut_at_first_borders);
+    on_every_level(open_engine, engine, cut_at_first_borders);
 }
 
 /* ---- side by side -------------------------------------------------------------------------------- */
