@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "qvl.h"
+#include "kernel/kernel.h"
 #include "model_folder.h"
 
 /* ---- guesses ------------------------------------------------------------------------------------- */
