@@ -37,6 +37,7 @@
 #define QVL_MAX_MEDIA_MS 30000u                      /* for one picture, unless the caller says otherwise */
 #define QVL_MAX_MEDIA_HELPER_BYTES (2ull << 30)      /* address space of qvl-media: 17 frames of 4K in a decoder, or
                                                         a 10-bit HEIC of 48 million pixels becoming RGB */
+#define QVL_MAX_MEDIA_ALLOC_BYTES (512u << 20)       /* of those, for one piece: a plane of the largest frame has 128 MiB */
 #define QVL_MAX_MEDIA_HELPER_CPU_S 60u               /* of one qvl-media process */
 #define QVL_MAX_CLIP_THREADS 16u                     /* decoding one clip; libavcodec advises no more */
 #define QVL_MAX_CLIP_HELPER_CPU_S 36000u             /* of one for a clip: the caller's deadlines are the true limit */

@@ -351,6 +351,7 @@ static enum qvl_fault open_decoder(struct qvl_clip_file *file)
 enum qvl_fault qvl_clip_file_open(struct qvl_clip_file *file)
 {
     av_log_set_callback(on_message);
+    av_max_alloc(QVL_MAX_MEDIA_ALLOC_BYTES); /* tables and packets are as large as a file says that they are */
     enum qvl_fault fault = open_demuxer(file);
     if (!fault)
         fault = choose_stream(file);

@@ -168,6 +168,7 @@ static enum qvl_fault decode(struct reader *r, enum qvl_format format, const uin
         return QVL_FAULT_MEMORY;
     r->codec->thread_count = 1;
     r->codec->max_pixels = (int64_t)QVL_MAX_MEDIA_PIXELS;
+    av_max_alloc(QVL_MAX_MEDIA_ALLOC_BYTES);
     qvl_av_watch(r->codec, &r->is_damaged);
     int error = avcodec_open2(r->codec, codec, NULL);
     if (error < 0)
