@@ -4,11 +4,13 @@
 
 #include <stddef.h>
 
-enum qvl_dtype { QVL_F32, QVL_BF16, QVL_F16 };
+/* The last three are groups of numbers with common scales (kernel/packed.h): weights in 8 and 4 bits, rows in 8. */
+enum qvl_dtype { QVL_F32, QVL_BF16, QVL_F16, QVL_Q8, QVL_Q4, QVL_A8 };
 
+/* Of one number; packed types have no such size. */
 static inline size_t qvl_dtype_bytes(enum qvl_dtype t)
 {
-    return t == QVL_F32 ? 4 : 2;
+    return t == QVL_F32 ? 4 : t == QVL_I8 ? 1 : 2;
 }
 
 #endif
