@@ -4,8 +4,9 @@
 
 #include <stddef.h>
 
-/* The last three are groups of numbers with common scales (kernel/packed.h): weights in 8 and 4 bits, rows in 8. */
-enum qvl_dtype { QVL_F32, QVL_BF16, QVL_F16, QVL_Q8, QVL_Q4, QVL_A8 };
+/* The last four are groups of numbers with common scales: weights in 8 and 4 bits, rows in 8 (kernel/packed.h), keys
+ * and values in 8 (kernel/kernel.h). */
+enum qvl_dtype { QVL_F32, QVL_BF16, QVL_F16, QVL_Q8, QVL_Q4, QVL_A8, QVL_I8 };
 
 /* Of one number; packed types have no such size. */
 static inline size_t qvl_dtype_bytes(enum qvl_dtype t)
