@@ -10,14 +10,15 @@
 
 typedef void overlay_fn(struct qvl_kernels *table);
 
-#define MAX_OVERLAYS 4
+#define MAX_OVERLAYS 8
 
 static const struct level {
     const char *name;
     overlay_fn *overlay[MAX_OVERLAYS]; /* ends with NULL */
 } LEVELS[QVL_ISA_COUNT] = {
     [QVL_ISA_SCALAR] = {"scalar",
-                        {qvl_overlay_gemm_scalar, qvl_overlay_attention_scalar, qvl_overlay_elementwise_scalar}},
+                        {qvl_overlay_gemm_scalar, qvl_overlay_gemm_packed_scalar, qvl_overlay_attention_scalar,
+                         qvl_overlay_elementwise_scalar}},
     [QVL_ISA_AVX2] = {"avx2",
 #if defined(__x86_64__)
                       {qvl_overlay_gemm_avx2, qvl_overlay_attention_avx2, qvl_overlay_elementwise_avx2}
@@ -25,7 +26,8 @@ static const struct level {
     },
     [QVL_ISA_AVX512] = {"avx512",
 #if defined(__x86_64__)
-                        {qvl_overlay_gemm_avx512, qvl_overlay_attention_avx512, qvl_overlay_elementwise_avx512}
+                        {qvl_overlay_gemm_avx512, qvl_overlay_gemm_packed_avx512_vnni, qvl_overlay_attention_avx512,
+                         qvl_overlay_elementwise_avx512}
 #endif
     },
     [QVL_ISA_AVX512_BF16] = {"avx512_bf16",

@@ -18,6 +18,7 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "kernel/packed.h"
 
 enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_COUNT };
 
@@ -81,7 +82,7 @@ struct qvl_kernels {
  * so that neighbouring rows do not fall into one set of the first-level cache. */
 static inline size_t qvl_row_stride_bytes(size_t k, enum qvl_dtype t)
 {
-    size_t bytes = qvl_round_up(k * qvl_dtype_bytes(t), 64);
+    size_t bytes = qvl_round_up(t == QVL_A8 ? qvl_a8_row_bytes(k) : k * qvl_dtype_bytes(t), 64);
     return bytes % 4096 == 0 ? bytes + 64 : bytes;
 }
 

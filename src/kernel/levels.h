@@ -6,14 +6,17 @@
 #include "kernel/kernel.h"
 
 void qvl_overlay_gemm_scalar(struct qvl_kernels *table);
+void qvl_overlay_gemm_packed_scalar(struct qvl_kernels *table);
 void qvl_overlay_attention_scalar(struct qvl_kernels *table);
 void qvl_overlay_elementwise_scalar(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_avx2(struct qvl_kernels *table);
+void qvl_overlay_gemm_packed_avx2(struct qvl_kernels *table);
 void qvl_overlay_attention_avx2(struct qvl_kernels *table);
 void qvl_overlay_elementwise_avx2(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_avx512(struct qvl_kernels *table);
+void qvl_overlay_gemm_packed_avx512_vnni(struct qvl_kernels *table); /* where the processor has VNNI */
 void qvl_overlay_attention_avx512(struct qvl_kernels *table);
 void qvl_overlay_elementwise_avx512(struct qvl_kernels *table);
 

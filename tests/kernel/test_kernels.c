@@ -231,6 +231,212 @@ static void test_gemm_f32_f32(void **level)
     check_gemm(*level, "gemm_f32_f32", QVL_F32, QVL_F32);
 }
 
+/* ---- packed matrices ------------------------------------------------------------------------------ */
+
+/* A packed matrix of random bytes that mean finite numbers, and rows of activations, both ending at a forbidden
+ * page. */
+struct packed {
+    enum qvl_dtype format;
+    size_t n_out, n_in, n_tok, x_stride;
+    struct span w, x;
+};
+
+static struct packed packed_alloc(enum qvl_dtype format, size_t n_out, size_t n_in, size_t n_tok)
+{
+    struct packed p = {.format = format, .n_out = n_out, .n_in = n_in, .n_tok = n_tok};
+    p.x_stride = qvl_row_stride_bytes(n_in, QVL_A8);
+    p.w = span_alloc(qvl_packed_bytes(n_out, n_in, format));
+    p.x = span_alloc(n_tok * p.x_stride);
+    struct qvl_packed_head *head = p.w.data;
+    uint8_t *bytes = p.w.data;
+    for (size_t i = 0; i < p.w.n_bytes; i++)
+        bytes[i] = (uint8_t)random_u32();
+    *head = (struct qvl_packed_head){.n_out = (uint32_t)n_out, .n_in = (uint32_t)n_in};
+    for (size_t i = 0; i < QVL_Q4_LEVELS; i++)
+        head->level[i] = (uint8_t)(8 * i + random_u32() % 8);
+    size_t at = qvl_packed_panels_at(n_out, format);
+    if (format == QVL_Q4)
+        fill_f32((float *)(void *)(head + 1), (at - sizeof *head) / sizeof(float), NUMBERS_USUAL);
+    for (; format == QVL_Q8 && at < p.w.n_bytes; at += QVL_PANEL_BLOCK_BYTES)
+        fill_bf16((qvl_bf16 *)(void *)(bytes + at), 2 * QVL_PANEL_ROWS, NUMBERS_MIXED);
+    memset(p.x.data, 0, p.x.n_bytes);
+    float *row = calloc(n_in, sizeof *row);
+    for (size_t t = 0; t < n_tok; t++) {
+        fill_f32(row, n_in, t % 4 == 3 ? NUMBERS_MIXED : NUMBERS_USUAL);
+        qvl_kernels_of(QVL_ISA_SCALAR)->f32_to_a8((void *)((char *)p.x.data + t * p.x_stride), 0, row, n_in);
+    }
+    free(row);
+    return p;
+}
+
+static void packed_free(struct packed *p)
+{
+    span_free(&p->w);
+    span_free(&p->x);
+}
+
+static void packed_run(const struct qvl_kernels *kernels, const struct packed *p, float *c, size_t c_stride,
+                       size_t row0, size_t t0, size_t n_row, size_t n_tok)
+{
+    const void *x = (const char *)p->x.data + t0 * p->x_stride;
+    if (p->format == QVL_Q8)
+        kernels->gemm_q8_a8(c, c_stride, p->w.data, row0, x, p->x_stride, n_row, n_tok, p->n_in);
+    else
+        kernels->gemm_q4_a8(c, c_stride, p->w.data, row0, x, p->x_stride, n_row, n_tok, p->n_in);
+}
+
+/* Weight (row, column) without its scale, and the scale of its group, by the description in packed.h. */
+static int packed_number(const struct packed *p, size_t row, size_t column, float *scale)
+{
+    const struct qvl_packed_head *head = p->w.data;
+    size_t width = p->format == QVL_Q8 ? 64 : 128, lines = p->format == QVL_Q8 ? 8 : 4;
+    size_t n_block = (p->n_in + width - 1) / width, first = 64, group = column % width / 32, in_group = column % 32;
+    if (p->format == QVL_Q4)
+        first += (p->n_out + 15) / 16 * 64;
+    const uint8_t *block = (const uint8_t *)p->w.data + first + (row / 16 * n_block + column / width) * 1088;
+    const uint8_t *line = block + 64 + (group * lines + in_group / 4 % lines) * 64;
+    uint8_t byte = line[row % 16 * 4 + in_group % 4];
+    if (p->format == QVL_Q8) {
+        const uint8_t *at = block + (group * 16 + row % 16) * 2;
+        *scale = (float)value_of_bf16((qvl_bf16)(at[0] | at[1] << 8));
+        return byte - 128;
+    }
+    uint8_t code = block[group * 16 + row % 16];
+    *scale = (float)ldexp((code & 128 ? -1 : 1) * (1 + (code & 15) / 16.0), (code >> 4 & 7) - 7);
+    return head->level[in_group < 16 ? byte & 15 : byte >> 4] - 64;
+}
+
+static float packed_expected(const struct packed *p, size_t row, size_t t)
+{
+    const struct qvl_a8_block *x = (const void *)((const char *)p->x.data + t * p->x_stride);
+    const float *factor = (const void *)((const struct qvl_packed_head *)p->w.data + 1);
+    float acc = 0, w_scale = 0;
+    for (size_t j = 0; j < p->n_in; j += 32) {
+        int sum = 0;
+        for (size_t i = j; i < j + 32 && i < p->n_in; i++)
+            sum += packed_number(p, row, i, &w_scale) * x[i / 128].q[i % 128];
+        acc = fmaf((float)sum, w_scale * x[j / 128].scale[j % 128 / 32], acc);
+    }
+    return p->format == QVL_Q4 ? acc * factor[row] : acc;
+}
+
+static void check_packed(const struct qvl_kernels *kernels, const char *name, enum qvl_dtype format)
+{
+    static const size_t n_ins[] = {1, 31, 32, 33, 64, 65, 96, 128, 160, 192, 256, 320, 511, 640, 2048},
+                        n_outs[] = {1, 15, 16, 17, 48, 64, 70}, n_toks[] = {1, 2, 3, 5, 11, 12, 13, 24, 29};
+    random_seed(7);
+    for (size_t i = 0; i < 45; i++) {
+        struct packed p = packed_alloc(format, n_outs[i % 7], n_ins[i % 15], n_toks[i % 9]);
+        size_t c_stride = qvl_round_up(p.n_out, 16) + random_u32() % 4;
+        struct span whole = span_alloc(p.n_tok * c_stride * sizeof(float));
+        float *c = whole.data;
+        packed_run(kernels, &p, c, c_stride, 0, 0, p.n_out, p.n_tok);
+        for (size_t t = 0; t < p.n_tok; t++)
+            for (size_t r = 0; r < p.n_out; r++)
+                check_bits(name, t * p.n_out + r, p.n_in, c[t * c_stride + r], packed_expected(&p, r, t));
+        for (size_t j = 0; j < 10; j++) { /* pieces have the bits of the whole */
+            size_t r = random_u32() % ((p.n_out + 15) / 16) * 16, t = random_u32() % p.n_tok;
+            size_t n_row = 1 + random_u32() % (p.n_out - r), n_tok = 1 + random_u32() % (p.n_tok - t);
+            size_t stride = qvl_round_up(n_row, 16);
+            struct span piece = span_alloc(n_tok * stride * sizeof(float));
+            packed_run(kernels, &p, piece.data, stride, r, t, n_row, n_tok);
+            for (size_t u = 0; u < n_tok; u++)
+                for (size_t s = 0; s < n_row; s++)
+                    check_bits(name, (t + u) * p.n_out + r + s, p.n_in, ((float *)piece.data)[u * stride + s],
+                               c[(t + u) * c_stride + r + s]);
+            span_free(&piece);
+        }
+        span_free(&whole);
+        packed_free(&p);
+    }
+}
+
+static void test_gemm_q8_a8(void **level)
+{
+    check_packed(*level, "gemm_q8_a8", QVL_Q8);
+}
+
+static void test_gemm_q4_a8(void **level)
+{
+    check_packed(*level, "gemm_q4_a8", QVL_Q4);
+}
+
+static void test_dot_a8_a8(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(8);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        struct packed p = packed_alloc(QVL_Q8, 1, length(i), 2);
+        const struct qvl_a8_block *a = p.x.data, *b = (const void *)((const char *)p.x.data + p.x_stride);
+        float expected = 0;
+        for (size_t j = 0; j < length(i); j += 32) {
+            int sum = 0;
+            for (size_t n = j; n < j + 32; n++)
+                sum += a[n / 128].q[n % 128] * b[n / 128].q[n % 128];
+            expected = fmaf((float)sum, a[j / 128].scale[j % 128 / 32] * b[j / 128].scale[j % 128 / 32], expected);
+        }
+        check_bits("dot_a8_a8", i, length(i), kernels->dot_a8_a8(a, b, length(i)), expected);
+        packed_free(&p);
+    }
+}
+
+/* Whole groups anywhere in a row, the last one shorter; numbers of every kind, one of them not finite now and then.
+ */
+static void test_f32_to_a8(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(9);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        size_t n = length(i), n_column = 32 * (random_u32() % 9);
+        struct span x = span_alloc(n * sizeof(float)), y = span_alloc(qvl_a8_row_bytes(n_column + n));
+        const struct qvl_a8_block *block = y.data;
+        float *f = x.data;
+        fill_f32(f, n, (enum numbers)(i % NUMBERS_COUNT));
+        if (i % 7 == 3)
+            f[random_u32() % n] = i % 2 ? NAN : INFINITY;
+        kernels->f32_to_a8(y.data, n_column, f, n);
+        for (size_t j = 0; j < n; j += 32) {
+            size_t at = n_column + j, group = at % 128 / 32, n_here = n - j < 32 ? n - j : 32;
+            float largest = 0, total = 0;
+            int sum = 0;
+            for (size_t u = 0; u < n_here; u++) {
+                largest = fmaxf(largest, fabsf(f[j + u]));
+                total += f[j + u] - f[j + u]; /* NaN where one is not finite */
+            }
+            bool is_zero = isnan(total) || largest < 0x1p-100f;
+            for (size_t u = 0; u < 32; u++) {
+                float expected = is_zero || u >= n_here ? 0 : rintf(f[j + u] * (127.0f / largest));
+                assert_int_equal(block[at / 128].q[at % 128 + u], (int)expected);
+                sum += (int)expected;
+            }
+            assert_int_equal(block[at / 128].minus_64_sum[group], -64 * sum);
+            if (isnan(total))
+                assert_true(isnan(block[at / 128].scale[group]));
+            else
+                check_bits("f32_to_a8", j, n, block[at / 128].scale[group], is_zero ? 0 : largest / 127.0f);
+        }
+        span_free(&x);
+        span_free(&y);
+    }
+}
+
+static void test_a8_to_f32(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(10);
+    for (size_t i = 0; i < N_LENGTH; i++) {
+        struct packed p = packed_alloc(QVL_Q8, 1, length(i), 1);
+        struct span y = span_alloc(length(i) * sizeof(float));
+        const struct qvl_a8_block *x = p.x.data;
+        kernels->a8_to_f32(y.data, x, length(i));
+        for (size_t j = 0; j < length(i); j++)
+            check_bits("a8_to_f32", j, length(i), ((float *)y.data)[j],
+                       (float)x[j / 128].q[j % 128] * x[j / 128].scale[j % 128 / 32]);
+        span_free(&y);
+        packed_free(&p);
+    }
+}
+
 /* ---- attention ------------------------------------------------------------------------------------ */
 
 #define MAX_TEST_BLOCKS 4
