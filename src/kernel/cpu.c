@@ -1,4 +1,4 @@
-/* What the processor offers and the operating system lets us use. CPUID tells the first; the second is in
+/* What the processor offers and the operating system lets us use. On x86 CPUID tells the first; the second is in
  * XCR0: registers that the system does not save on a context switch must not be touched, whatever CPUID says
  * (Intel SDM vol. 1, 13.3 and 14.3; AMD APM vol. 2, 11.5). */
 #include "kernel/levels.h"
@@ -80,15 +80,17 @@ bool qvl_cpu_is_bf16_fast(void)
 
 #else
 
+/* Linux tells what processor and system have together (Documentation/arch/arm64/elf_hwcaps.rst). */
+#include <sys/auxv.h>
+
 bool qvl_cpu_has(enum qvl_isa isa)
 {
-    return isa == QVL_ISA_SCALAR;
+    return isa == QVL_ISA_SCALAR || isa == QVL_ISA_NEON;
 }
 
 bool qvl_cpu_has_int8_dot(enum qvl_isa isa)
 {
-    (void)isa;
-    return false;
+    return isa == QVL_ISA_NEON && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 }
 
 bool qvl_cpu_is_bf16_fast(void)

@@ -29,6 +29,8 @@
 #ifndef QVL_KERNEL_GEMM_LANES_H
 #define QVL_KERNEL_GEMM_LANES_H
 
+#include <string.h>
+
 #include "base/checked.h"
 
 #define LINE_BYTES 64
@@ -94,16 +96,18 @@ QVL_INLINE void compute_tile(float *c, size_t c_stride, const struct rows *rows,
     for (size_t t = 0; t < n_tok; t++) {
         QVL_UNROLL(8)
         for (size_t r = 0; r < GEMM_ROWS; r += 4) {
-            __m128 sum = vec_sum4(acc[r][t], acc[r + 1][t], acc[r + 2][t], acc[r + 3][t]);
+            float4 old, sum = vec_sum4(acc[r][t], acc[r + 1][t], acc[r + 2][t], acc[r + 3][t]);
             float *dst = c + t * c_stride + r * rows->step;
             if (is_panel && r + 4 <= rows->n) {
-                _mm_storeu_ps(dst, is_first ? sum : _mm_add_ps(_mm_loadu_ps(dst), sum));
+                if (!is_first) {
+                    memcpy(&old, dst, sizeof old);
+                    sum += old;
+                }
+                memcpy(dst, &sum, sizeof sum);
                 continue;
             }
-            float part[4];
-            _mm_storeu_ps(part, sum);
             for (size_t j = 0; j < 4 && r + j < rows->n; j++, dst += rows->step)
-                *dst = is_first ? part[j] : *dst + part[j];
+                *dst = is_first ? sum[j] : *dst + sum[j];
         }
     }
 }

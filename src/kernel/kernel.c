@@ -2,6 +2,7 @@
 #include "kernel/kernel.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,13 @@ static const struct level {
     [QVL_ISA_SCALAR] = {"scalar",
                         {qvl_overlay_gemm_scalar, qvl_overlay_gemm_packed_scalar, qvl_overlay_attention_scalar,
                          qvl_overlay_elementwise_scalar}},
+    [QVL_ISA_NEON] = {"neon",
+#if defined(__aarch64__)
+                      {qvl_overlay_gemm_neon, qvl_overlay_attention_neon, qvl_overlay_elementwise_neon}
+#else
+                      {NULL}
+#endif
+    },
     [QVL_ISA_AVX2] = {"avx2",
 #if defined(__x86_64__)
                       {qvl_overlay_gemm_avx2, qvl_overlay_attention_avx2, qvl_overlay_elementwise_avx2}
@@ -72,6 +80,16 @@ static int find_level(const char *name)
     return isa;
 }
 
+static enum qvl_status fail_unknown_level(const char *name, bool is_from_env, struct qvl_error *err)
+{
+    char names[160] = "";
+    size_t n = 0;
+    for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", isa > 0 ? ", " : "", LEVELS[isa].name);
+    return qvl_fail(err, QVL_ERR_ARGUMENT, "\"%.40s\"%s is no instruction set level; the levels are %s", name,
+                    is_from_env ? qvl_text(" (in QVL_ISA)") : "", names);
+}
+
 enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **out, struct qvl_error *err)
 {
     bool is_from_env = !cap;
@@ -81,10 +99,7 @@ enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **o
     if (cap && *cap) {
         top = find_level(cap);
         if (top == QVL_ISA_COUNT)
-            return qvl_fail(err, QVL_ERR_ARGUMENT,
-                            "\"%.40s\"%s is no instruction set level; the levels are scalar, avx2, avx512 "
-                            "and avx512_bf16",
-                            cap, is_from_env ? qvl_text(" (in QVL_ISA)") : "");
+            return fail_unknown_level(cap, is_from_env, err);
     }
     const struct qvl_kernels *best = qvl_kernels_of(QVL_ISA_SCALAR);
     for (int isa = 1; isa <= top; isa++) {

@@ -20,7 +20,7 @@
 #include "base/limits.h"
 #include "kernel/packed.h"
 
-enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_COUNT };
+enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_NEON, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_COUNT };
 
 /* bfloat16 and IEEE half as their 16 bits. */
 typedef uint16_t qvl_bf16;

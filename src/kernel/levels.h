@@ -10,6 +10,10 @@ void qvl_overlay_gemm_packed_scalar(struct qvl_kernels *table);
 void qvl_overlay_attention_scalar(struct qvl_kernels *table);
 void qvl_overlay_elementwise_scalar(struct qvl_kernels *table);
 
+void qvl_overlay_gemm_neon(struct qvl_kernels *table);
+void qvl_overlay_attention_neon(struct qvl_kernels *table);
+void qvl_overlay_elementwise_neon(struct qvl_kernels *table);
+
 void qvl_overlay_gemm_avx2(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_avx2(struct qvl_kernels *table);
 void qvl_overlay_attention_avx2(struct qvl_kernels *table);
@@ -25,13 +29,16 @@ void qvl_overlay_attention_avx512_bf16(struct qvl_kernels *table);
 
 /* cpu.c: can this machine (processor and operating system) run the level? */
 bool qvl_cpu_has(enum qvl_isa isa);
-/* Four int8 products added to an int32 in one instruction (VNNI), at this level's width: AVX2 or AVX512. */
+/* Four int8 products added to an int32 in one instruction, at this level's width: NEON, AVX2 or AVX512. */
 bool qvl_cpu_has_int8_dot(enum qvl_isa isa);
 /* Do bf16 dot products (where there are any) run at twice the rate of f32 multiply-adds? */
 bool qvl_cpu_is_bf16_fast(void);
 
 /* Query rows that the widest attention tile computes together: sizes the scratch. */
 #define QVL_ATTENTION_MAX_TILE_ROWS 12
+
+/* Four floats side by side, on every architecture. */
+typedef float float4 __attribute__((vector_size(16)));
 
 /* Inlined whole, so that arguments which are constants at the call fold away: one body, several shapes. */
 #define QVL_INLINE static inline __attribute__((always_inline))

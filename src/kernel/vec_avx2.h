@@ -111,7 +111,7 @@ QVL_INLINE float vec_largest(vec a)
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
-QVL_INLINE __m128 vec_sum4(vec a, vec b, vec c, vec d)
+QVL_INLINE float4 vec_sum4(vec a, vec b, vec c, vec d)
 {
     vec ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
     vec cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));

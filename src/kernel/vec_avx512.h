@@ -107,7 +107,7 @@ QVL_INLINE float vec_largest(vec a)
     return _mm512_reduce_max_ps(a);
 }
 /* The sums of four vectors. Each is one and the same tree over its own lanes: halves, halves, odd and even. */
-QVL_INLINE __m128 vec_sum4(vec a, vec b, vec c, vec d)
+QVL_INLINE float4 vec_sum4(vec a, vec b, vec c, vec d)
 {
     /* 128-bit quarters 0 + 2 and 1 + 3 of two vectors side by side, then of four */
     vec ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));

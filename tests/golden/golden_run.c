@@ -82,8 +82,8 @@ const struct qvl_kernels *golden_next_level(enum qvl_isa *isa)
     static const enum qvl_isa level[] = {QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16};
     static const char *const name[] = {"scalar", "avx2", "avx512", "avx512_bf16"};
 #else
-    static const enum qvl_isa level[] = {QVL_ISA_SCALAR};
-    static const char *const name[] = {"scalar"};
+    static const enum qvl_isa level[] = {QVL_ISA_SCALAR, QVL_ISA_NEON};
+    static const char *const name[] = {"scalar", "neon"};
 #endif
     for (size_t i = 0; i < sizeof level / sizeof *level; i++) {
         if (level[i] < *isa)
