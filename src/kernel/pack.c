@@ -4,7 +4,7 @@
  * size: the inputs they will be multiplied with are not known here, and that is best on average over such; weighing
  * by the square of the weight costs 0.3 to 0.6 dB.
  *
- * The search is most of the work, 17 scales for each group. A number divided by a scale becomes a place in a table,
+ * The search is most of the work, 13 scales for each group. A number divided by a scale becomes a place in a table,
  * STEPS of them from one level to the next integer, which holds the squared distances from the nearest level and
  * from the nearest mirrored one, as two sums in one 64-bit addition. */
 #include "kernel/pack.h"
@@ -14,8 +14,9 @@
 
 #include "kernel/levels.h"
 
-const uint8_t QVL_Q4_DEFAULT_LEVEL[QVL_Q4_LEVELS] = {1,  14, 24, 33, 40, 47, 53,  60,
-                                                     65, 71, 76, 83, 90, 97, 107, 121};
+/* What qvl_learn_levels makes of a million normal numbers, from steps of 8 on. */
+static const uint8_t DEFAULT_LEVEL[QVL_Q4_LEVELS] = {4,  18, 28, 36, 43, 50,  56,  62,
+                                                     69, 75, 81, 88, 95, 103, 113, 127};
 
 /* Smaller largest numbers have no safe inverse: such groups and rows are zero. */
 #define SMALLEST_LARGEST 0x1p-100f
@@ -82,7 +83,7 @@ enum {
 /* Where the largest number of a group may come to lie, in levels: up to 22 beyond the end of a table, up to 18
  * below. Wider bounds gain nothing on normal, Student (5 degrees) and Laplace distributions. */
 #define LEAST_REACH 45.0f
-#define MOST_REACH 85.0f
+#define MOST_REACH 75.0f
 #define LARGEST_SCALE 1.9375f /* qvl_q4_scale(127) */
 
 struct lookup {
@@ -189,18 +190,17 @@ static void level_values(float value[QVL_Q4_LEVELS], const uint8_t level[QVL_Q4_
         value[i] = (float)(level[i] - QVL_Q4_ZERO);
 }
 
-void qvl_pack_head(struct qvl_packed_head *head, size_t n_out, size_t n_in, enum qvl_dtype format,
-                   const uint8_t level[QVL_Q4_LEVELS])
+void qvl_pack_head(struct qvl_packed_head *head, enum qvl_dtype format, uint32_t n_out, uint32_t n_in)
 {
     *head = (struct qvl_packed_head){
         .magic = QVL_PACKED_MAGIC,
         .version = QVL_PACKED_VERSION,
-        .format = format == QVL_Q4 ? 4 : 8,
-        .n_out = (uint32_t)n_out,
-        .n_in = (uint32_t)n_in,
+        .format = qvl_packed_format(format),
+        .n_out = n_out,
+        .n_in = n_in,
     };
     if (format == QVL_Q4)
-        memcpy(head->level, level, sizeof head->level);
+        memcpy(head->level, DEFAULT_LEVEL, sizeof head->level);
 }
 
 void qvl_pack_panel(uint8_t *panel, float *factor, const float *const row[QVL_PANEL_ROWS], size_t n_in,
@@ -236,7 +236,7 @@ void qvl_pack_panel(uint8_t *panel, float *factor, const float *const row[QVL_PA
 
 void qvl_unpack_row(const struct qvl_packed_head *w, size_t row, float *out)
 {
-    enum qvl_dtype format = w->format == 4 ? QVL_Q4 : QVL_Q8;
+    enum qvl_dtype format = w->format == qvl_packed_format(QVL_Q4) ? QVL_Q4 : QVL_Q8;
     size_t r = row % QVL_PANEL_ROWS, n_line = format == QVL_Q4 ? 4 : 8, n_group = 16 / n_line;
     const uint8_t *panel = (const uint8_t *)w + qvl_packed_panels_at(w->n_out, format) +
                            row / QVL_PANEL_ROWS * qvl_panel_bytes(w->n_in, format);
@@ -259,7 +259,7 @@ void qvl_unpack_row(const struct qvl_packed_head *w, size_t row, float *out)
 
 /* ---- learning a table ----------------------------------------------------------------------------- */
 
-#define LEARN_ROUNDS 12     /* the error settles to 0.01 dB within ten */
+#define LEARN_ROUNDS 12     /* from the default table within 0.01 dB of where it ends */
 #define LARGEST_LEVEL 63.0f /* both 64 - 63 and 64 + 63 are levels */
 
 /* The squared error of the sample under a table, each group relative to its largest number as in a matrix whose

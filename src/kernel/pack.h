@@ -6,12 +6,9 @@
 
 #include "kernel/packed.h"
 
-/* The 16 levels for weights that are distributed like Gauss' curve: what qvl_learn_levels makes of such numbers. */
-extern const uint8_t QVL_Q4_DEFAULT_LEVEL[QVL_Q4_LEVELS];
-
-/* level: QVL_Q4 only. */
-void qvl_pack_head(struct qvl_packed_head *head, size_t n_out, size_t n_in, enum qvl_dtype format,
-                   const uint8_t level[QVL_Q4_LEVELS]);
+/* QVL_Q8, QVL_Q4 or QVL_A8. level of a QVL_Q4 matrix becomes the default, right for weights distributed like Gauss'
+ * curve. */
+void qvl_pack_head(struct qvl_packed_head *head, enum qvl_dtype format, uint32_t n_out, uint32_t n_in);
 
 /* Writes qvl_panel_bytes(n_in, format) at panel and, QVL_Q4 only, QVL_PANEL_ROWS factors; level and factor may be
  * NULL otherwise. Rows are n_in long, NULL past the last one of the matrix. A group (QVL_Q8) or row (QVL_Q4) with a
