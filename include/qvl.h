@@ -196,12 +196,18 @@ struct qvl_engine;
 
 enum qvl_compute { QVL_COMPUTE_BF16, QVL_COMPUTE_F32 };
 
+/* How the decoder's matrices are held: as stored; 8 bits; 4 bits; 4 bits with 8 where they count most (keys, values, the
+ * MLP's last product). The vision tower stays as stored. A folder written by `qvl quantize` is one of them. */
+enum qvl_quantization { QVL_QUANTIZE_NONE, QVL_QUANTIZE_Q8, QVL_QUANTIZE_Q4, QVL_QUANTIZE_BALANCED };
+
 /* Zero fields take the default in parentheses. */
 struct qvl_engine_options {
     const char *model_dir;   /* a folder as published on Hugging Face */
     const char *media_helper; /* path of qvl-media (beside the running program, else libexec) */
     uint32_t media_deadline_ms; /* for one picture or frame (30,000; reading through a clip once: 300,000) */
     enum qvl_compute compute; /* (bf16) */
+    enum qvl_quantization quantize; /* while loading (as the folder is); QVL_ERR_ARGUMENT where the folder is quantised
+                                       already, or with QVL_COMPUTE_F32 */
     uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
     uint32_t n_ctx;          /* positions a request may use (the model's maximum) */
     uint32_t n_prefill_chunk; /* most prompt tokens of a model step (288); a prompt is cut evenly */

@@ -165,6 +165,7 @@ static enum qvl_status run_load(struct qvl_bench *b, struct qvl_bench_time *out,
     const struct qvl_engine *e = b->engine;
     const struct qvl_engine_options options = {.model_dir = e->model_dir,
                                                .compute = e->compute,
+                                               .quantize = e->quantize,
                                                .n_thread = e->n_thread,
                                                .n_ctx = e->n_ctx,
                                                .n_prefill_chunk = e->n_prefill_chunk,
@@ -187,7 +188,7 @@ static enum qvl_status bind_model(struct qvl_bench *b, struct qvl_error *err)
     enum qvl_status status;
     if (b->is_bound)
         return QVL_OK;
-    if ((status = qvl_weights_map(e->weights, err)) ||
+    if ((status = qvl_engine_map_weights(e, b->pool, err)) ||
         (status = qvl_model_bind(&e->config, e->weights, e->kernels, b->pool, e->compute, &b->model, err)))
         return status;
     if ((status = qvl_decoder_open(&b->model, e->n_prefill_chunk, &b->decoder, err)))
@@ -197,12 +198,13 @@ static enum qvl_status bind_model(struct qvl_bench *b, struct qvl_error *err)
     return status;
 }
 
-static struct qvl_bench_work work_of(const struct qvl_model *model, struct qvl_work work)
+/* act: what enters most of the products. */
+static struct qvl_bench_work work_of(enum qvl_dtype act, struct qvl_work work)
 {
     return (struct qvl_bench_work){
         .n_mac = work.n_mac,
         .n_byte = work.n_byte,
-        .unit = model->act == QVL_BF16 ? QVL_BENCH_BF16 : QVL_BENCH_F32,
+        .unit = act == QVL_A8 ? QVL_BENCH_INT8 : act == QVL_BF16 ? QVL_BENCH_BF16 : QVL_BENCH_F32,
     };
 }
 
@@ -244,7 +246,7 @@ static enum qvl_status begin_vision(struct qvl_bench *b, struct qvl_bench_work *
     float *row = b->buffer;
     for (size_t i = 0; i < n; i++)
         row[i] = (float)(i * 2654435761u >> 8 & 255) / 127.5f - 1.0f;
-    *out = work_of(&b->model, qvl_vision_work(&b->model, b->grid));
+    *out = work_of(b->model.vision_act, qvl_vision_work(&b->model, b->grid));
     /* reads all weights of the tower */
     return run_vision_steps(b, (struct qvl_grid){1, v->merge, v->merge}, err);
 }
@@ -313,7 +315,7 @@ static enum qvl_status begin_prefill(struct qvl_bench *b, struct qvl_bench_work 
     enum qvl_status status = check_context(b, err);
     if (status || (status = begin_tokens(b, b->n, err)))
         return status;
-    *out = work_of(&b->model, qvl_decoder_work(&b->model, b->n, 0, 1));
+    *out = work_of(b->model.text_act, qvl_decoder_work(&b->model, b->n, 0, 1));
     return QVL_OK;
 }
 
@@ -338,7 +340,7 @@ static enum qvl_status begin_decode(struct qvl_bench *b, struct qvl_bench_work *
             return fail_cancelled(err);
         status = qvl_kv_fill(&b->kv, qvl_min_size(b->n, b->kv.n_pos + FILL_POSITIONS), err);
     }
-    *out = work_of(&b->model, qvl_decoder_work(&b->model, 1, b->n, 1));
+    *out = work_of(b->model.text_act, qvl_decoder_work(&b->model, 1, b->n, 1));
     return status;
 }
 
@@ -423,7 +425,7 @@ static enum qvl_status begin_first_token(struct qvl_bench *b, struct qvl_bench_w
         return status;
     struct qvl_work vision = qvl_vision_work(&b->model, b->grid);
     struct qvl_work prefill = qvl_decoder_work(&b->model, info.n_prompt_tok, 0, 1);
-    *out = work_of(&b->model, (struct qvl_work){vision.n_mac + prefill.n_mac, vision.n_byte + prefill.n_byte});
+    *out = work_of(b->model.vision_act, (struct qvl_work){vision.n_mac + prefill.n_mac, vision.n_byte + prefill.n_byte});
     return QVL_OK;
 }
 

@@ -27,7 +27,10 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
                         o->n_prefill_chunk, QVL_MAX_TOKENS);
     if (o->compute != QVL_COMPUTE_BF16 && o->compute != QVL_COMPUTE_F32)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%d is no compute type", (int)o->compute);
+    if ((unsigned)o->quantize > QVL_QUANTIZE_BALANCED)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%d is no quantization", (int)o->quantize);
     e->compute = o->compute;
+    e->quantize = o->quantize;
     e->n_thread = o->n_thread ? o->n_thread : qvl_os_n_cpu();
     e->n_prefill_chunk = o->n_prefill_chunk ? o->n_prefill_chunk : DEFAULT_PREFILL_CHUNK;
     e->media_deadline_ms = o->media_deadline_ms;
@@ -39,6 +42,23 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
     if (!e->model_dir || (o->media_helper && !e->media_helper))
         return qvl_fail_memory(err, 0, "the engine");
     return qvl_kernels_select(o->isa, &e->kernels, err);
+}
+
+/* Rows of activations in 8 bits are written group by group, a head's output at a time. */
+static enum qvl_status check_quantization(const struct qvl_engine *e, struct qvl_error *err)
+{
+    enum qvl_quantization is = e->config.quantization;
+    if (is != QVL_QUANTIZE_NONE && e->quantize != QVL_QUANTIZE_NONE)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s is quantised already", e->model_dir);
+    if (is == QVL_QUANTIZE_NONE && e->quantize == QVL_QUANTIZE_NONE)
+        return QVL_OK;
+    if (e->compute == QVL_COMPUTE_F32)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "quantised weights and f32 arithmetic exclude each other");
+    if (e->config.text.head_dim % QVL_GROUP)
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "%s: heads of %u numbers cannot be quantised, only multiples of %d", e->model_dir,
+                        e->config.text.head_dim, QVL_GROUP);
+    return QVL_OK;
 }
 
 static enum qvl_status choose_context(struct qvl_engine *e, uint32_t n_ctx, struct qvl_error *err)
@@ -82,7 +102,7 @@ enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct
     enum qvl_status status;
     if ((status = apply_options(e, options, err)) ||
         (status = qvl_config_load(e->model_dir, &e->config, err)) ||
-        (status = choose_context(e, options->n_ctx, err)) ||
+        (status = check_quantization(e, err)) || (status = choose_context(e, options->n_ctx, err)) ||
         (status = qvl_tokenizer_load(e->model_dir, e->config.text.vocab, &e->tokenizer, err)) ||
         (status = check_tokens(e, err)) ||
         (status = qvl_weights_open(e->model_dir, &e->config, &e->weights, err)) ||
@@ -94,15 +114,24 @@ enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct
     return QVL_OK;
 }
 
+enum qvl_status qvl_engine_map_weights(struct qvl_engine *e, struct qvl_pool *pool, struct qvl_error *err)
+{
+    enum qvl_status status = qvl_weights_map(e->weights, err);
+    if (status || e->quantize == QVL_QUANTIZE_NONE || e->config.quantization != QVL_QUANTIZE_NONE)
+        return status;
+    return qvl_weights_quantize(e->weights, &e->config, e->quantize, pool, NULL, err);
+}
+
 enum qvl_status qvl_engine_load(struct qvl_engine *e, struct qvl_error *err)
 {
     if (e->is_loaded)
         return QVL_OK;
     double start_ms = qvl_now_ms();
     enum qvl_status status;
-    if ((status = qvl_weights_map(e->weights, err)) || (status = qvl_pool_open(e->n_thread, &e->pool, err)))
+    if ((status = qvl_pool_open(e->n_thread, &e->pool, err)))
         return status;
-    status = qvl_model_bind(&e->config, e->weights, e->kernels, e->pool, e->compute, &e->model, err);
+    if (!(status = qvl_engine_map_weights(e, e->pool, err)))
+        status = qvl_model_bind(&e->config, e->weights, e->kernels, e->pool, e->compute, &e->model, err);
     if (!status && (status = qvl_scheduler_open(e, &e->scheduler, err)))
         qvl_model_free(&e->model);
     if (status) {

@@ -27,6 +27,7 @@ struct qvl_engine {
     struct qvl_weights *weights;
     const struct qvl_kernels *kernels;
     enum qvl_compute compute;
+    enum qvl_quantization quantize; /* asked for; what there is: config.quantization */
     uint32_t n_thread, n_ctx, n_prefill_chunk, media_deadline_ms;
     size_t vision_cache_bytes;      /* 0: none */
     struct qvl_bytes inspect_json;
@@ -88,6 +89,9 @@ struct qvl_request {
     double queue_ms, vision_ms, prefill_ms, first_token_at_ms, ended_at_ms;
     pthread_cond_t changed;
 };
+
+/* Maps the weights and, where that was asked for and not done yet, quantises them. */
+enum qvl_status qvl_engine_map_weights(struct qvl_engine *engine, struct qvl_pool *pool, struct qvl_error *err);
 
 /* inspect.c: sizes and settings as one JSON object. */
 enum qvl_status qvl_inspect(const struct qvl_engine *engine, struct qvl_bytes *out, struct qvl_error *err);

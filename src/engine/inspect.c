@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "load/quantize.h"
+
 static enum qvl_status add_text_section(const struct qvl_text_config *t, struct qvl_bytes *out,
                                         struct qvl_error *err)
 {
@@ -35,22 +37,23 @@ static enum qvl_status add_vision_section(const struct qvl_vision_config *v, str
 static enum qvl_status add_weights_section(const struct qvl_weights *weights, struct qvl_bytes *out,
                                            struct qvl_error *err)
 {
-    static const char *const name[] = {[QVL_F32] = "f32", [QVL_BF16] = "bf16", [QVL_F16] = "f16"};
+    static const char *const name[] = {[QVL_F32] = "f32", [QVL_BF16] = "bf16", [QVL_F16] = "f16",
+                                       [QVL_Q8] = "q8",   [QVL_Q4] = "q4",     [QVL_A8] = "q8 rows"};
     struct {
         uint64_t n, n_bytes;
-    } of[3] = {0};
+    } of[sizeof name / sizeof *name] = {0};
     uint64_t n_parameter = 0;
     for (size_t i = 0; i < qvl_weights_n_tensor(weights); i++) {
         const struct qvl_tensor *t = qvl_weights_at(weights, i);
         of[t->dtype].n++;
-        of[t->dtype].n_bytes += t->n_element * qvl_dtype_bytes(t->dtype);
+        of[t->dtype].n_bytes += qvl_tensor_bytes(t);
         n_parameter += t->n_element;
     }
     enum qvl_status status = qvl_bytes_add_format(
         out, err, "\"weights\":{\"tensors\":%zu,\"parameters\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"types\":{",
         qvl_weights_n_tensor(weights), n_parameter, qvl_weights_bytes(weights));
     const char *comma = "";
-    for (size_t t = 0; t < 3 && !status; t++) {
+    for (size_t t = 0; t < sizeof of / sizeof *of && !status; t++) {
         if (of[t].n == 0)
             continue;
         status = qvl_bytes_add_format(out, err, "%s\"%s\":{\"tensors\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", comma,

@@ -17,7 +17,8 @@
  * activations are zero there.
  *
  * A QVL_A8 row is a sequence of struct qvl_a8_block, 128 columns each: activations entering a product, and the rows
- * of the embedding. Scales of 32 columns keep an outlier from spoiling its whole row.
+ * of the embedding, which lie one after the other behind a head. Scales of 32 columns keep an outlier from
+ * spoiling its whole row.
  *
  * The arithmetic of a product is defined to the bit and the same at every level: for each group, in order of k, the
  * sum of products of integers (exact), then acc = fma((float)sum, weight scale * activation scale, acc) in f32;
@@ -56,7 +57,7 @@ _Static_assert(sizeof(struct qvl_a8_block) == 160, "no padding");
 
 struct qvl_packed_head {
     uint32_t magic, version;
-    uint32_t format; /* 8 or 4 */
+    uint32_t format; /* qvl_packed_format */
     uint32_t n_out, n_in;
     uint8_t level[QVL_Q4_LEVELS]; /* QVL_Q4: 0…127, ascending */
     uint8_t zero[28];
@@ -79,7 +80,13 @@ static inline size_t qvl_panel_bytes(size_t n_in, enum qvl_dtype format)
     return qvl_panel_n_block(n_in, format) * QVL_PANEL_BLOCK_BYTES;
 }
 
-/* Where the panels begin. */
+/* What head.format says of each type; other types have no number. */
+static inline uint32_t qvl_packed_format(enum qvl_dtype format)
+{
+    return format == QVL_Q8 ? 8 : format == QVL_Q4 ? 4 : 1;
+}
+
+/* Where the panels (QVL_A8: the rows) begin. */
 static inline size_t qvl_packed_panels_at(size_t n_out, enum qvl_dtype format)
 {
     size_t factors = format == QVL_Q4 ? qvl_round_up(n_out, QVL_PANEL_ROWS) * sizeof(float) : 0;
@@ -89,7 +96,15 @@ static inline size_t qvl_packed_panels_at(size_t n_out, enum qvl_dtype format)
 /* Of the whole matrix. Both numbers are below 2^32, so nothing overflows in 64 bits. */
 static inline size_t qvl_packed_bytes(size_t n_out, size_t n_in, enum qvl_dtype format)
 {
+    if (format == QVL_A8)
+        return qvl_round_up(sizeof(struct qvl_packed_head) + n_out * qvl_a8_row_bytes(n_in), QVL_PANEL_LINE);
     return qvl_packed_panels_at(n_out, format) + qvl_div_up(n_out, QVL_PANEL_ROWS) * qvl_panel_bytes(n_in, format);
+}
+
+/* Row i of a QVL_A8 matrix. */
+static inline const struct qvl_a8_block *qvl_a8_row(const struct qvl_packed_head *head, size_t i)
+{
+    return (const void *)((const char *)(head + 1) + i * qvl_a8_row_bytes(head->n_in));
 }
 
 /* Scale of QVL_Q4 from its 8 bits. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "kernel/packed.h"
 #include "load/config_read.h"
 
 /* ---- which model --------------------------------------------------------------------------------- */
@@ -49,6 +50,32 @@ static enum qvl_status check_unquantised(const struct qvl_config_place *place, s
                             qvl_json_show(qvl_json_get(quantised, "quant_method"), shown));
     }
     return QVL_OK;
+}
+
+/* "quantization_config": {"quant_method": "qvl", "version": 1, "type": "q4"}, as `qvl quantize` writes it. */
+static enum qvl_status read_quantization(const struct qvl_config_place *top, struct qvl_config *c,
+                                         struct qvl_error *err)
+{
+    static const char *const types[] = {
+        [QVL_QUANTIZE_Q8] = "q8", [QVL_QUANTIZE_Q4] = "q4", [QVL_QUANTIZE_BALANCED] = "balanced"};
+    char shown[QVL_JSON_SHOWN_BYTES];
+    const json_t *object = qvl_json_get(top->object, "quantization_config");
+    const char *method = json_string_value(qvl_json_get(object, "quant_method"));
+    if (!method || strcmp(method, "qvl") != 0)
+        return check_unquantised(top, err);
+    const json_t *type = qvl_json_get(object, "type"), *version = qvl_json_get(object, "version");
+    const char *name = json_string_value(type);
+    if (json_integer_value(version) != QVL_PACKED_VERSION)
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: quantization_config.version is %s, and this qvl reads version %u",
+                        top->file, qvl_json_show(version, shown), QVL_PACKED_VERSION);
+    for (int i = QVL_QUANTIZE_Q8; name && i <= QVL_QUANTIZE_BALANCED; i++)
+        if (strcmp(name, types[i]) == 0)
+            c->quantization = (enum qvl_quantization)i;
+    return c->quantization != QVL_QUANTIZE_NONE
+               ? QVL_OK
+               : qvl_fail(err, QVL_ERR_MODEL,
+                          "%s: quantization_config.type is %s, expected \"q8\", \"q4\" or \"balanced\"", top->file,
+                          qvl_json_show(type, shown));
 }
 
 static enum qvl_status read_tie(const struct qvl_config_place *top, const struct qvl_config_place *text,
@@ -320,7 +347,7 @@ enum qvl_status qvl_config_parse(const char *json, size_t n, const char *name, s
     struct qvl_config c = qvl_config_family;
     enum qvl_status status = qvl_json_parse(json, n, name, &root, err);
     struct qvl_config_place top = {name, "", root, QVL_SECTION_TOP};
-    if (status || (status = check_model_type(&top, err)) || (status = check_unquantised(&top, err)) ||
+    if (status || (status = check_model_type(&top, err)) || (status = read_quantization(&top, &c, err)) ||
         (status = qvl_config_read_table(&top, &c, err)) ||
         (status = qvl_config_read_bool(&top, "qvl_golden", &c.is_golden, err)) ||
         (status = qvl_config_read_bool(&top, "qvl_demo", &c.is_demo, err)) || (status = read_text(&top, &c, err)) ||

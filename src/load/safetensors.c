@@ -29,7 +29,7 @@
 static const struct {
     const char *name;
     enum qvl_dtype dtype;
-} dtypes[] = {{"BF16", QVL_BF16}, {"F16", QVL_F16}, {"F32", QVL_F32}};
+} dtypes[] = {{"BF16", QVL_BF16}, {"F16", QVL_F16}, {"F32", QVL_F32}, {"I8", QVL_I8}};
 
 const char *qvl_dtype_name(enum qvl_dtype dtype)
 {

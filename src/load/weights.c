@@ -10,10 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
+#include "load/quantize.h"
 #include "load/safetensors.h"
 #include "load/shard_index.h"
 
@@ -127,9 +130,12 @@ static enum qvl_status report(const struct faults *faults, const char *model_dir
 
 /* ---- files against the table --------------------------------------------------------------------- */
 
+/* A packed matrix is stored as a row of bytes. */
 static bool is_shape(const struct qvl_safetensors_entry *e, const struct qvl_tensor *t)
 {
-    return e->n_dim == t->n_dim && memcmp(e->dim, t->dim, t->n_dim * sizeof *t->dim) == 0;
+    if (qvl_dtype_is_packed(t->dtype))
+        return e->dtype == QVL_I8 && e->n_dim == 1 && e->dim[0] == qvl_tensor_bytes(t);
+    return e->dtype != QVL_I8 && e->n_dim == t->n_dim && memcmp(e->dim, t->dim, t->n_dim * sizeof *t->dim) == 0;
 }
 
 static void place_entry(struct qvl_weights *w, bool is_tied, size_t i_file, const struct qvl_safetensors_entry *e,
@@ -146,7 +152,8 @@ static void place_entry(struct qvl_weights *w, bool is_tied, size_t i_file, cons
     }
     struct source *source = is_tied_head ? &w->tied_head : &w->source[t - w->tensor];
     format_shape(e->dim, e->n_dim, found, sizeof found);
-    format_shape(t->dim, t->n_dim, want, sizeof want);
+    format_shape(qvl_dtype_is_packed(t->dtype) ? &(uint64_t){qvl_tensor_bytes(t)} : t->dim,
+                 qvl_dtype_is_packed(t->dtype) ? 1 : t->n_dim, want, sizeof want);
     if (source->entry) {
         add_fault(faults, DIFFERENT, e->name, qvl_text(" is there twice"));
     } else if (!is_shape(e, t)) {
@@ -164,7 +171,8 @@ static enum qvl_status place_all(struct qvl_weights *w, const char *model_dir, b
             place_entry(w, is_tied, i, &w->file[i].entry[k], &faults);
     for (size_t i = 0; i < w->n; i++) {
         if (w->source[i].entry) {
-            w->tensor[i].dtype = w->source[i].entry->dtype;
+            if (!qvl_dtype_is_packed(w->tensor[i].dtype))
+                w->tensor[i].dtype = w->source[i].entry->dtype;
             w->n_bytes += w->source[i].entry->end - w->source[i].entry->begin;
         } else {
             add_fault(&faults, MISSING, w->tensor[i].name, "");
@@ -291,6 +299,38 @@ static enum qvl_status check_tied_head(const struct qvl_weights *w, struct qvl_e
                     w->file[w->tied_head.i_file].path);
 }
 
+/* Says of a packed matrix what the table says of it? */
+static enum qvl_status check_packed(const struct qvl_weights *w, const struct qvl_tensor *t, struct qvl_error *err)
+{
+    const struct qvl_packed_head *head = t->data;
+    bool is_right = head->magic == QVL_PACKED_MAGIC && head->format == qvl_packed_format(t->dtype) &&
+                    head->n_out == t->dim[0] && head->n_in == t->dim[1];
+    if (is_right && head->version != QVL_PACKED_VERSION)
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: %s is in version %u of the packed format, and this qvl reads version %u",
+                        w->file[0].path, t->name, head->version, QVL_PACKED_VERSION);
+    for (size_t i = 0; i < QVL_Q4_LEVELS; i++)
+        is_right = is_right && head->level[i] <= 127;
+    return is_right ? QVL_OK
+                    : qvl_fail(err, QVL_ERR_MODEL, "%s: %s does not begin as a packed matrix does: the file is damaged",
+                               w->file[0].path, t->name);
+}
+
+/* In place, or as a copy where it is not aligned. */
+static enum qvl_status map_tensor(struct qvl_weights *w, struct qvl_tensor *t, const uint8_t *bytes,
+                                  struct qvl_error *err)
+{
+    bool is_packed = qvl_dtype_is_packed(t->dtype);
+    size_t n = (size_t)qvl_tensor_bytes(t);
+    t->data = bytes;
+    if ((uintptr_t)bytes % (is_packed ? QVL_PANEL_LINE : qvl_dtype_bytes(t->dtype)) != 0) {
+        void *copy = qvl_arena_alloc(&w->arena, n, 1, "a misaligned tensor", err);
+        t->data = copy ? memcpy(copy, bytes, n) : NULL;
+    }
+    if (!t->data)
+        return err->status;
+    return is_packed ? check_packed(w, t, err) : QVL_OK;
+}
+
 enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *err)
 {
     enum qvl_status status;
@@ -299,21 +339,55 @@ enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *e
             return status;
     for (size_t i = 0; i < weights->n; i++) {
         struct qvl_tensor *t = &weights->tensor[i];
-        const uint8_t *bytes = bytes_of(weights, &weights->source[i]);
-        if (t->data)
-            continue;
-        if ((uintptr_t)bytes % qvl_dtype_bytes(t->dtype) == 0) {
-            t->data = bytes;
-            continue;
-        }
-        void *copy = qvl_arena_alloc(&weights->arena, (size_t)t->n_element, qvl_dtype_bytes(t->dtype),
-                                     "a misaligned tensor", err);
-        if (!copy)
-            return err->status;
-        memcpy(copy, bytes, (size_t)t->n_element * qvl_dtype_bytes(t->dtype));
-        t->data = copy;
+        if (!t->data && (status = map_tensor(weights, t, bytes_of(weights, &weights->source[i]), err)))
+            return status;
     }
     return check_tied_head(weights, err);
+}
+
+/* ---- quantising in memory ------------------------------------------------------------------------- */
+
+/* The pages of the file that hold a tensor are not needed any more; what shares one with a neighbour stays. */
+static void let_go(const struct qvl_weights *w, const struct qvl_tensor *t)
+{
+    const struct source *source = &w->source[t - w->tensor];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t begin = qvl_round_up((size_t)source->entry->begin, page), end = (size_t)source->entry->end / page * page;
+    if (begin < end)
+        madvise((void *)(uintptr_t)(w->file[source->i_file].map + begin), end - begin, MADV_DONTNEED);
+}
+
+enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
+                                     enum qvl_quantization quantization, struct qvl_pool *pool,
+                                     const atomic_bool *stop, struct qvl_error *err)
+{
+    struct qvl_config packed = *config;
+    struct qvl_tensor *tensor = NULL;
+    size_t n = 0;
+    packed.quantization = quantization;
+    enum qvl_status status = qvl_weights_expect(&packed, &weights->arena, &tensor, &n, err);
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < n && !status; i++) {
+        struct qvl_tensor *to = &tensor[i];
+        const struct qvl_tensor *from =
+            qvl_weights_find(weights, qvl_quantize_source(to->name, config->text.is_tied));
+        if (!qvl_dtype_is_packed(to->dtype)) {
+            *to = *from;
+        } else {
+            void *out = qvl_arena_alloc(&weights->arena, (size_t)qvl_tensor_bytes(to), 1, "quantised weights", err);
+            status = out ? qvl_quantize_tensor(from, to->dtype, pool, stop, out, err) : err->status;
+            to->data = out;
+            let_go(weights, from);
+        }
+        n_bytes += qvl_tensor_bytes(to);
+    }
+    if (status)
+        return status;
+    weights->tensor = tensor;
+    weights->n = n;
+    weights->n_bytes = n_bytes;
+    *config = packed;
+    return QVL_OK;
 }
 
 /* ---- listing ------------------------------------------------------------------------------------- */

@@ -17,15 +17,16 @@ struct qvl_tensor {
     const char *name; /* canonical; weights lifetime */
     enum qvl_dtype dtype;
     uint32_t n_dim;
-    uint64_t dim[QVL_MAX_DIMS]; /* outer to inner */
+    uint64_t dim[QVL_MAX_DIMS]; /* outer to inner; of a packed matrix, too: as if it was not */
     uint64_t n_element;
-    const void *data; /* row-major, aligned to the element; NULL before qvl_weights_map; weights lifetime */
+    const void *data; /* row-major, aligned to the element, or a packed matrix (kernel/packed.h) aligned to 64 bytes; NULL
+                         before qvl_weights_map; weights lifetime */
 };
 
 struct qvl_weights;
 
-/* The tensors that `config` asks for, sorted by name: names and shapes in the arena, dtype QVL_BF16 (what the
- * family is published in), data NULL. */
+/* The tensors that `config` asks for, sorted by name: names and shapes in the arena, data NULL, dtype QVL_BF16 (what the
+ * family is published in) or, where config->quantization says so, a packed one. */
 enum qvl_status qvl_weights_expect(const struct qvl_config *config, struct qvl_arena *arena,
                                    struct qvl_tensor **out, size_t *out_n, struct qvl_error *err);
 /* Their number, and the number of their elements. */
@@ -45,6 +46,13 @@ enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *e
 enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, struct qvl_pool *pool,
                                          const atomic_bool *stop, struct qvl_error *err);
 void qvl_weights_close(struct qvl_weights *weights);
+
+/* After map: packs the decoder's matrices in memory as `quantization` asks, on the pool's threads, and lets the pages they
+ * were read from go; then `config` says so, too. QVL_ERR_MODEL: a value that is not finite. QVL_ERR_CANCELLED when *stop
+ * (may be NULL) became true; then and after other errors the weights can only be closed. */
+enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
+                                     enum qvl_quantization quantization, struct qvl_pool *pool,
+                                     const atomic_bool *stop, struct qvl_error *err);
 
 /* NULL where the config asks for no such tensor (a mistake of the caller). */
 const struct qvl_tensor *qvl_weights_find(const struct qvl_weights *weights, const char *canonical_name);

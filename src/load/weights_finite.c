@@ -46,7 +46,7 @@ struct scan {
 
 static size_t n_bytes_of(const struct qvl_tensor *t)
 {
-    return (size_t)t->n_element * qvl_dtype_bytes(t->dtype);
+    return qvl_dtype_is_packed(t->dtype) ? 0 : (size_t)t->n_element * qvl_dtype_bytes(t->dtype);
 }
 
 /* The tensor that a job looks at, and its n bytes from `begin`. */

@@ -30,58 +30,71 @@ enum size {
     N_SIZE
 };
 
-enum repeat { ONCE, IF_UNTIED, PER_LAYER, PER_BLOCK, PER_TAP, N_REPEAT };
+enum repeat { ONCE, WITH_HEAD, WITH_HEAD_ROWS, PER_LAYER, PER_BLOCK, PER_TAP, N_REPEAT };
+
+/* What a quantised checkpoint does with a tensor. A packed head is scanned in 4 bits and its best rows computed again
+ * in 8, from the embedding where that is the head, too. */
+enum role { PLAIN, MATRIX, SENSITIVE_MATRIX, HEAD_MATRIX, ROWS, N_ROLE };
+
+static const enum qvl_dtype dtype_of_role[][N_ROLE] = {
+    [QVL_QUANTIZE_NONE] = {QVL_BF16, QVL_BF16, QVL_BF16, QVL_BF16, QVL_BF16},
+    [QVL_QUANTIZE_Q8] = {QVL_BF16, QVL_Q8, QVL_Q8, QVL_Q4, QVL_A8},
+    [QVL_QUANTIZE_Q4] = {QVL_BF16, QVL_Q4, QVL_Q4, QVL_Q4, QVL_A8},
+    [QVL_QUANTIZE_BALANCED] = {QVL_BF16, QVL_Q4, QVL_Q8, QVL_Q4, QVL_A8},
+};
 
 static const struct pattern {
     const char *name;
     enum repeat repeat;
     enum size dim[QVL_MAX_DIMS];
+    enum role role;
 } patterns[] = {
 #define LAYER "model.language_model.layers.#."
-    {"model.language_model.embed_tokens.weight", ONCE, {VOCAB, HIDDEN}},
-    {LAYER "input_layernorm.weight", PER_LAYER, {HIDDEN}},
-    {LAYER "self_attn.q_proj.weight", PER_LAYER, {QUERY, HIDDEN}},
-    {LAYER "self_attn.k_proj.weight", PER_LAYER, {KEY, HIDDEN}},
-    {LAYER "self_attn.v_proj.weight", PER_LAYER, {KEY, HIDDEN}},
-    {LAYER "self_attn.o_proj.weight", PER_LAYER, {HIDDEN, QUERY}},
-    {LAYER "self_attn.q_norm.weight", PER_LAYER, {HEAD}},
-    {LAYER "self_attn.k_norm.weight", PER_LAYER, {HEAD}},
-    {LAYER "post_attention_layernorm.weight", PER_LAYER, {HIDDEN}},
-    {LAYER "mlp.gate_proj.weight", PER_LAYER, {MLP, HIDDEN}},
-    {LAYER "mlp.up_proj.weight", PER_LAYER, {MLP, HIDDEN}},
-    {LAYER "mlp.down_proj.weight", PER_LAYER, {HIDDEN, MLP}},
-    {"model.language_model.norm.weight", ONCE, {HIDDEN}},
-    {"lm_head.weight", IF_UNTIED, {VOCAB, HIDDEN}},
+    {"model.language_model.embed_tokens.weight", ONCE, {VOCAB, HIDDEN}, ROWS},
+    {LAYER "input_layernorm.weight", PER_LAYER, {HIDDEN}, PLAIN},
+    {LAYER "self_attn.q_proj.weight", PER_LAYER, {QUERY, HIDDEN}, MATRIX},
+    {LAYER "self_attn.k_proj.weight", PER_LAYER, {KEY, HIDDEN}, SENSITIVE_MATRIX},
+    {LAYER "self_attn.v_proj.weight", PER_LAYER, {KEY, HIDDEN}, SENSITIVE_MATRIX},
+    {LAYER "self_attn.o_proj.weight", PER_LAYER, {HIDDEN, QUERY}, MATRIX},
+    {LAYER "self_attn.q_norm.weight", PER_LAYER, {HEAD}, PLAIN},
+    {LAYER "self_attn.k_norm.weight", PER_LAYER, {HEAD}, PLAIN},
+    {LAYER "post_attention_layernorm.weight", PER_LAYER, {HIDDEN}, PLAIN},
+    {LAYER "mlp.gate_proj.weight", PER_LAYER, {MLP, HIDDEN}, MATRIX},
+    {LAYER "mlp.up_proj.weight", PER_LAYER, {MLP, HIDDEN}, MATRIX},
+    {LAYER "mlp.down_proj.weight", PER_LAYER, {HIDDEN, MLP}, SENSITIVE_MATRIX},
+    {"model.language_model.norm.weight", ONCE, {HIDDEN}, PLAIN},
+    {"lm_head.weight", WITH_HEAD, {VOCAB, HIDDEN}, HEAD_MATRIX},
+    {"lm_head.rows.weight", WITH_HEAD_ROWS, {VOCAB, HIDDEN}, ROWS},
 #define BLOCK "model.visual.blocks.#."
-    {"model.visual.patch_embed.proj.weight", ONCE, {V_HIDDEN, CHANNEL, TIME, PATCH, PATCH}},
-    {"model.visual.patch_embed.proj.bias", ONCE, {V_HIDDEN}},
-    {"model.visual.pos_embed.weight", ONCE, {V_POSITION, V_HIDDEN}},
-    {BLOCK "norm1.weight", PER_BLOCK, {V_HIDDEN}},
-    {BLOCK "norm1.bias", PER_BLOCK, {V_HIDDEN}},
-    {BLOCK "attn.qkv.weight", PER_BLOCK, {V_QKV, V_HIDDEN}},
-    {BLOCK "attn.qkv.bias", PER_BLOCK, {V_QKV}},
-    {BLOCK "attn.proj.weight", PER_BLOCK, {V_HIDDEN, V_HIDDEN}},
-    {BLOCK "attn.proj.bias", PER_BLOCK, {V_HIDDEN}},
-    {BLOCK "norm2.weight", PER_BLOCK, {V_HIDDEN}},
-    {BLOCK "norm2.bias", PER_BLOCK, {V_HIDDEN}},
-    {BLOCK "mlp.linear_fc1.weight", PER_BLOCK, {V_MLP, V_HIDDEN}},
-    {BLOCK "mlp.linear_fc1.bias", PER_BLOCK, {V_MLP}},
-    {BLOCK "mlp.linear_fc2.weight", PER_BLOCK, {V_HIDDEN, V_MLP}},
-    {BLOCK "mlp.linear_fc2.bias", PER_BLOCK, {V_HIDDEN}},
+    {"model.visual.patch_embed.proj.weight", ONCE, {V_HIDDEN, CHANNEL, TIME, PATCH, PATCH}, PLAIN},
+    {"model.visual.patch_embed.proj.bias", ONCE, {V_HIDDEN}, PLAIN},
+    {"model.visual.pos_embed.weight", ONCE, {V_POSITION, V_HIDDEN}, PLAIN},
+    {BLOCK "norm1.weight", PER_BLOCK, {V_HIDDEN}, PLAIN},
+    {BLOCK "norm1.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
+    {BLOCK "attn.qkv.weight", PER_BLOCK, {V_QKV, V_HIDDEN}, PLAIN},
+    {BLOCK "attn.qkv.bias", PER_BLOCK, {V_QKV}, PLAIN},
+    {BLOCK "attn.proj.weight", PER_BLOCK, {V_HIDDEN, V_HIDDEN}, PLAIN},
+    {BLOCK "attn.proj.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
+    {BLOCK "norm2.weight", PER_BLOCK, {V_HIDDEN}, PLAIN},
+    {BLOCK "norm2.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
+    {BLOCK "mlp.linear_fc1.weight", PER_BLOCK, {V_MLP, V_HIDDEN}, PLAIN},
+    {BLOCK "mlp.linear_fc1.bias", PER_BLOCK, {V_MLP}, PLAIN},
+    {BLOCK "mlp.linear_fc2.weight", PER_BLOCK, {V_HIDDEN, V_MLP}, PLAIN},
+    {BLOCK "mlp.linear_fc2.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
 #define MERGER "model.visual.merger."
-    {MERGER "norm.weight", ONCE, {V_HIDDEN}}, /* before the patches are put side by side */
-    {MERGER "norm.bias", ONCE, {V_HIDDEN}},
-    {MERGER "linear_fc1.weight", ONCE, {V_MERGED, V_MERGED}},
-    {MERGER "linear_fc1.bias", ONCE, {V_MERGED}},
-    {MERGER "linear_fc2.weight", ONCE, {HIDDEN, V_MERGED}},
-    {MERGER "linear_fc2.bias", ONCE, {HIDDEN}},
+    {MERGER "norm.weight", ONCE, {V_HIDDEN}, PLAIN}, /* before the patches are put side by side */
+    {MERGER "norm.bias", ONCE, {V_HIDDEN}, PLAIN},
+    {MERGER "linear_fc1.weight", ONCE, {V_MERGED, V_MERGED}, PLAIN},
+    {MERGER "linear_fc1.bias", ONCE, {V_MERGED}, PLAIN},
+    {MERGER "linear_fc2.weight", ONCE, {HIDDEN, V_MERGED}, PLAIN},
+    {MERGER "linear_fc2.bias", ONCE, {HIDDEN}, PLAIN},
 #define TAP "model.visual.deepstack_merger_list.#."
-    {TAP "norm.weight", PER_TAP, {V_MERGED}}, /* after */
-    {TAP "norm.bias", PER_TAP, {V_MERGED}},
-    {TAP "linear_fc1.weight", PER_TAP, {V_MERGED, V_MERGED}},
-    {TAP "linear_fc1.bias", PER_TAP, {V_MERGED}},
-    {TAP "linear_fc2.weight", PER_TAP, {HIDDEN, V_MERGED}},
-    {TAP "linear_fc2.bias", PER_TAP, {HIDDEN}},
+    {TAP "norm.weight", PER_TAP, {V_MERGED}, PLAIN}, /* after */
+    {TAP "norm.bias", PER_TAP, {V_MERGED}, PLAIN},
+    {TAP "linear_fc1.weight", PER_TAP, {V_MERGED, V_MERGED}, PLAIN},
+    {TAP "linear_fc1.bias", PER_TAP, {V_MERGED}, PLAIN},
+    {TAP "linear_fc2.weight", PER_TAP, {HIDDEN, V_MERGED}, PLAIN},
+    {TAP "linear_fc2.bias", PER_TAP, {HIDDEN}, PLAIN},
 };
 
 #define N_PATTERN (sizeof patterns / sizeof *patterns)
@@ -106,15 +119,18 @@ static void fill_sizes(const struct qvl_config *c, uint64_t size[N_SIZE], uint32
     size[TIME] = v->temporal_patch;
     size[PATCH] = v->patch;
     n_repeat[ONCE] = 1;
-    n_repeat[IF_UNTIED] = !t->is_tied;
+    bool is_packed = c->quantization != QVL_QUANTIZE_NONE;
+    n_repeat[WITH_HEAD] = !t->is_tied || is_packed;
+    n_repeat[WITH_HEAD_ROWS] = !t->is_tied && is_packed;
     n_repeat[PER_LAYER] = t->n_layer;
     n_repeat[PER_BLOCK] = v->n_layer;
     n_repeat[PER_TAP] = v->n_tap;
 }
 
-static struct qvl_tensor shape_of(const struct pattern *pattern, const uint64_t size[N_SIZE])
+static struct qvl_tensor shape_of(const struct pattern *pattern, const uint64_t size[N_SIZE],
+                                  enum qvl_quantization quantization)
 {
-    struct qvl_tensor tensor = {.dtype = QVL_BF16, .n_element = 1};
+    struct qvl_tensor tensor = {.dtype = dtype_of_role[quantization][pattern->role], .n_element = 1};
     while (tensor.n_dim < QVL_MAX_DIMS && pattern->dim[tensor.n_dim] != NONE) {
         tensor.dim[tensor.n_dim] = size[pattern->dim[tensor.n_dim]];
         tensor.n_element *= tensor.dim[tensor.n_dim++]; /* fits: config_table.c bounds each factor */
@@ -147,7 +163,8 @@ void qvl_weights_count(const struct qvl_config *config, size_t *n_tensor, uint64
     *n_parameter = 0;
     for (size_t i = 0; i < N_PATTERN; i++) {
         *n_tensor += n_repeat[patterns[i].repeat];
-        *n_parameter += n_repeat[patterns[i].repeat] * shape_of(&patterns[i], size).n_element;
+        if (patterns[i].repeat != WITH_HEAD_ROWS && (patterns[i].repeat != WITH_HEAD || !config->text.is_tied))
+            *n_parameter += n_repeat[patterns[i].repeat] * shape_of(&patterns[i], size, QVL_QUANTIZE_NONE).n_element;
     }
 }
 
@@ -164,7 +181,7 @@ enum qvl_status qvl_weights_expect(const struct qvl_config *config, struct qvl_a
         return err->status;
     for (size_t i = 0; i < N_PATTERN; i++) {
         for (uint32_t k = 0; k < n_repeat[patterns[i].repeat]; k++, n++) {
-            tensor[n] = shape_of(&patterns[i], size);
+            tensor[n] = shape_of(&patterns[i], size, config->quantization);
             if (!(tensor[n].name = name_of(&patterns[i], k, arena, err)))
                 return err->status;
         }

@@ -25,7 +25,7 @@ enum qvl_mistake qvl_mistake = QVL_MISTAKE_NONE;
 struct binder {
     const struct qvl_weights *weights;
     struct qvl_model *model;
-    bool is_all_bf16; /* every matrix so far */
+    bool is_all_bf16; /* every matrix so far that is not packed */
 };
 
 /* ---- one tensor ---------------------------------------------------------------------------------- */
@@ -87,7 +87,7 @@ static enum qvl_status bind_linear(struct binder *b, const char *prefix, const c
     out->dtype = tensor->dtype;
     out->n_out = (uint32_t)tensor->dim[0];
     out->n_in = (uint32_t)(tensor->n_element / tensor->dim[0]);
-    b->is_all_bf16 = b->is_all_bf16 && tensor->dtype == QVL_BF16;
+    b->is_all_bf16 = b->is_all_bf16 && (tensor->dtype == QVL_BF16 || qvl_dtype_is_packed(tensor->dtype));
     if (!has_bias)
         return QVL_OK;
     snprintf(part, sizeof part, "%s.bias", name);
@@ -166,6 +166,18 @@ static enum qvl_status bind_decoder_layer(struct binder *b, uint32_t i, struct q
     return bind_linear(b, p, "mlp.down_proj", false, &layer->down, err);
 }
 
+/* What the best rows of a packed head are computed with again. */
+static enum qvl_status bind_head_rows(const struct binder *b, struct qvl_error *err)
+{
+    struct qvl_model *m = b->model;
+    const struct qvl_tensor *rows = m->embedding;
+    enum qvl_status status = QVL_OK;
+    if (!m->config.text.is_tied)
+        status = find(b, "lm_head.", "rows.weight", &rows, err);
+    m->head_rows = status ? NULL : rows->data;
+    return status;
+}
+
 static enum qvl_status bind_text(struct binder *b, struct qvl_error *err)
 {
     struct qvl_model *m = b->model;
@@ -179,8 +191,12 @@ static enum qvl_status bind_text(struct binder *b, struct qvl_error *err)
     if ((status = find(b, "model.language_model.", "embed_tokens.weight", &m->embedding, err)) ||
         (status = bind_norm(b, "model.language_model.", "norm", false, &m->norm, err)))
         return status;
-    status = text->is_tied ? bind_linear(b, "model.language_model.", "embed_tokens", false, &m->head, err)
-                           : bind_linear(b, "", "lm_head", false, &m->head, err);
+    bool is_packed = m->config.quantization != QVL_QUANTIZE_NONE;
+    status = text->is_tied && !is_packed
+                 ? bind_linear(b, "model.language_model.", "embed_tokens", false, &m->head, err)
+                 : bind_linear(b, "", "lm_head", false, &m->head, err);
+    if (!status && is_packed)
+        status = bind_head_rows(b, err);
     for (uint32_t i = 0; i < text->n_layer && !status; i++)
         status = bind_decoder_layer(b, i, err);
     return status;
@@ -196,6 +212,7 @@ static enum qvl_status alloc_scratch(struct qvl_model *m, struct qvl_error *err)
     size_t merged = (size_t)vision->merge * vision->merge * vision->hidden;
     size_t need[] = {
         text->hidden * sizeof(float),
+        qvl_div_up(text->vocab, 64) * sizeof(float), /* the best of each strip of the head: decoder.c */
         merged * sizeof(float),
         2 * vision->hidden * sizeof(float),
         qvl_attention_tile_bytes(vision->head_dim, 1),
@@ -221,7 +238,8 @@ enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl
         return status;
     }
     bool is_bf16 = compute == QVL_COMPUTE_BF16;
-    model.act = is_bf16 && kernels->is_bf16_fast && binder.is_all_bf16 ? QVL_BF16 : QVL_F32;
+    model.vision_act = is_bf16 && kernels->is_bf16_fast && binder.is_all_bf16 ? QVL_BF16 : QVL_F32;
+    model.text_act = config->quantization == QVL_QUANTIZE_NONE ? model.vision_act : QVL_A8;
     model.kv = is_bf16 ? QVL_BF16 : QVL_F32;
     *out = model;
     return QVL_OK;

@@ -19,7 +19,9 @@
  * placed by the row's own index, so pictures and clips may mix. */
 #include "model/decoder.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -95,7 +97,9 @@ static void embed_row(const struct qvl_model *m, const struct qvl_batch_row *row
 {
     size_t n = m->config.text.hidden, stride = n * qvl_dtype_bytes(m->embedding->dtype);
     const void *from = (const char *)m->embedding->data + row->id * stride;
-    if (row->features)
+    if (!row->features && m->embedding->dtype == QVL_A8)
+        m->kernels->a8_to_f32(h, qvl_a8_row(m->embedding->data, row->id), n);
+    else if (row->features)
         memcpy(h, row->features->row + row->i_feature * n, n * sizeof *h);
     else if (m->embedding->dtype == QVL_BF16)
         m->kernels->bf16_to_f32(h, from, n);
@@ -278,6 +282,47 @@ static bool run_layers(struct step *step)
 
 /* ---- logits -------------------------------------------------------------------------------------- */
 
+/* The best rows of a packed head are computed again with 8 bits: all whose score reaches the BEST_STRIPS-th largest of the
+ * strips' best, which are at least that many, and rarely more than twice as many. A strip's best is one of the scores, so
+ * which rows these are does not depend on threads or on the other rows of the step. */
+enum { HEAD_STRIP = 64, BEST_STRIPS = 256 };
+
+static int compare_descending(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* A lower bound of the scores to compute again; -inf where all are. */
+static float find_bound(const float *logits, size_t n, float *best)
+{
+    size_t n_strip = qvl_div_up(n, HEAD_STRIP);
+    if (n_strip <= BEST_STRIPS)
+        return -INFINITY;
+    for (size_t i = 0; i < n_strip; i++) {
+        const float *at = logits + i * HEAD_STRIP;
+        float largest = at[0];
+        for (size_t j = 1; j < qvl_min_size(n - i * HEAD_STRIP, HEAD_STRIP); j++)
+            largest = at[j] > largest ? at[j] : largest;
+        best[i] = largest;
+    }
+    qsort(best, n_strip, sizeof *best, compare_descending);
+    return best[BEST_STRIPS - 1];
+}
+
+static void rescore_job(void *arg, size_t i_job, size_t i_thread)
+{
+    const struct step *step = arg;
+    struct qvl_decoder *d = step->d;
+    const struct qvl_model *m = d->model;
+    size_t n = m->config.text.vocab;
+    float *logits = d->logits + i_job * n;
+    float bound = find_bound(logits, n, qvl_model_scratch(m, i_thread));
+    for (size_t i = 0; i < n; i++)
+        if (!(logits[i] < bound)) /* a NaN stays one */
+            logits[i] = m->kernels->dot_a8_a8(qvl_a8_row(m->head_rows, i), qvl_row_at(&d->in, i_job), m->head.n_in);
+}
+
 static bool run_head(struct step *step)
 {
     struct qvl_decoder *d = step->d;
@@ -292,7 +337,8 @@ static bool run_head(struct step *step)
         m->kernels->rms_norm(row, d->h + i * text->hidden, m->norm.w, text->hidden, norm_eps(m));
         trace_rows(step, "decoder.norm", row, 1, text->hidden);
     }
-    if (!qvl_linear_run(m, &d->in, d->n_live, &head, 1, step->stop))
+    if (!qvl_linear_run(m, &d->in, d->n_live, &head, 1, step->stop) ||
+        (m->head_rows && !qvl_pool_run(m->pool, d->n_live, rescore_job, step, step->stop)))
         return false;
     trace_rows(step, "logits", d->logits, d->n_live, text->vocab);
     return true;
@@ -352,7 +398,7 @@ static enum qvl_status alloc_rows(struct qvl_decoder *d, struct qvl_error *err)
     const struct qvl_text_config *text = &d->model->config.text;
     size_t n = d->max_row, n_q = (size_t)text->n_head * text->head_dim;
     size_t n_kv = (size_t)text->n_kv_head * text->head_dim;
-    enum qvl_dtype act = d->model->act;
+    enum qvl_dtype act = d->model->text_act;
     const char *what = "a decoder step";
     enum qvl_status status;
     if ((status = qvl_rows_alloc(&d->arena, n, n_q, QVL_F32, what, &d->q, err)) ||

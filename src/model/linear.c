@@ -15,7 +15,7 @@
 #include "base/checked.h"
 
 enum {
-    STRIP = 64,
+    STRIP = 64, /* whole panels of packed weights, whole groups of QVL_A8 rows */
     BLOCK = 96, /* the kernels' tile of 3 tokens divides it */
     GROUP = 3 * BLOCK,
     NORM_ROWS = 8,      /* rows of one job */
@@ -38,7 +38,9 @@ enum qvl_status qvl_rows_alloc(struct qvl_arena *arena, size_t n_row, size_t n, 
 void qvl_row_enter(const struct qvl_kernels *kernels, const struct qvl_rows *rows, size_t i_row, size_t column,
                    const float *x, size_t n)
 {
-    if (rows->dtype == QVL_BF16)
+    if (rows->dtype == QVL_A8)
+        kernels->f32_to_a8(qvl_row_at(rows, i_row), column, x, n);
+    else if (rows->dtype == QVL_BF16)
         kernels->f32_to_bf16((qvl_bf16 *)qvl_row_at(rows, i_row) + column, x, n);
     else
         memcpy((float *)qvl_row_at(rows, i_row) + column, x, n * sizeof *x);
@@ -67,9 +69,18 @@ static void multiply(const struct run *run, const struct qvl_linear *linear, siz
 {
     const struct qvl_kernels *k = run->kernels;
     const struct qvl_rows *rows = run->x;
+    size_t row = linear->first_row + r0;
+    const void *x = qvl_row_at(rows, t0);
+    if (linear->dtype == QVL_Q8) {
+        k->gemm_q8_a8(c, STRIP, linear->w, row, x, rows->stride_bytes, n_row, n_tok, linear->n_in);
+        return;
+    }
+    if (linear->dtype == QVL_Q4) {
+        k->gemm_q4_a8(c, STRIP, linear->w, row, x, rows->stride_bytes, n_row, n_tok, linear->n_in);
+        return;
+    }
     size_t w_stride = linear->n_in * qvl_dtype_bytes(linear->dtype);
-    const char *w = (const char *)linear->w + r0 * w_stride;
-    const void *x = qvl_row_at(rows, t0), *weights = w;
+    const void *weights = (const char *)linear->w + row * w_stride;
     if (rows->dtype == QVL_BF16)
         k->gemm_bf16_bf16(c, STRIP, weights, w_stride, x, rows->stride_bytes, n_row, n_tok, linear->n_in);
     else if (linear->dtype == QVL_BF16)

@@ -9,7 +9,7 @@
 struct qvl_rows {
     void *data; /* [n_row, n] of dtype, 64-byte aligned rows */
     size_t stride_bytes;
-    enum qvl_dtype dtype; /* QVL_F32 or QVL_BF16 */
+    enum qvl_dtype dtype; /* QVL_F32, QVL_BF16, or QVL_A8 (kernel/packed.h) */
 };
 
 enum qvl_end {
@@ -42,7 +42,8 @@ enum qvl_status qvl_rows_alloc(struct qvl_arena *arena, size_t n_row, size_t n, 
 bool qvl_linear_run(const struct qvl_model *model, const struct qvl_rows *x, size_t n_tok,
                     const struct qvl_product *product, size_t n_product, const atomic_bool *stop);
 
-/* One row of f32 into a product's input, rounded where that is bf16. */
+/* n numbers into row i_row of a product's input from column on, rounded where that is bf16. Where it is QVL_A8, column is
+ * a multiple of QVL_GROUP, and n, too, unless the row ends there. */
 void qvl_row_enter(const struct qvl_kernels *kernels, const struct qvl_rows *rows, size_t i_row, size_t column,
                    const float *x, size_t n);
 /* A norm of n_row rows of f32, [n_row, norm->n] without gaps, into a product's input: row i goes to row i /

@@ -12,8 +12,9 @@
 
 /* y = x w^T + bias. */
 struct qvl_linear {
-    const void *w; /* [n_out, n_in] as in the checkpoint; weights lifetime */
+    const void *w; /* as in the checkpoint: rows of n_in, or a packed matrix (kernel/packed.h); weights lifetime */
     enum qvl_dtype dtype;
+    uint32_t first_row; /* of w: rows first_row … first_row + n_out - 1; a multiple of 16 where w is packed */
     uint32_t n_out, n_in;
     const float *bias; /* [n_out] or NULL; model lifetime */
 };
@@ -43,7 +44,8 @@ struct qvl_model {
     struct qvl_config config;
     const struct qvl_kernels *kernels;
     struct qvl_pool *pool; /* the engine's */
-    enum qvl_dtype act;     /* activations entering a product: bf16 where that is fast, else f32 */
+    enum qvl_dtype vision_act; /* activations entering a product of the tower: bf16 where that is fast, else f32 */
+    enum qvl_dtype text_act;   /* of the decoder: the same, or QVL_A8 where its weights are packed */
     enum qvl_dtype kv;      /* KV cache: bf16, or f32 with QVL_COMPUTE_F32 */
     struct qvl_arena arena; /* model lifetime */
     void *scratch;          /* [n_thread, scratch_bytes], of the job that a thread is in */
@@ -55,10 +57,11 @@ struct qvl_model {
     struct qvl_merger merger;
     struct qvl_merger tap[QVL_MAX_TAPS];
     /* text */
-    const struct qvl_tensor *embedding; /* [vocab, hidden] */
+    const struct qvl_tensor *embedding; /* [vocab, hidden]; QVL_A8 where weights are packed */
     struct qvl_decoder_layer *layer;    /* [text.n_layer] */
     struct qvl_layer_norm norm;
     struct qvl_linear head;
+    const struct qvl_packed_head *head_rows; /* packed weights: the head again as QVL_A8 rows, else NULL */
     float *inv_freq;  /* [head_dim / 2], YaRN applied */
     float rope_scale; /* of cos and sin: 1, or YaRN's */
 };

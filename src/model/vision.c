@@ -99,7 +99,7 @@ static void trace_rows(const struct qvl_vision *v, const char *name, const float
 static struct qvl_linear slice(const struct qvl_linear *linear, size_t row0, size_t n_row)
 {
     struct qvl_linear part = *linear;
-    part.w = (const char *)linear->w + row0 * linear->n_in * qvl_dtype_bytes(linear->dtype);
+    part.first_row += (uint32_t)row0;
     part.n_out = (uint32_t)n_row;
     part.bias = linear->bias ? linear->bias + row0 : NULL;
     return part;
@@ -494,9 +494,9 @@ static enum qvl_status alloc_parts(struct qvl_vision *v, struct qvl_error *err)
     v->tile = qvl_arena_alloc(&v->arena, n_row, sizeof *v->tile, what, err);
     if (!v->tile)
         return QVL_ERR_MEMORY;
-    if ((status = qvl_rows_alloc(&v->arena, n_row, widest_in, m->act, what, &v->in, err)) ||
-        (status = qvl_rows_alloc(&v->arena, n_row, mlp > merged ? mlp : merged, m->act, what, &v->inner, err)) ||
-        (status = qvl_rows_alloc(&v->arena, n_row, hidden, m->act, what, &v->mixed, err)))
+    if ((status = qvl_rows_alloc(&v->arena, n_row, widest_in, m->vision_act, what, &v->in, err)) ||
+        (status = qvl_rows_alloc(&v->arena, n_row, mlp > merged ? mlp : merged, m->vision_act, what, &v->inner, err)) ||
+        (status = qvl_rows_alloc(&v->arena, n_row, hidden, m->vision_act, what, &v->mixed, err)))
         return status;
     return qvl_rows_alloc(&v->arena, n_row, 2 * hidden, QVL_F32, what, &v->wide, err);
 }

@@ -6,7 +6,9 @@ static void add_linear(struct qvl_work *work, const struct qvl_linear *linear, d
 {
     double n_weight = (double)linear->n_out * linear->n_in;
     work->n_mac += n_weight * n_row;
-    work->n_byte += n_weight * (double)qvl_dtype_bytes(linear->dtype);
+    work->n_byte += qvl_dtype_is_packed(linear->dtype)
+                        ? (double)qvl_packed_bytes(linear->n_out, linear->n_in, linear->dtype)
+                        : n_weight * (double)qvl_dtype_bytes(linear->dtype);
 }
 
 struct qvl_work qvl_vision_work(const struct qvl_model *model, struct qvl_grid grid)
