@@ -75,6 +75,7 @@ deps:
 %_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 %_avx512_vnni.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 %_avx512_bf16.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c
+%_amx.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mamx-tile -mamx-bf16 -mavx2 -mfma -mf16c
 # (Sanitizers make the unrolled tiles minutes of work for the optimiser.)
 $(BUILD)/src/kernel/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
 # Conversions are checked where bytes from outside are read; kernels are dense with deliberate ones.
@@ -83,6 +84,12 @@ $(filter-out $(BUILD)/src/kernel/%,$(LIB_OBJ) $(call objects,$(CLI_SRC) $(HELPER
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -MMD -MP -c $< -o $@
+
+# Kernels in matrix tiles once more, with the tiles in plain C: for tests, on any machine.
+$(BUILD)/tiles_in_c/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
+$(BUILD)/tiles_in_c/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -DQVL_TILES_IN_C -MMD -MP -c $< -o $@
 
 # The same rooms with the switches of model/mistake.h, for the test and the scores that show each one is caught.
 $(BUILD)/mistakes/%.o: %.c
@@ -113,7 +120,7 @@ MEDIA_TEST_LIBS = -Wl,--as-needed $(MEDIA_LIBS) $(AV_LIBS) $(LIBS)
 # ---- tests ---------------------------------------------------------------------------------------
 # Each tests/*/test_x.c is a program of its own; helper files in the same folder (not test_*) and tests/lib are
 # linked in.
-TEST_LIB := $(call objects,$(wildcard tests/lib/*.c))
+TEST_LIB := $(call objects,$(wildcard tests/lib/*.c)) $(patsubst %.c,$(BUILD)/tiles_in_c/%.o,$(filter %_amx.c,$(KERNEL_SRC)))
 define TEST_RULE
 $(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))test_%,$(wildcard $(dir $(1))*.c))) $(TEST_LIB) \
 		$(BUILD)/libqvl.a

@@ -7,9 +7,17 @@
 
 #include <cpuid.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#define XCR0_SSE_AVX 0x06u /* xmm, upper halves of ymm */
-#define XCR0_AVX512 0xe0u  /* mask registers, upper halves of zmm0-15, zmm16-31 */
+#define XCR0_SSE_AVX 0x06u  /* xmm, upper halves of ymm */
+#define XCR0_AVX512 0xe0u   /* mask registers, upper halves of zmm0-15, zmm16-31 */
+#define XCR0_TILES 0x60000u /* their configuration, their data */
+
+/* Leaf 7; the compilers' cpuid.h have two spellings of them. */
+#define EDX_AMX_BF16 (1u << 22)
+#define EDX_AMX_TILE (1u << 24)
+#define EDX_AMX_INT8 (1u << 25)
 
 struct cpuid {
     uint32_t eax, ebx, ecx, edx;
@@ -37,6 +45,14 @@ static uint32_t os_saved_state(void)
     return low;
 }
 
+/* Linux saves 8 KB of tiles for processes only that have asked (Documentation/arch/x86/xstate.rst); without that
+ * the first use is a fault. The answer holds for all threads of the process; asking again is harmless. */
+static bool may_use_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
 bool qvl_cpu_has(enum qvl_isa isa)
 {
     struct cpuid basic = cpuid(1, 0), extended = cpuid(7, 0), more = cpuid(7, 1);
@@ -50,6 +66,9 @@ bool qvl_cpu_has(enum qvl_isa isa)
     case QVL_ISA_AVX2: return has_avx2;
     case QVL_ISA_AVX512: return has_avx512;
     case QVL_ISA_AVX512_BF16: return has_avx512 && has_bits(more.eax, bit_AVX512BF16);
+    case QVL_ISA_AMX:
+        return has_avx512 && has_bits(more.eax, bit_AVX512BF16) && has_bits(saved, XCR0_TILES) &&
+               has_bits(extended.edx, EDX_AMX_TILE | EDX_AMX_BF16) && may_use_tiles();
     default: return false;
     }
 }
@@ -61,6 +80,7 @@ bool qvl_cpu_has_int8_dot(enum qvl_isa isa)
     switch (isa) {
     case QVL_ISA_AVX2: return has_bits(cpuid(7, 1).eax, 1u << 4); /* AVX-VNNI, nameless in gcc 12's cpuid.h */
     case QVL_ISA_AVX512: return has_bits(cpuid(7, 0).ecx, bit_AVX512VNNI);
+    case QVL_ISA_AMX: return has_bits(cpuid(7, 0).edx, EDX_AMX_INT8);
     default: return false;
     }
 }

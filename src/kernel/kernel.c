@@ -9,13 +9,11 @@
 #include "base/language.h"
 #include "kernel/levels.h"
 
-typedef void overlay_fn(struct qvl_kernels *table);
-
 #define MAX_OVERLAYS 8
 
 static const struct level {
     const char *name;
-    overlay_fn *overlay[MAX_OVERLAYS]; /* ends with NULL */
+    qvl_overlay_fn *overlay[MAX_OVERLAYS]; /* ends with NULL */
 } LEVELS[QVL_ISA_COUNT] = {
     [QVL_ISA_SCALAR] = {"scalar",
                         {qvl_overlay_gemm_scalar, qvl_overlay_gemm_packed_scalar, qvl_overlay_attention_scalar,
@@ -42,6 +40,11 @@ static const struct level {
 #if defined(__x86_64__)
                              {qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16}
 #endif
+#endif
+    },
+    [QVL_ISA_AMX] = {"amx",
+#if defined(__x86_64__)
+                     {qvl_overlay_gemm_amx}
     },
 };
 
@@ -49,6 +52,17 @@ static struct qvl_kernels tables[QVL_ISA_COUNT];
 static bool is_present[QVL_ISA_COUNT];
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
+static struct qvl_kernels emulated; /* name NULL: none */
+
+/* The level's rows over those of `table`, which come from the levels below. */
+static void overlay_level(enum qvl_isa isa, qvl_overlay_fn *const *overlay, struct qvl_kernels *table)
+{
+    for (; *overlay; overlay++)
+        (*overlay)(table);
+    table->isa = isa;
+    table->name = LEVELS[isa].name;
+    table->is_bf16_fast = isa == QVL_ISA_AMX || (isa == QVL_ISA_AVX512_BF16 && qvl_cpu_is_bf16_fast());
+}
 static void build_tables(void)
 {
     struct qvl_kernels table = {0};
@@ -56,19 +70,29 @@ static void build_tables(void)
         is_present[isa] = qvl_cpu_has((enum qvl_isa)isa);
         if (!is_present[isa])
             continue;
-        for (int i = 0; LEVELS[isa].overlay[i]; i++)
-            LEVELS[isa].overlay[i](&table);
-        table.isa = (enum qvl_isa)isa;
-        table.name = LEVELS[isa].name;
-        table.is_bf16_fast = isa == QVL_ISA_AVX512_BF16 && qvl_cpu_is_bf16_fast();
+        overlay_level((enum qvl_isa)isa, LEVELS[isa].overlay, &table);
         tables[isa] = table;
     }
 }
 
 const struct qvl_kernels *qvl_kernels_of(enum qvl_isa isa)
+const struct qvl_kernels *qvl_kernels_emulate(enum qvl_isa isa, enum qvl_isa below, qvl_overlay_fn *const *overlay)
 {
     pthread_once(&tables_once, build_tables);
-    return isa >= 0 && isa < QVL_ISA_COUNT && is_present[isa] ? &tables[isa] : NULL;
+    if (!is_present[below])
+        return NULL;
+    emulated = tables[below];
+    overlay_level(isa, overlay, &emulated);
+    return &emulated;
+}
+
+{
+    pthread_once(&tables_once, build_tables);
+    if (isa < 0 || isa >= QVL_ISA_COUNT)
+        return NULL;
+    if (is_present[isa])
+        return &tables[isa];
+    return emulated.name && emulated.isa == isa ? &emulated : NULL;
 }
 
 /* The level of that name, or QVL_ISA_COUNT. */
@@ -104,8 +128,9 @@ enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **o
     const struct qvl_kernels *best = qvl_kernels_of(QVL_ISA_SCALAR);
     for (int isa = 1; isa <= top; isa++) {
         const struct qvl_kernels *table = qvl_kernels_of((enum qvl_isa)isa);
-        /* Where bf16 products are slow their level is present, but not the better one. */
-        if (table && (isa != QVL_ISA_AVX512_BF16 || table->is_bf16_fast))
+        bool is_named = cap && *cap && isa == top;
+        /* Where bf16 products are slow their level is present, but not the better one; what is emulated never is. */
+        if (table && (isa != QVL_ISA_AVX512_BF16 || table->is_bf16_fast) && (table != &emulated || is_named))
             best = table;
     }
     *out = best;

@@ -20,7 +20,15 @@
 #include "base/limits.h"
 #include "kernel/packed.h"
 
-enum qvl_isa { QVL_ISA_SCALAR, QVL_ISA_NEON, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16, QVL_ISA_COUNT };
+enum qvl_isa {
+    QVL_ISA_SCALAR,
+    QVL_ISA_NEON,
+    QVL_ISA_AVX2,
+    QVL_ISA_AVX512,
+    QVL_ISA_AVX512_BF16,
+    QVL_ISA_AMX,
+    QVL_ISA_COUNT
+};
 
 /* bfloat16 and IEEE half as their 16 bits. */
 typedef uint16_t qvl_bf16;
@@ -90,7 +98,7 @@ size_t qvl_attention_scratch_bytes(size_t head_dim);
 
 /* The best table that the processor and the operating system allow, not above the level named by `cap` (NULL
  * = the environment's QVL_ISA, else no cap; "" is no cap). avx512_bf16 is the best one only where
- * is_bf16_fast; elsewhere avx512 is. Unknown name: QVL_ERR_ARGUMENT that lists the names. The table
+ * is_bf16_fast; elsewhere avx512 is, and amx where there are tiles. Unknown name: QVL_ERR_ARGUMENT that lists the names. The table
  * is static: it needs no free. Thread-safe. */
 enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **out, struct qvl_error *err);
 /* Table of one level, or NULL where this machine lacks it (for tests and benchmarks). */

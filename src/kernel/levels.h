@@ -5,6 +5,13 @@
 
 #include "kernel/kernel.h"
 
+typedef void qvl_overlay_fn(struct qvl_kernels *table);
+
+/* For tests: gives a level that this machine may lack the rows of `below` with these laid over them (up to a NULL).
+ * From then on qvl_kernels_of has it where the machine lacks it; qvl_kernels_select takes it when it is named,
+ * never by itself. NULL where `below` is not there. Not thread-safe: before any engine is open. */
+const struct qvl_kernels *qvl_kernels_emulate(enum qvl_isa isa, enum qvl_isa below, qvl_overlay_fn *const *overlay);
+
 void qvl_overlay_gemm_scalar(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_scalar(struct qvl_kernels *table);
 void qvl_overlay_attention_scalar(struct qvl_kernels *table);
@@ -30,6 +37,10 @@ void qvl_overlay_attention_avx512_bf16(struct qvl_kernels *table);
 /* cpu.c: can this machine (processor and operating system) run the level? */
 bool qvl_cpu_has(enum qvl_isa isa);
 /* Four int8 products added to an int32 in one instruction, at this level's width: NEON, AVX2 or AVX512. */
+void qvl_overlay_gemm_amx(struct qvl_kernels *table);
+/* The same with tiles in plain C (tile.h); compiled for tests only, not part of the library. */
+void qvl_overlay_gemm_amx_in_c(struct qvl_kernels *table);
+
 bool qvl_cpu_has_int8_dot(enum qvl_isa isa);
 /* Do bf16 dot products (where there are any) run at twice the rate of f32 multiply-adds? */
 bool qvl_cpu_is_bf16_fast(void);

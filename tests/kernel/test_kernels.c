@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/emulated_level.h"
 #include "check.h"
 
 #define ULP_UNIT 0x1p-23 /* eps of kernel.def: distance of f32 neighbours at 1.0 */
@@ -140,12 +141,18 @@ static void product_run(const struct product *p, float *c, size_t c_stride, size
         p->kernels->gemm_f32_f32(c, c_stride, w, p->w_stride, x, p->x_stride, n_row, n_tok, p->k);
 }
 
+/* Are bf16 numbers multiplied as such, by instructions that take denormals as zero? */
+static bool has_bf16_products(const struct qvl_kernels *kernels)
+{
+    return kernels->isa == QVL_ISA_AVX512_BF16 || kernels->isa == QVL_ISA_AMX;
+}
+
 /* |error| <= eps (k + 1) sum |w||x|, what underflows apart: a product or sum below the smallest number loses at
- * most that number, and vdpbf16ps takes denormal factors, sums and results as zero. */
+ * most that number, and bf16 products take denormal factors, sums and results as zero. */
 static void check_product_element(const struct product *p, size_t r, size_t t)
 {
     const char *w = (const char *)p->w.data + r * p->w_stride, *x = (const char *)p->x.data + t * p->x_stride;
-    bool is_flushing = p->kernels->isa == QVL_ISA_AVX512_BF16 && p->x_type == QVL_BF16;
+    bool is_flushing = has_bf16_products(p->kernels) && p->x_type == QVL_BF16;
     double sum = 0, size = 0, lost = (double)(p->k + 1) * (is_flushing ? FLT_MIN : FLT_MIN * ULP_UNIT);
     for (size_t j = 0; j < p->k; j++) {
         double a = value_at(w, j, p->w_type), b = value_at(x, j, p->x_type);
@@ -201,9 +208,10 @@ static void check_gemm(const struct qvl_kernels *kernels, const char *name, enum
         check_product(&p);
         product_free(&p);
     }
-    static const size_t ks[] = {1, 15, 33, 64, 512, 1025, 2100};
+    static const size_t ks[] = {1, 15, 33, 64, 545, 1025, 2100};
     for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
-        struct product p = product_alloc(kernels, name, w_type, x_type, 21, 47, ks[i], NUMBERS_USUAL);
+        size_t n_row = i % 2 ? 21 : 70, n_tok = i % 2 ? 47 : 69;
+        struct product p = product_alloc(kernels, name, w_type, x_type, n_row, n_tok, ks[i], NUMBERS_USUAL);
         product_run(&p, p.c.data, p.c_stride, 0, 0, p.n_row, p.n_tok);
         check_product(&p);
         check_product_places(&p);
@@ -527,7 +535,7 @@ static void head_attend(const struct head *head, const float *q, float *out, siz
 static void check_attention_row(const struct head *head, const float *q, const float *out, size_t n_key)
 {
     size_t d = head->head_dim;
-    bool is_bf16 = head->type == QVL_BF16 && head->kernels->isa == QVL_ISA_AVX512_BF16;
+    bool is_bf16 = head->type == QVL_BF16 && has_bf16_products(head->kernels);
     double scale = (double)(float)(1 / sqrt((double)d)), *score = calloc(n_key, sizeof *score);
     double largest = -INFINITY, total = 0, score_size = 0;
     for (size_t i = 0; i < n_key; i++) {
@@ -961,8 +969,12 @@ static void test_silu_mul(void **level)
 /* ---- choice of the level -------------------------------------------------------------------------- */
 
 static const char *const LEVEL_NAMES[QVL_ISA_COUNT] = {
-    [QVL_ISA_SCALAR] = "scalar", [QVL_ISA_NEON] = "neon",          [QVL_ISA_AVX2] = "avx2",
-    [QVL_ISA_AVX512] = "avx512", [QVL_ISA_AVX512_BF16] = "avx512_bf16",
+    [QVL_ISA_SCALAR] = "scalar",
+    [QVL_ISA_NEON] = "neon",
+    [QVL_ISA_AVX2] = "avx2",
+    [QVL_ISA_AVX512] = "avx512",
+    [QVL_ISA_AVX512_BF16] = "avx512_bf16",
+    [QVL_ISA_AMX] = "amx",
 };
 
 static void test_tables_are_complete(void **unused)
@@ -975,7 +987,7 @@ static void test_tables_are_complete(void **unused)
             continue;
         assert_int_equal(kernels->isa, isa);
         assert_string_equal(kernels->name, LEVEL_NAMES[isa]);
-        assert_true(!kernels->is_bf16_fast || isa == QVL_ISA_AVX512_BF16);
+        assert_true(!kernels->is_bf16_fast || has_bf16_products(kernels));
 #define QVL_KERNEL(name, tolerance, result, ...) assert_true(kernels->name != NULL);
 #include "kernel/kernel.def"
 #undef QVL_KERNEL
@@ -1050,14 +1062,45 @@ static bool is_of_this_architecture(enum qvl_isa isa)
 #endif
 }
 
-static int run_level(enum qvl_isa isa)
+/* The instructions of matrix tiles against their definition in plain C, on small integers: no sum is rounded, so the
+ * order of additions does not show. (Where it may, the level's other tests hold both to one tolerance.) */
+static void test_tiles_do_as_defined(void **state)
+{
+    const struct qvl_kernels *real = qvl_kernels_of(QVL_ISA_AMX), *emulated = *state;
+    if (!emulated || real == emulated) {
+        printf("SKIP: matrix tiles against their definition: this machine has none\n");
+        return;
+    }
+    random_seed(12);
+    for (size_t i = 0; i < 20; i++) {
+        struct product p =
+            product_alloc(real, "tiles", QVL_BF16, QVL_BF16, 1 + 3 * i, 1 + 5 * i, 1 + 67 * i, NUMBERS_USUAL);
+        for (size_t r = 0; r < p.n_row; r++)
+            for (size_t j = 0; j < p.k; j++)
+                ((qvl_bf16 *)p.w.data)[r * p.w_stride / 2 + j] = nearest_bf16((float)(random_u32() % 31) - 15);
+        for (size_t t = 0; t < p.n_tok; t++)
+            for (size_t j = 0; j < p.k; j++)
+                ((qvl_bf16 *)p.x.data)[t * p.x_stride / 2 + j] = nearest_bf16((float)(random_u32() % 31) - 15);
+        struct span c = span_alloc(p.n_tok * p.n_row * sizeof(float));
+        product_run(&p, p.c.data, p.c_stride, 0, 0, p.n_row, p.n_tok);
+        p.kernels = emulated;
+        product_run(&p, c.data, p.n_row, 0, 0, p.n_row, p.n_tok);
+        for (size_t t = 0; t < p.n_tok; t++)
+            for (size_t r = 0; r < p.n_row; r++)
+                check_bits("tiles", t * p.n_row + r, p.k, ((float *)p.c.data)[t * p.c_stride + r],
+                           ((float *)c.data)[t * p.n_row + r]);
+        span_free(&c);
+        product_free(&p);
+    }
+}
+
+static int run_level(enum qvl_isa isa, const struct qvl_kernels *kernels)
 {
     struct CMUnitTest tests[] = {
 #define QVL_KERNEL(name, tolerance, result, ...) cmocka_unit_test(test_##name),
 #include "kernel/kernel.def"
 #undef QVL_KERNEL
     };
-    const struct qvl_kernels *kernels = qvl_kernels_of(isa);
     if (!kernels && !is_of_this_architecture(isa))
         return 0;
     if (!kernels) {
@@ -1071,7 +1114,9 @@ static int run_level(enum qvl_isa isa)
 
 int main(void)
 {
+    const struct qvl_kernels *emulated = use_emulated_level();
     const struct CMUnitTest choice[] = {
+        cmocka_unit_test_prestate(test_tiles_do_as_defined, (void *)(uintptr_t)emulated),
         cmocka_unit_test(test_tables_are_complete),
         cmocka_unit_test(test_bf16_speed_is_known_by_vendor),
         cmocka_unit_test(test_cap_limits_the_level),
@@ -1079,6 +1124,8 @@ int main(void)
     };
     int n_failed = cmocka_run_group_tests_name("choice", choice, NULL, NULL);
     for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
-        n_failed += run_level((enum qvl_isa)isa);
+        n_failed += run_level((enum qvl_isa)isa, qvl_kernels_of((enum qvl_isa)isa));
+    if (emulated && emulated != qvl_kernels_of(QVL_ISA_AMX))
+        n_failed += run_level(QVL_ISA_AMX, emulated);
     return n_failed != 0;
 }
