@@ -109,9 +109,9 @@ static void attention_i8(const struct qvl_attention_job *job)
 
 static void store_k_i8(void *k_block, size_t i_pos, const float *k, size_t head_dim)
 {
-    int8_t row[QVL_MAX_HEAD_DIM];
+    int8_t row[QVL_MAX_HEAD_DIM] = {0};
     set_scale(k_block, qvl_k_i8_scales_at(head_dim), i_pos, quantise(row, k, head_dim));
-    for (size_t dim = 0; dim < head_dim; dim++)
+    for (size_t dim = 0; dim < qvl_round_up(head_dim, 4); dim++)
         ((uint8_t *)k_block)[qvl_k_i8_index(i_pos, dim, head_dim)] = (uint8_t)(row[dim] + 128);
 }
 

@@ -17,7 +17,7 @@ static const struct level {
 } LEVELS[QVL_ISA_COUNT] = {
     [QVL_ISA_SCALAR] = {"scalar",
                         {qvl_overlay_gemm_scalar, qvl_overlay_gemm_packed_scalar, qvl_overlay_attention_scalar,
-                         qvl_overlay_elementwise_scalar}},
+                         qvl_overlay_attention_i8_scalar, qvl_overlay_elementwise_scalar}},
     [QVL_ISA_NEON] = {"neon",
 #if defined(__aarch64__)
                       {qvl_overlay_gemm_neon, qvl_overlay_attention_neon, qvl_overlay_elementwise_neon}
@@ -27,31 +27,31 @@ static const struct level {
     },
     [QVL_ISA_AVX2] = {"avx2",
 #if defined(__x86_64__)
-                      {qvl_overlay_gemm_avx2, qvl_overlay_attention_avx2, qvl_overlay_elementwise_avx2}
+                      {qvl_overlay_gemm_avx2, qvl_overlay_attention_avx2, qvl_overlay_attention_i8_avx2,
+                       qvl_overlay_elementwise_avx2}
 #endif
     },
     [QVL_ISA_AVX512] = {"avx512",
 #if defined(__x86_64__)
                         {qvl_overlay_gemm_avx512, qvl_overlay_gemm_packed_avx512_vnni, qvl_overlay_attention_avx512,
-                         qvl_overlay_elementwise_avx512}
+                         qvl_overlay_attention_i8_avx512_vnni, qvl_overlay_elementwise_avx512}
 #endif
     },
     [QVL_ISA_AVX512_BF16] = {"avx512_bf16",
 #if defined(__x86_64__)
                              {qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16}
 #endif
-#endif
     },
     [QVL_ISA_AMX] = {"amx",
 #if defined(__x86_64__)
                      {qvl_overlay_gemm_amx}
+#endif
     },
 };
 
 static struct qvl_kernels tables[QVL_ISA_COUNT];
 static bool is_present[QVL_ISA_COUNT];
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
-
 static struct qvl_kernels emulated; /* name NULL: none */
 
 /* The level's rows over those of `table`, which come from the levels below. */
@@ -63,6 +63,7 @@ static void overlay_level(enum qvl_isa isa, qvl_overlay_fn *const *overlay, stru
     table->name = LEVELS[isa].name;
     table->is_bf16_fast = isa == QVL_ISA_AMX || (isa == QVL_ISA_AVX512_BF16 && qvl_cpu_is_bf16_fast());
 }
+
 static void build_tables(void)
 {
     struct qvl_kernels table = {0};
@@ -75,7 +76,6 @@ static void build_tables(void)
     }
 }
 
-const struct qvl_kernels *qvl_kernels_of(enum qvl_isa isa)
 const struct qvl_kernels *qvl_kernels_emulate(enum qvl_isa isa, enum qvl_isa below, qvl_overlay_fn *const *overlay)
 {
     pthread_once(&tables_once, build_tables);
@@ -86,6 +86,7 @@ const struct qvl_kernels *qvl_kernels_emulate(enum qvl_isa isa, enum qvl_isa bel
     return &emulated;
 }
 
+const struct qvl_kernels *qvl_kernels_of(enum qvl_isa isa)
 {
     pthread_once(&tables_once, build_tables);
     if (isa < 0 || isa >= QVL_ISA_COUNT)

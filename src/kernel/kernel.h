@@ -40,6 +40,9 @@ typedef uint16_t qvl_f16;
  * <= QVL_MAX_HEAD_DIM; d_pad = head_dim rounded up to 16, the padding is zero.
  *   bf16:  K [QVL_KV_BLOCK/16][head_dim/2][16 keys][2 dims]     V [QVL_KV_BLOCK/2][d_pad][2 keys]
  *   f32:   K [QVL_KV_BLOCK/16][head_dim][16 keys]               V [QVL_KV_BLOCK][d_pad]
+ *   i8:    K [QVL_KV_BLOCK/16][head_dim/4][16 keys][4 dims]     V [QVL_KV_BLOCK/4][d_pad][4 keys]
+ *          with head_dim/4 rounded up, each followed by scales [QVL_KV_BLOCK] f32. A key's element is its byte - 128, a
+ *          value's a signed byte, each times the scale of its position; what is beyond head_dim counts nothing.
  * Positions never written must be zero (finite): they are computed and masked. */
 #define QVL_KV_BLOCK 128
 
@@ -47,14 +50,15 @@ static inline size_t qvl_head_dim_padded(size_t head_dim)
 {
     return qvl_round_up(head_dim, 16);
 }
-/* Bytes of one block of keys, and of one block of values. */
+/* Bytes of one block of keys, and of one block of values: multiples of 64. */
 static inline size_t qvl_k_block_bytes(size_t head_dim, enum qvl_dtype t)
 {
-    return QVL_KV_BLOCK * head_dim * qvl_dtype_bytes(t);
+    return t == QVL_I8 ? QVL_KV_BLOCK * (qvl_round_up(head_dim, 4) + sizeof(float))
+                       : QVL_KV_BLOCK * head_dim * qvl_dtype_bytes(t);
 }
 static inline size_t qvl_v_block_bytes(size_t head_dim, enum qvl_dtype t)
 {
-    return QVL_KV_BLOCK * qvl_head_dim_padded(head_dim) * qvl_dtype_bytes(t);
+    return QVL_KV_BLOCK * (qvl_head_dim_padded(head_dim) * qvl_dtype_bytes(t) + (t == QVL_I8 ? sizeof(float) : 0));
 }
 
 /* n_row query rows of one KV head (tokens times the query heads that share it, in any order). */

@@ -15,6 +15,7 @@ const struct qvl_kernels *qvl_kernels_emulate(enum qvl_isa isa, enum qvl_isa bel
 void qvl_overlay_gemm_scalar(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_scalar(struct qvl_kernels *table);
 void qvl_overlay_attention_scalar(struct qvl_kernels *table);
+void qvl_overlay_attention_i8_scalar(struct qvl_kernels *table);
 void qvl_overlay_elementwise_scalar(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_neon(struct qvl_kernels *table);
@@ -24,23 +25,25 @@ void qvl_overlay_elementwise_neon(struct qvl_kernels *table);
 void qvl_overlay_gemm_avx2(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_avx2(struct qvl_kernels *table);
 void qvl_overlay_attention_avx2(struct qvl_kernels *table);
+void qvl_overlay_attention_i8_avx2(struct qvl_kernels *table);
 void qvl_overlay_elementwise_avx2(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_avx512(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_avx512_vnni(struct qvl_kernels *table); /* where the processor has VNNI */
 void qvl_overlay_attention_avx512(struct qvl_kernels *table);
+void qvl_overlay_attention_i8_avx512_vnni(struct qvl_kernels *table); /* where the processor has VNNI */
 void qvl_overlay_elementwise_avx512(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_avx512_bf16(struct qvl_kernels *table);
 void qvl_overlay_attention_avx512_bf16(struct qvl_kernels *table);
 
-/* cpu.c: can this machine (processor and operating system) run the level? */
-bool qvl_cpu_has(enum qvl_isa isa);
-/* Four int8 products added to an int32 in one instruction, at this level's width: NEON, AVX2 or AVX512. */
 void qvl_overlay_gemm_amx(struct qvl_kernels *table);
 /* The same with tiles in plain C (tile.h); compiled for tests only, not part of the library. */
 void qvl_overlay_gemm_amx_in_c(struct qvl_kernels *table);
 
+/* cpu.c: can this machine (processor and operating system) run the level? */
+bool qvl_cpu_has(enum qvl_isa isa);
+/* Four int8 products added to an int32 in one instruction, at this level's width: NEON, AVX2 or AVX512. */
 bool qvl_cpu_has_int8_dot(enum qvl_isa isa);
 /* Do bf16 dot products (where there are any) run at twice the rate of f32 multiply-adds? */
 bool qvl_cpu_is_bf16_fast(void);
@@ -50,6 +53,27 @@ bool qvl_cpu_is_bf16_fast(void);
 
 /* Four floats side by side, on every architecture. */
 typedef float float4 __attribute__((vector_size(16)));
+
+/* Places in a block of int8 keys or values (layouts in kernel.h), in bytes. */
+static inline size_t qvl_k_i8_index(size_t i_pos, size_t dim, size_t head_dim)
+{
+    return ((i_pos / 16 * qvl_div_up(head_dim, 4) + dim / 4) * 16 + i_pos % 16) * 4 + dim % 4;
+}
+static inline size_t qvl_v_i8_index(size_t i_pos, size_t dim, size_t head_dim)
+{
+    return (i_pos / 4 * qvl_head_dim_padded(head_dim) + dim) * 4 + i_pos % 4;
+}
+static inline size_t qvl_k_i8_scales_at(size_t head_dim)
+{
+    return QVL_KV_BLOCK * qvl_round_up(head_dim, 4);
+}
+static inline size_t qvl_v_i8_scales_at(size_t head_dim)
+{
+    return QVL_KV_BLOCK * qvl_head_dim_padded(head_dim);
+}
+
+/* A row whose largest number is below this counts as zero, so that no reciprocal overflows. */
+#define QVL_I8_TINY 0x1p-100f
 
 /* Inlined whole, so that arguments which are constants at the call fold away: one body, several shapes. */
 #define QVL_INLINE static inline __attribute__((always_inline))

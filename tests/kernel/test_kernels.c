@@ -466,10 +466,21 @@ static void head_store(struct head *head, size_t i_pos, const float *k, const fl
     if (head->type == QVL_BF16) {
         head->kernels->store_k_bf16(head->k_span[i_block].data, at, k, head->head_dim);
         head->kernels->store_v_bf16(head->v_span[i_block].data, at, v, head->head_dim);
+    } else if (head->type == QVL_I8) {
+        head->kernels->store_k_i8(head->k_span[i_block].data, at, k, head->head_dim);
+        head->kernels->store_v_i8(head->v_span[i_block].data, at, v, head->head_dim);
     } else {
         head->kernels->store_k_f32(head->k_span[i_block].data, at, k, head->head_dim);
         head->kernels->store_v_f32(head->v_span[i_block].data, at, v, head->head_dim);
     }
+}
+
+/* From numbers in [-size, size] a row that int8 holds exactly: multiples, up to 127, of unit, a power of two. */
+static void snap_to_i8(float *x, size_t n, double size, float unit)
+{
+    x[0] = x[0] < 0 ? (float)-size : (float)size;
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)nearbyint(x[i] / size * 127) * unit;
 }
 
 static struct head head_alloc(const struct qvl_kernels *kernels, enum qvl_dtype type, size_t head_dim, size_t n_pos)
@@ -492,6 +503,10 @@ static struct head head_alloc(const struct qvl_kernels *kernels, enum qvl_dtype 
             head.k[i] = (float)value_of_bf16(nearest_bf16(head.k[i]));
             head.v[i] = (float)value_of_bf16(nearest_bf16(head.v[i]));
         }
+    }
+    for (size_t i = 0; i < n_pos && type == QVL_I8; i++) {
+        snap_to_i8(head.k + i * head_dim, head_dim, 2, 0x1p-6f);
+        snap_to_i8(head.v + i * head_dim, head_dim, 1, i % 5 == 0 ? 0x1p-3f : 0x1p-7f);
     }
     for (size_t i = 0; i < n_pos; i++)
         head_store(&head, i, head.k + i * head_dim, head.v + i * head_dim);
@@ -526,8 +541,45 @@ static void head_attend(const struct head *head, const float *q, float *out, siz
     };
     if (head->type == QVL_BF16)
         head->kernels->attention_bf16(&job);
+    else if (head->type == QVL_I8)
+        head->kernels->attention_i8(&job);
     else
         head->kernels->attention_f32(&job);
+}
+
+static double largest_size(const float *x, size_t n)
+{
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)x[i]));
+    return largest;
+}
+
+/* What rounding to multiples of its largest number / 127 may take from a row's numbers: nothing where they are such. */
+static double error_of_i8(const float *x, size_t n)
+{
+    double unit = largest_size(x, n) / 127;
+    for (size_t i = 0; i < n && unit > 0; i++)
+        if (x[i] != nearbyint(x[i] / unit) * unit)
+            return unit * (0.5 + 127 * 2 * ULP_UNIT);
+    return 0;
+}
+
+/* A weight, probability times the value's unit, is rounded to multiples of its block's largest / 32767. */
+static double error_of_i8_weights(const struct head *head, const double *p, size_t n_key, size_t dim)
+{
+    double error = 0;
+    for (size_t first = 0; first < n_key; first += QVL_KV_BLOCK) {
+        size_t end = first + QVL_KV_BLOCK < n_key ? first + QVL_KV_BLOCK : n_key, d = head->head_dim;
+        double most = 0, size = 0;
+        for (size_t i = first; i < end; i++) {
+            double unit = largest_size(head->v + i * d, d) / 127;
+            most = fmax(most, p[i] * unit);
+            size += fabs((double)head->v[i * d + dim]) / unit;
+        }
+        error += most / 32767 * (0.5 + 32767 * 3 * ULP_UNIT) * size;
+    }
+    return error;
 }
 
 /* Softmax in double, and the bound on the error: a score that is off by d changes a weight by exp(d) and the total
@@ -537,29 +589,35 @@ static void check_attention_row(const struct head *head, const float *q, const f
     size_t d = head->head_dim;
     bool is_bf16 = head->type == QVL_BF16 && has_bf16_products(head->kernels);
     double scale = (double)(float)(1 / sqrt((double)d)), *score = calloc(n_key, sizeof *score);
-    double largest = -INFINITY, total = 0, score_size = 0;
+    double query_error = head->type == QVL_I8 ? error_of_i8(q, d) : 0;
+    double largest = -INFINITY, total = 0, score_size = 0, rounding = 0;
     for (size_t i = 0; i < n_key; i++) {
-        double size = 0;
+        double size = 0, rounded = 0;
         for (size_t j = 0; j < d; j++) {
             score[i] += scale * q[j] * head->k[i * d + j];
             size += scale * fabs(q[j] * (double)head->k[i * d + j]);
+            rounded += scale * query_error * fabs((double)head->k[i * d + j]);
         }
         largest = fmax(largest, score[i]);
         score_size = fmax(score_size, size);
+        rounding = fmax(rounding, rounded);
     }
     for (size_t i = 0; i < n_key; i++)
         total += exp(score[i] - largest);
+    for (size_t i = 0; i < n_key; i++)
+        score[i] = exp(score[i] - largest) / total;
     double of_query = is_bf16 ? 0x1p-8 : 0, of_probability = is_bf16 ? 0x1p-8 : 0;
-    double score_error = score_size * (of_query + (1 + of_query) * ULP_UNIT * (double)(d + 8));
+    double score_error = score_size * (of_query + (1 + of_query) * ULP_UNIT * (double)(d + 8)) + rounding;
     double weight_error = expm1(2 * score_error) + 2 * of_probability + 2 * ULP_UNIT * (double)(n_key + 8);
     for (size_t j = 0; j < d; j++) {
-        double sum = 0, size = 0;
+        double sum = 0, size = 0, rounded = 0;
         for (size_t i = 0; i < n_key; i++) {
-            double p = exp(score[i] - largest) / total;
-            sum += p * head->v[i * d + j];
-            size += p * fabs(head->v[i * d + j]);
+            sum += score[i] * head->v[i * d + j];
+            size += score[i] * fabs(head->v[i * d + j]);
         }
-        check_within("attention", j, n_key, out[j], sum, 1.01 * weight_error * size + FLT_MIN);
+        if (head->type == QVL_I8)
+            rounded = (1 + weight_error) * error_of_i8_weights(head, score, n_key, j);
+        check_within("attention", j, n_key, out[j], sum, 1.01 * (weight_error * size + rounded) + FLT_MIN);
     }
     free(score);
 }
@@ -581,6 +639,19 @@ static void check_attention_garbage(struct head *head, const float *q)
     buffers_free(&b);
 }
 
+/* The bits of the scalar level. */
+static void check_attention_as_defined(const struct head *head, const float *q, const float *out, size_t n_row,
+                                       const uint32_t *n_key)
+{
+    struct head scalar = *head;
+    struct buffers b = buffers_alloc(1, n_row * head->head_dim);
+    scalar.kernels = qvl_kernels_of(QVL_ISA_SCALAR);
+    head_attend(&scalar, q, b.f[0], n_row, n_key);
+    for (size_t j = 0; j < n_row * head->head_dim; j++)
+        check_bits("attention beside its definition", j, n_row, out[j], b.f[0][j]);
+    buffers_free(&b);
+}
+
 static void check_attention_case(const struct qvl_kernels *kernels, enum qvl_dtype type, size_t d, size_t n_row,
                                  size_t n_pos, double q_size)
 {
@@ -590,10 +661,15 @@ static void check_attention_case(const struct qvl_kernels *kernels, enum qvl_dty
     uint32_t *n_key = calloc(n_row, sizeof *n_key);
     for (size_t i = 0; i < n_row * d; i++)
         q[i] = (float)(q_size * random_unit());
+    for (size_t i = 0; i < n_row; i += 2)
+        if (type == QVL_I8 && q_size > 0)
+            snap_to_i8(q + i * d, d, q_size, (float)exp2(floor(log2(q_size / 127))));
     for (size_t i = 0; i < n_row; i++)
         n_key[i] = (uint32_t)(i == 0 ? n_pos : 1 + random_u32() % n_pos);
 
     head_attend(&head, q, out, n_row, n_key);
+    if (type == QVL_I8)
+        check_attention_as_defined(&head, q, out, n_row, n_key);
     for (size_t i = 0; i < n_row; i++)
         check_attention_row(&head, q + i * d, out + i * d, n_key[i]);
     for (size_t i = 0; i < n_row; i++) {
@@ -632,6 +708,36 @@ static void test_attention_bf16(void **level)
 static void test_attention_f32(void **level)
 {
     check_attention(*level, QVL_F32);
+}
+
+/* A key or query that is not a number is felt by those rows that see it, and by no other; nor is a value behind them. */
+static void test_attention_i8(void **level)
+{
+    enum { D = 64, N_POS = 300, N_ROW = 7 };
+    check_attention(*level, QVL_I8);
+    struct head head = head_alloc(*level, QVL_I8, D, N_POS);
+    struct buffers b = buffers_alloc(3, N_ROW * D);
+    float bad[D];
+    uint32_t n_key[N_ROW];
+    for (size_t i = 0; i < N_ROW * D; i++)
+        b.f[0][i] = (float)random_unit();
+    for (size_t i = 0; i < N_ROW; i++)
+        n_key[i] = (uint32_t)(40 * (i + 1));
+    for (size_t i = 0; i < D; i++)
+        bad[i] = i == 5 ? NAN : 1;
+    head_attend(&head, b.f[0], b.f[1], N_ROW, n_key);
+    head_store(&head, 140, bad, head.v);
+    head_store(&head, 290, bad, bad);
+    b.f[0][D + 3] = NAN;
+    head_attend(&head, b.f[0], b.f[2], N_ROW, n_key);
+    for (size_t i = 0; i < N_ROW; i++)
+        for (size_t j = i * D; j < (i + 1) * D; j++)
+            if (i == 1 || n_key[i] > 140)
+                assert_true(isnan(b.f[2][j]));
+            else
+                check_bits("attention beside NaN", j, i, b.f[2][j], b.f[1][j]);
+    buffers_free(&b);
+    head_free(&head);
 }
 
 /* Index of an element in a block, from the layouts in kernel.h. */
@@ -699,7 +805,110 @@ static void test_store_v_f32(void **level)
     check_store(*level, false, QVL_F32);
 }
 
+/* Place of an element, and of a position's scale, from the layouts in kernel.h: in bytes. */
+static size_t place_of_i8(bool is_k, size_t d, size_t i_pos, size_t dim)
+{
+    return is_k ? ((i_pos / 16 * ((d + 3) / 4) + dim / 4) * 16 + i_pos % 16) * 4 + dim % 4
+                : (i_pos / 4 * qvl_head_dim_padded(d) + dim) * 4 + i_pos % 4;
+}
+
+/* What the kernel wrote is taken over into `expected` once it was checked; the rest must be as it was. */
+static void check_stored_i8(bool is_k, const char *block, char *expected, size_t n_bytes, size_t i_pos, const float *x,
+                            size_t d)
+{
+    size_t scale_at = n_bytes - (QVL_KV_BLOCK - i_pos) * sizeof(float);
+    double largest = largest_size(x, d);
+    bool is_finite = true;
+    float scale;
+    for (size_t j = 0; j < d; j++)
+        is_finite = is_finite && isfinite(x[j]);
+    memcpy(&scale, block + scale_at, sizeof scale);
+    memcpy(expected + scale_at, &scale, sizeof scale);
+    if (is_finite)
+        check_bits("scale of a row", i_pos, d, scale, largest < 0x1p-100 ? 0.0f : (float)largest / 127);
+    else
+        assert_true(isnan(scale));
+    for (size_t dim = 0; dim < d; dim++) {
+        size_t at = place_of_i8(is_k, d, i_pos, dim);
+        int element = is_k ? (unsigned char)block[at] - 128 : (signed char)block[at];
+        if (!is_finite || scale == 0)
+            assert_int_equal(element, 0);
+        else
+            check_within("element of a row", dim, d, element, x[dim] / largest * 127, 0.5 + 127 * 2 * ULP_UNIT);
+        expected[at] = block[at];
+    }
+    for (size_t dim = d; is_k && dim % 4; dim++)
+        expected[place_of_i8(true, d, i_pos, dim)] = (char)128;
+}
+
+static void check_store_i8(const struct qvl_kernels *kernels, bool is_k)
+{
+    static const size_t dims[] = {2, 6, 16, 22, 64, 72, 128, 256};
+    const struct qvl_kernels *scalar = qvl_kernels_of(QVL_ISA_SCALAR);
+    random_seed(3);
+    for (size_t i = 0; i < 120; i++) {
+        size_t d = dims[i % 8], i_pos = random_u32() % QVL_KV_BLOCK;
+        size_t n_bytes = is_k ? qvl_k_block_bytes(d, QVL_I8) : qvl_v_block_bytes(d, QVL_I8);
+        struct span block = span_alloc(n_bytes), row = span_alloc(d * sizeof(float));
+        char *expected = malloc(n_bytes), *defined = malloc(n_bytes);
+        float *x = row.data;
+        for (size_t j = 0; j < n_bytes; j++)
+            expected[j] = (char)random_u32();
+        memcpy(block.data, expected, n_bytes);
+        memcpy(defined, expected, n_bytes);
+        fill_f32(x, d, (enum numbers)(i / 8 % NUMBERS_COUNT));
+        if (i % 20 == 19)
+            x[random_u32() % d] = i % 40 == 19 ? -INFINITY : NAN;
+        (is_k ? kernels->store_k_i8 : kernels->store_v_i8)(block.data, i_pos, x, d);
+        (is_k ? scalar->store_k_i8 : scalar->store_v_i8)(defined, i_pos, x, d);
+        check_stored_i8(is_k, block.data, expected, n_bytes, i_pos, x, d);
+        assert_memory_equal(block.data, expected, n_bytes);
+        assert_memory_equal(block.data, defined, n_bytes);
+        free(expected);
+        free(defined);
+        span_free(&block);
+        span_free(&row);
+    }
+}
+
+static void test_store_k_i8(void **level)
+{
+    check_store_i8(*level, true);
+}
+
+static void test_store_v_i8(void **level)
+{
+    check_store_i8(*level, false);
+}
+
 /* ---- rows ----------------------------------------------------------------------------------------- */
+
+/* Element i of the product has the sign (-1)^(number of ones in i and j) at x_j. */
+static void test_hadamard(void **level)
+{
+    const struct qvl_kernels *kernels = *level;
+    random_seed(13);
+    for (size_t n = 1; n <= QVL_MAX_HEAD_DIM; n *= 2) {
+        struct buffers b = buffers_alloc(3, n);
+        float *x = b.f[0], *y = b.f[1];
+        fill_f32(x, n, NUMBERS_USUAL);
+        memcpy(y, x, n * sizeof *x);
+        memcpy(b.f[2], x, n * sizeof *x);
+        kernels->hadamard(y, n);
+        qvl_kernels_of(QVL_ISA_SCALAR)->hadamard(b.f[2], n);
+        for (size_t i = 0; i < n; i++) {
+            double sum = 0, size = 0;
+            for (size_t j = 0; j < n; j++) {
+                sum += __builtin_popcountll(i & j) % 2 ? -(double)x[j] : (double)x[j];
+                size += fabs((double)x[j]);
+            }
+            check_within("hadamard", i, n, y[i], sum / sqrt((double)n),
+                         ULP_UNIT * (log2((double)n) + 2) * size / sqrt((double)n));
+            check_bits("hadamard beside its definition", i, n, y[i], b.f[2][i]);
+        }
+        buffers_free(&b);
+    }
+}
 
 /* The sum of n squares has relative error (n + 1) eps at most, the root half of it; then three roundings. */
 static void test_rms_norm(void **level)
