@@ -30,7 +30,7 @@ ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
 # ---- sources -------------------------------------------------------------------------------------
 KERNEL_SRC := $(wildcard src/kernel/*.c)
 ifneq ($(ARCH),x86_64)
-KERNEL_SRC := $(filter-out %_avx2.c %_avx512.c %_avx512_bf16.c %_avx512_vnni.c %_amx.c,$(KERNEL_SRC))
+KERNEL_SRC := $(filter-out %_avx2.c %_avx2_vnni.c %_avx512.c %_avx512_bf16.c %_avx512_vnni.c %_amx.c,$(KERNEL_SRC))
 endif
 ifneq ($(ARCH),aarch64)
 KERNEL_SRC := $(filter-out %_neon.c,$(KERNEL_SRC))
@@ -72,6 +72,7 @@ deps:
 
 # ---- compile -------------------------------------------------------------------------------------
 %_avx2.o: ISA_FLAGS := -mavx2 -mfma -mf16c
+%_avx2_vnni.o: ISA_FLAGS := -mavx2 -mfma -mf16c -mavxvnni
 %_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
 %_avx512_vnni.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 %_avx512_bf16.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c

@@ -27,7 +27,8 @@ static const struct level {
     },
     [QVL_ISA_AVX2] = {"avx2",
 #if defined(__x86_64__)
-                      {qvl_overlay_gemm_avx2, qvl_overlay_attention_avx2, qvl_overlay_attention_i8_avx2,
+                      {qvl_overlay_gemm_avx2, qvl_overlay_gemm_packed_avx2, qvl_overlay_gemm_packed_avx2_vnni,
+                       qvl_overlay_rows_a8_avx2, qvl_overlay_attention_avx2, qvl_overlay_attention_i8_avx2,
                        qvl_overlay_elementwise_avx2}
 #endif
     },
