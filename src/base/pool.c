@@ -1,7 +1,8 @@
-/* A run is published by increasing `epoch` (release). Workers wait for it to change, pull job numbers from
- * `next_job` until they are gone, and count themselves out in `n_busy`; the starter waits for zero. A worker
- * that wakes late for a run finds no jobs left and counts itself out at once; so the starter waits only for
- * jobs, plus one wake-up of a sleeping worker, which is why a run too small to share is done alone. */
+/* A run is published by increasing `epoch`; workers wait for it to change. A worker that finds the `gate` open goes
+ * in, pulls job numbers from `next_job` until they are gone, and goes out; the starter does the same, then closes
+ * the gate and waits until nobody is inside. So it waits for jobs that have begun, and for nothing else: a worker
+ * that the system has taken away between two runs, because another program wants its processor, finds the gate
+ * closed when it comes back. */
 #include "base/pool.h"
 
 #include <limits.h>
@@ -15,6 +16,7 @@
 #include "base/limits.h"
 
 #define SPIN_US 20.0
+#define CLOSED 0x80000000u /* of the gate; the other bits count who is inside */
 
 struct worker {
     struct qvl_pool *pool;
@@ -26,7 +28,7 @@ struct qvl_pool {
     uint32_t n_thread;
     uint32_t n_started; /* workers, the starter not counted */
     struct worker *workers;
-    /* the run */
+    /* the run: written while the gate is closed and nobody inside, read inside */
     qvl_job_fn *job;
     void *arg;
     const atomic_bool *stop;
@@ -34,7 +36,8 @@ struct qvl_pool {
     /* written by many threads: a cache line each */
     _Alignas(64) atomic_uint epoch;
     _Alignas(64) atomic_size_t next_job;
-    _Alignas(64) atomic_uint n_busy;
+    _Alignas(64) atomic_uint gate;
+    _Alignas(64) atomic_uint n_asleep; /* workers that may need a system call to wake */
     _Alignas(64) atomic_bool is_closing;
 };
 
@@ -47,8 +50,8 @@ static void cpu_relax(void)
 #endif
 }
 
-/* Returns once *word != old. */
-static void wait_change(atomic_uint *word, unsigned old)
+/* Returns once *word != old; counted in *n_asleep (may be NULL) before it sleeps. */
+static void wait_change(atomic_uint *word, unsigned old, atomic_uint *n_asleep)
 {
     double until_ms = 0;
     for (unsigned i = 0;; i++) {
@@ -63,13 +66,33 @@ static void wait_change(atomic_uint *word, unsigned old)
         }
         cpu_relax();
     }
-    while (atomic_load_explicit(word, memory_order_acquire) == old)
+    if (n_asleep)
+        atomic_fetch_add(n_asleep, 1);
+    while (atomic_load(word) == old)
         syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    if (n_asleep)
+        atomic_fetch_sub(n_asleep, 1);
 }
 
 static void wake_all(atomic_uint *word)
 {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static bool go_in(struct qvl_pool *pool)
+{
+    unsigned gate = atomic_load_explicit(&pool->gate, memory_order_relaxed);
+    while (!(gate & CLOSED))
+        if (atomic_compare_exchange_weak_explicit(&pool->gate, &gate, gate + 1, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static void go_out(struct qvl_pool *pool)
+{
+    if (atomic_fetch_sub_explicit(&pool->gate, 1, memory_order_acq_rel) == (CLOSED | 1u))
+        wake_all(&pool->gate);
 }
 
 static void pull_jobs(struct qvl_pool *pool, size_t i_thread)
@@ -89,25 +112,26 @@ static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
     struct qvl_pool *pool = worker->pool;
-    for (unsigned seen = 0;; seen++) {
-        wait_change(&pool->epoch, seen);
+    for (unsigned seen = 0;;) {
+        wait_change(&pool->epoch, seen, &pool->n_asleep);
+        seen = atomic_load_explicit(&pool->epoch, memory_order_acquire);
         if (atomic_load(&pool->is_closing))
             return NULL;
-        pull_jobs(pool, worker->i_thread);
-        if (atomic_fetch_sub_explicit(&pool->n_busy, 1, memory_order_acq_rel) == 1)
-            wake_all(&pool->n_busy);
+        if (go_in(pool)) {
+            pull_jobs(pool, worker->i_thread);
+            go_out(pool);
+        }
     }
 }
 
 enum qvl_status qvl_pool_open(uint32_t n_thread, struct qvl_pool **out, struct qvl_error *err)
 {
     if (n_thread < 1 || n_thread > QVL_MAX_THREADS)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%u threads: the number must be 1 to %u", n_thread,
-                        QVL_MAX_THREADS);
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%u threads: the number must be 1 to %u", n_thread, QVL_MAX_THREADS);
     struct qvl_pool *pool = NULL;
     if (posix_memalign((void **)&pool, 64, sizeof *pool) != 0)
         return qvl_fail_memory(err, sizeof *pool, "the thread pool");
-    *pool = (struct qvl_pool){.n_thread = n_thread};
+    *pool = (struct qvl_pool){.n_thread = n_thread, .gate = CLOSED};
     pool->workers = calloc(n_thread, sizeof *pool->workers);
     if (!pool->workers) {
         qvl_pool_close(pool);
@@ -152,12 +176,14 @@ bool qvl_pool_run(struct qvl_pool *pool, size_t n_job, qvl_job_fn *job, void *ar
     pool->n_job = n_job;
     atomic_store_explicit(&pool->next_job, 0, memory_order_relaxed);
     if (n_job > 1 && pool->n_started > 0) {
-        atomic_store_explicit(&pool->n_busy, pool->n_started, memory_order_relaxed);
-        atomic_fetch_add_explicit(&pool->epoch, 1, memory_order_release);
-        wake_all(&pool->epoch);
+        atomic_store_explicit(&pool->gate, 0, memory_order_release);
+        atomic_fetch_add(&pool->epoch, 1);
+        if (atomic_load(&pool->n_asleep) > 0)
+            wake_all(&pool->epoch);
         pull_jobs(pool, 0);
-        for (unsigned n; (n = atomic_load_explicit(&pool->n_busy, memory_order_acquire)) != 0;)
-            wait_change(&pool->n_busy, n);
+        unsigned inside = atomic_fetch_or_explicit(&pool->gate, CLOSED, memory_order_acq_rel) | CLOSED;
+        for (; inside != CLOSED; inside = atomic_load_explicit(&pool->gate, memory_order_acquire))
+            wait_change(&pool->gate, inside, NULL);
     } else {
         pull_jobs(pool, 0);
     }
