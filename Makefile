@@ -92,6 +92,12 @@ $(BUILD)/tiles_in_c/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -DQVL_TILES_IN_C -MMD -MP -c $< -o $@
 
+# Kernels in AVX-VNNI once more, with its instruction in parts: for tests, on any machine with avx2.
+$(BUILD)/dpbusd_in_parts/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
+$(BUILD)/dpbusd_in_parts/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -DQVL_DPBUSD_IN_PARTS -MMD -MP -c $< -o $@
+
 # The same rooms with the switches of model/mistake.h, for the test and the scores that show each one is caught.
 $(BUILD)/mistakes/%.o: %.c
 	@mkdir -p $(@D)
@@ -121,7 +127,9 @@ MEDIA_TEST_LIBS = -Wl,--as-needed $(MEDIA_LIBS) $(AV_LIBS) $(LIBS)
 # ---- tests ---------------------------------------------------------------------------------------
 # Each tests/*/test_x.c is a program of its own; helper files in the same folder (not test_*) and tests/lib are
 # linked in.
-TEST_LIB := $(call objects,$(wildcard tests/lib/*.c)) $(patsubst %.c,$(BUILD)/tiles_in_c/%.o,$(filter %_amx.c,$(KERNEL_SRC)))
+TEST_LIB := $(call objects,$(wildcard tests/lib/*.c)) \
+	$(patsubst %.c,$(BUILD)/tiles_in_c/%.o,$(filter %_amx.c,$(KERNEL_SRC))) \
+	$(patsubst %.c,$(BUILD)/dpbusd_in_parts/%.o,$(filter %_avx2_vnni.c,$(KERNEL_SRC)))
 define TEST_RULE
 $(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call objects,$(filter-out $(dir $(1))test_%,$(wildcard $(dir $(1))*.c))) $(TEST_LIB) \
 		$(BUILD)/libqvl.a

@@ -25,6 +25,8 @@ void qvl_overlay_elementwise_neon(struct qvl_kernels *table);
 void qvl_overlay_gemm_avx2(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_avx2(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_avx2_vnni(struct qvl_kernels *table); /* where the processor has AVX-VNNI */
+/* The same with each vpdpbusd as instructions of avx2; compiled for tests only, not part of the library. */
+void qvl_overlay_gemm_packed_avx2_vnni_in_parts(struct qvl_kernels *table);
 void qvl_overlay_rows_a8_avx2(struct qvl_kernels *table);
 void qvl_overlay_attention_avx2(struct qvl_kernels *table);
 void qvl_overlay_attention_i8_avx2(struct qvl_kernels *table);

@@ -12,6 +12,7 @@
 
 #include "../lib/emulated_level.h"
 #include "check.h"
+#include "kernel/levels.h"
 
 #define ULP_UNIT 0x1p-23 /* eps of kernel.def: distance of f32 neighbours at 1.0 */
 
@@ -1321,6 +1322,26 @@ static int run_level(enum qvl_isa isa, const struct qvl_kernels *kernels)
     return cmocka_run_group_tests_name(kernels->name, tests, NULL, NULL);
 }
 
+/* The products of AVX-VNNI, with its instruction in parts: every machine with avx2 can run them. */
+static int run_vnni_in_parts(void)
+{
+    int n_failed = 0;
+#if defined(__x86_64__)
+    if (!qvl_kernels_of(QVL_ISA_AVX2)) {
+        printf("SKIP: AVX-VNNI in parts: this machine lacks avx2\n");
+        return 0;
+    }
+    struct qvl_kernels kernels = *qvl_kernels_of(QVL_ISA_AVX2);
+    qvl_overlay_gemm_packed_avx2_vnni_in_parts(&kernels);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(test_gemm_q8_a8, &kernels),
+        cmocka_unit_test_prestate(test_gemm_q4_a8, &kernels),
+    };
+    n_failed = cmocka_run_group_tests_name("avx2 with vpdpbusd in parts", tests, NULL, NULL);
+#endif
+    return n_failed;
+}
+
 int main(void)
 {
     const struct qvl_kernels *emulated = use_emulated_level();
@@ -1336,5 +1357,6 @@ int main(void)
         n_failed += run_level((enum qvl_isa)isa, qvl_kernels_of((enum qvl_isa)isa));
     if (emulated && emulated != qvl_kernels_of(QVL_ISA_AMX))
         n_failed += run_level(QVL_ISA_AMX, emulated);
+    n_failed += run_vnni_in_parts();
     return n_failed != 0;
 }
