@@ -1,10 +1,8 @@
-/* Attention over bf16 keys and values with vdpbf16ps (attention_lanes.h): queries and probabilities are rounded to
- * bf16, scores, exponentials and sums are f32. The total is summed from the rounded probabilities, so that the
- * weights add up to one. Denormal bf16 count as zero (Intel SDM, VDPBF16PS). */
+/* Attention over bf16 keys and values with vdpbf16ps (attention_lanes.h). Denormal bf16 count as zero (Intel SDM,
+ * VDPBF16PS). */
 #include "kernel/levels.h"
-#include "kernel/vec_avx512.h"
+#include "kernel/attention_bf16_scalars.h"
 
-typedef qvl_bf16 scalar;
 typedef __m512bh pairs;
 
 #define ATTENTION_ROWS ((size_t)12)
@@ -33,23 +31,6 @@ QVL_INLINE pairs broadcast_pair(const scalar *row, size_t j)
 QVL_INLINE vec mac_pairs(vec acc, pairs a, pairs b)
 {
     return _mm512_dpbf16_ps(acc, a, b);
-}
-
-QVL_INLINE void store_query(scalar *dst, const float *src, size_t n)
-{
-    size_t i = 0;
-    for (; i + VEC_LANES <= n; i += VEC_LANES)
-        vec_store_bf16(dst + i, vec_load(src + i));
-    if (i < n)
-        vec_store_bf16_n(dst + i, vec_load_n(src + i, n - i), n - i);
-}
-
-QVL_INLINE vec store_p(scalar *dst, vec p0, vec p1, vec sum)
-{
-    const __m512i ones = _mm512_set1_epi16(0x3f80); /* 1.0 */
-    pairs p = _mm512_cvtne2ps_pbh(p1, p0);
-    _mm512_storeu_si512(dst, (__m512i)p);
-    return _mm512_dpbf16_ps(sum, p, (pairs)ones);
 }
 
 #include "kernel/attention_lanes.h"

@@ -17,20 +17,15 @@
  * generation. So one arithmetic serves all numbers of tokens: per element, sums over 32 k (in the order of the
  * instruction) are added in ascending k. Blocks, panels and tails do not show in it: what is missing to 32 k is
  * zero. */
-#include "base/checked.h"
-#include "kernel/tile.h"
+#include "kernel/tile_block.h"
 
 #include <immintrin.h>
 
-#define STEP ((size_t)32) /* elements of k in a tile */
-#define TILE_PAIRS ((size_t)16)
-#define PANEL_ROWS (2 * TILE_ROWS)
-#define TOKENS (2 * TILE_ROWS) /* of one block of accumulators */
+#define STEP TILE_STEP
+#define PANEL_ROWS BLOCK_COLUMNS
+#define TOKENS BLOCK_ROWS
 #define K_BLOCK ((size_t)512)
 #define TILE_ELEMENTS (TILE_ROWS * STEP)
-
-/* Registers: accumulators [2 of tokens][2 of weight rows], then activations, then weights. */
-enum { C00, C01, C10, C11, A0, A1, B0, B1 };
 
 /* ---- panels --------------------------------------------------------------------------------------- */
 
@@ -97,110 +92,31 @@ QVL_INLINE void fill_panel(qvl_bf16 *panel, const char *w, size_t w_stride, size
                 turn_tile(to, padded, TILE_ROW_BYTES);
             }
         }
-        ask(ahead, n_ask * (i + STEP) / n_k);
+        ask(ahead, n_ask * qvl_min_size(i + STEP, n_k) / n_k);
     }
-}
-
-/* ---- products ------------------------------------------------------------------------------------- */
-
-/* Up to TOKENS tokens times up to PANEL_ROWS weight rows. */
-struct block {
-    float *c;
-    size_t c_stride; /* bytes */
-    size_t n_tok, n_row;
-};
-
-static void configure(size_t n_tok, size_t n_row)
-{
-    struct tile_config config = {0};
-    for (size_t i = 0; i < 2; i++) {
-        size_t toks = n_tok > i * TILE_ROWS ? qvl_min_size(n_tok - i * TILE_ROWS, TILE_ROWS) : 0;
-        size_t rows = n_row > i * TILE_ROWS ? qvl_min_size(n_row - i * TILE_ROWS, TILE_ROWS) : 0;
-        if (toks > 0)
-            tile_shape(&config, A0 + (int)i, toks, TILE_ROW_BYTES);
-        if (rows > 0)
-            tile_shape(&config, B0 + (int)i, TILE_PAIRS, rows * sizeof(float));
-    }
-    for (int i = C00; i <= C11; i++)
-        if (config.n_row[A0 + i / 2] && config.n_row[B0 + i % 2])
-            tile_shape(&config, i, config.n_row[A0 + i / 2], config.row_bytes[B0 + i % 2]);
-    tile_configure(&config);
-}
-
-QVL_INLINE void start(int tile, const struct block *block, size_t t, size_t r, bool is_first)
-{
-    if (is_first)
-        tile_zero(tile);
-    else
-        tile_load(tile, (const char *)block->c + t * block->c_stride + r * sizeof(float), block->c_stride);
-}
-
-QVL_INLINE void end(int tile, const struct block *block, size_t t, size_t r)
-{
-    tile_store(tile, (char *)block->c + t * block->c_stride + r * sizeof(float), block->c_stride);
-}
-
-QVL_INLINE void multiply_step(const char *a, size_t a_stride, const qvl_bf16 *b, bool has_a1, bool has_b1)
-{
-    tile_load(B0, b, TILE_ROW_BYTES);
-    tile_load(A0, a, a_stride);
-    tile_product_bf16(C00, A0, B0);
-    if (has_b1) {
-        tile_load(B1, b + TILE_ELEMENTS, TILE_ROW_BYTES);
-        tile_product_bf16(C01, A0, B1);
-    }
-    if (has_a1) {
-        tile_load(A1, a + TILE_ROWS * a_stride, a_stride);
-        tile_product_bf16(C10, A1, B0);
-        if (has_b1)
-            tile_product_bf16(C11, A1, B1);
-    }
-}
-
-/* Whole steps from x, the rest of k from `rest`. has_a1, has_b1 are constants of the call. */
-QVL_INLINE void multiply_shape(const struct block *block, const char *x, size_t x_stride, const char *rest,
-                               const qvl_bf16 *panel, size_t n_k, bool is_first, bool has_a1, bool has_b1)
-{
-    start(C00, block, 0, 0, is_first);
-    if (has_b1)
-        start(C01, block, 0, TILE_ROWS, is_first);
-    if (has_a1)
-        start(C10, block, TILE_ROWS, 0, is_first);
-    if (has_a1 && has_b1)
-        start(C11, block, TILE_ROWS, TILE_ROWS, is_first);
-    size_t i = 0;
-    QVL_UNROLL(2)
-    for (; i + STEP <= n_k; i += STEP)
-        multiply_step(x + i * sizeof(qvl_bf16), x_stride, panel + i * PANEL_ROWS, has_a1, has_b1);
-    if (i < n_k)
-        multiply_step(rest, TILE_ROW_BYTES, panel + i * PANEL_ROWS, has_a1, has_b1);
-    end(C00, block, 0, 0);
-    if (has_b1)
-        end(C01, block, 0, TILE_ROWS);
-    if (has_a1)
-        end(C10, block, TILE_ROWS, 0);
-    if (has_a1 && has_b1)
-        end(C11, block, TILE_ROWS, TILE_ROWS);
-}
-
-QVL_INLINE void multiply_block(const struct block *block, const char *x, size_t x_stride, const qvl_bf16 *panel,
-                               size_t n_k, bool is_first)
-{
-    _Alignas(64) char rest[TOKENS * TILE_ROW_BYTES];
-    if (n_k % STEP != 0)
-        copy_padded(rest, x + n_k / STEP * TILE_ROW_BYTES, x_stride, block->n_tok, n_k % STEP);
-    bool has_a1 = block->n_tok > TILE_ROWS, has_b1 = block->n_row > TILE_ROWS;
-    if (has_a1 && has_b1)
-        multiply_shape(block, x, x_stride, rest, panel, n_k, is_first, true, true);
-    else if (has_a1)
-        multiply_shape(block, x, x_stride, rest, panel, n_k, is_first, true, false);
-    else if (has_b1)
-        multiply_shape(block, x, x_stride, rest, panel, n_k, is_first, false, true);
-    else
-        multiply_shape(block, x, x_stride, rest, panel, n_k, is_first, false, false);
 }
 
 /* ---- the kernel ----------------------------------------------------------------------------------- */
+
+/* c = or += x panel over n_k elements. */
+static __attribute__((noinline)) void multiply_block(const struct block *block, const char *x, size_t x_stride,
+                                                     const qvl_bf16 *panel, size_t n_k, bool is_first)
+{
+    if (is_first)
+        block_zero(block);
+    else
+        block_load(block);
+    size_t i = 0;
+    QVL_UNROLL(1)
+    for (; i + STEP <= n_k; i += STEP, panel += 2 * TILE_ELEMENTS)
+        block_step(block, x + i * sizeof(qvl_bf16), x_stride, panel, panel + TILE_ELEMENTS, TILE_ROW_BYTES);
+    if (i < n_k) {
+        _Alignas(64) char rest[TOKENS * TILE_ROW_BYTES];
+        copy_padded(rest, x + i * sizeof(qvl_bf16), x_stride, block->n_row, n_k - i);
+        block_step(block, rest, TILE_ROW_BYTES, panel, panel + TILE_ELEMENTS, TILE_ROW_BYTES);
+    }
+    block_store(block);
+}
 
 /* Blocks of k outermost: the tokens' part of one stays in the second-level cache for all panels. */
 static void gemm_bf16_bf16(float *c, size_t c_stride, const qvl_bf16 *w, size_t w_stride, const qvl_bf16 *x,
@@ -219,16 +135,17 @@ static void gemm_bf16_bf16(float *c, size_t c_stride, const qvl_bf16 *w, size_t 
             ahead.n_line = next_k0 < k ? qvl_min_size(k - next_k0, K_BLOCK) * sizeof *w / TILE_ROW_BYTES + 1 : 0;
             ahead.n = ahead.n_line * qvl_min_size(n_row - next_r0, PANEL_ROWS);
 
-            struct block block = {.c_stride = c_stride * sizeof *c, .n_row = qvl_min_size(n_row - r0, PANEL_ROWS)};
-            fill_panel(panel, (const char *)w + r0 * w_stride + k0 * sizeof *w, w_stride, block.n_row, n_k, &ahead,
-                       ahead.n / n_part);
+            struct block block = {.c_stride = c_stride * sizeof *c,
+                                  .n_column = qvl_min_size(n_row - r0, PANEL_ROWS)};
+            fill_panel(panel, (const char *)w + r0 * w_stride + k0 * sizeof *w, w_stride, block.n_column, n_k,
+                       &ahead, ahead.n / n_part);
             for (size_t t0 = 0; t0 < n_tok; t0 += TOKENS) {
                 block.c = c + t0 * c_stride + r0;
-                block.n_tok = qvl_min_size(n_tok - t0, TOKENS);
-                if (block.n_tok != toks || block.n_row != rows) {
-                    toks = block.n_tok;
-                    rows = block.n_row;
-                    configure(toks, rows);
+                block.n_row = qvl_min_size(n_tok - t0, TOKENS);
+                if (block.n_row != toks || block.n_column != rows) {
+                    toks = block.n_row;
+                    rows = block.n_column;
+                    block_configure(toks, rows, STEP);
                 }
                 multiply_block(&block, (const char *)x + t0 * x_stride + k0 * sizeof *x, x_stride, panel, n_k,
                                k0 == 0);

@@ -45,7 +45,7 @@ static const struct level {
     },
     [QVL_ISA_AMX] = {"amx",
 #if defined(__x86_64__)
-                     {qvl_overlay_gemm_amx}
+                     {qvl_overlay_gemm_amx, qvl_overlay_attention_amx}
 #endif
     },
 };

@@ -42,8 +42,10 @@ void qvl_overlay_gemm_avx512_bf16(struct qvl_kernels *table);
 void qvl_overlay_attention_avx512_bf16(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_amx(struct qvl_kernels *table);
+void qvl_overlay_attention_amx(struct qvl_kernels *table);
 /* The same with tiles in plain C (tile.h); compiled for tests only, not part of the library. */
 void qvl_overlay_gemm_amx_in_c(struct qvl_kernels *table);
+void qvl_overlay_attention_amx_in_c(struct qvl_kernels *table);
 
 /* cpu.c: can this machine (processor and operating system) run the level? */
 bool qvl_cpu_has(enum qvl_isa isa);
@@ -53,7 +55,7 @@ bool qvl_cpu_has_int8_dot(enum qvl_isa isa);
 bool qvl_cpu_is_bf16_fast(void);
 
 /* Query rows that the widest attention tile computes together: sizes the scratch. */
-#define QVL_ATTENTION_MAX_TILE_ROWS 12
+#define QVL_ATTENTION_MAX_TILE_ROWS 32
 
 /* Four floats side by side, on every architecture. */
 typedef float float4 __attribute__((vector_size(16)));
