@@ -196,6 +196,10 @@ struct qvl_engine;
 
 enum qvl_compute { QVL_COMPUTE_BF16, QVL_COMPUTE_F32 };
 
+/* How a request's keys and values are kept: as it computes, or in 8 bits with a scale for each (half the memory and, in a
+ * long context, half of what a token must read). */
+enum qvl_kv_type { QVL_KV_AS_COMPUTED, QVL_KV_INT8 };
+
 /* How the decoder's matrices are held: as stored; 8 bits; 4 bits; 4 bits with 8 where they count most (keys, values, the
  * MLP's last product). The vision tower stays as stored. A folder written by `qvl quantize` is one of them. */
 enum qvl_quantization { QVL_QUANTIZE_NONE, QVL_QUANTIZE_Q8, QVL_QUANTIZE_Q4, QVL_QUANTIZE_BALANCED };
@@ -206,6 +210,7 @@ struct qvl_engine_options {
     const char *media_helper; /* path of qvl-media (beside the running program, else libexec) */
     uint32_t media_deadline_ms; /* for one picture or frame (30,000; reading through a clip once: 300,000) */
     enum qvl_compute compute; /* (bf16) */
+    enum qvl_kv_type kv;      /* (as computed); int8: QVL_ERR_ARGUMENT with QVL_COMPUTE_F32 */
     enum qvl_quantization quantize; /* while loading (as the folder is); QVL_ERR_ARGUMENT where the folder is quantised
                                        already, or with QVL_COMPUTE_F32 */
     uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
@@ -235,6 +240,7 @@ struct qvl_engine_info {
     const char *architecture;  /* engine lifetime, like every pointer here */
     const char *inspect_json;  /* sizes and settings, one JSON object */
     const char *isa;           /* kernel level in use */
+    const char *kv;            /* numbers of keys and values: "bf16", "f32", "int8" */
     uint32_t n_thread;
     uint32_t n_ctx;
     uint32_t n_ctx_model;      /* max_position_embeddings */

@@ -113,8 +113,9 @@ static enum qvl_status begin_table(const struct qvl_bench_report *r, struct qvl_
 {
     const struct qvl_engine_info *e = &r->engine;
     enum qvl_status status = qvl_bytes_add_format(
-        out, err, qvl_text("qvl %s · %s · level %s · %u threads · --dtype %s\n"), QVL_VERSION,
-        r->cpu_name[0] ? r->cpu_name : "-", e->isa, e->n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16");
+        out, err, qvl_text("qvl %s · %s · level %s · %u threads · --dtype %s · --kv %s\n"), QVL_VERSION,
+        r->cpu_name[0] ? r->cpu_name : "-", e->isa, e->n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16",
+        e->kv);
     if (!status)
         status = qvl_bytes_add_format(out, err, qvl_text("model %s · %.1f million weights, %s, %.0f MiB\n\n"),
                                       r->model, (double)e->n_parameter / 1e6, r->weight_format,
@@ -237,8 +238,9 @@ static enum qvl_status add_json_head(const struct qvl_bench_report *r, struct qv
         (status = qvl_bytes_add_json_string(out, r->cpu_name, strlen(r->cpu_name), err)) ||
         (status = qvl_bytes_add_format(
              out, err,
-             ",\n \"isa\": \"%s\", \"threads\": %u, \"dtype\": \"%s\", \"busy_elsewhere\": %.1f,\n \"model\": ",
-             e->isa, e->n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16", r->n_busy)) ||
+             ",\n \"isa\": \"%s\", \"threads\": %u, \"dtype\": \"%s\", \"kv\": \"%s\", "
+             "\"busy_elsewhere\": %.1f,\n \"model\": ",
+             e->isa, e->n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16", e->kv, r->n_busy)) ||
         (status = qvl_bytes_add_json_string(out, r->model, strlen(r->model), err)))
         return status;
     return qvl_bytes_add_format(out, err,

@@ -56,6 +56,7 @@ struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_e
                                           .media_helper = options->media_helper,
                                           .media_deadline_ms = (uint32_t)(options->media_timeout_s * 1e3),
                                           .compute = options->dtype,
+                                          .kv = options->kv,
                                           .quantize = options->quantize,
                                           .n_thread = (uint32_t)options->n_thread,
                                           .n_ctx = (uint32_t)options->n_ctx,

@@ -140,6 +140,9 @@ static const struct option table[] = {
      "线程数（默认按 CPU 亲和性与 cgroup）"},
     {"dtype", 0, NULL, R | B, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
      "激活与 KV 缓存的类型（bf16）"},
+    {"kv", 0, NULL, R | B, true, CHOICE, TO(kv), "bf16|int8", 0, 0,
+     "keys and values: int8 halves their memory, for long contexts (bf16)",
+     "键和值的类型：int8 使其内存减半，适合长上下文（bf16）"},
     {"quantize", 0, NULL, R | B, false, CHOICE, TO(quantize), "none|q8|q4|balanced", 0, 0,
      "pack the decoder's weights in 8 or 4 bits while loading",
      "加载时把解码器的权重压缩为 8 位或 4 位"},
@@ -454,6 +457,8 @@ static enum qvl_status find_contradiction(const struct qvl_options *o, struct qv
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--ids and --logits go with --json");
     if (o->want_json && o->want_csv)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--json and --csv contradict each other");
+    if (o->dtype == QVL_COMPUTE_F32 && qvl_options_has(o, "kv"))
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--dtype f32 keeps keys and values in f32: --kv does not go with it");
     if (o->is_interactive && (o->want_json || o->is_dry_run))
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--json and --dry-run do not go with --interactive");
     return QVL_OK;

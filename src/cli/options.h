@@ -38,6 +38,7 @@ struct qvl_options {
     enum qvl_switch loop_guard, lookup;
     enum qvl_resize_rule resize;
     enum qvl_compute dtype;
+    enum qvl_kv_type kv;
     enum qvl_quantization quantize;
     enum qvl_progress_mode progress;
     enum qvl_language language; /* asked for with qvl_options_language before the rest is read */

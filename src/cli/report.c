@@ -174,10 +174,10 @@ static enum qvl_status add_settings(const struct qvl_report *r, struct qvl_bytes
         ",\n \"seed\": %" PRIu64 ", \"sampling\": {\"temperature\": %.9g, \"top_k\": %u, \"top_p\": %.9g, "
         "\"min_p\": %.9g, \"repetition_penalty\": %.9g, \"presence_penalty\": %.9g, \"frequency_penalty\": "
         "%.9g},\n "
-        "\"isa\": \"%s\", \"threads\": %u, \"dtype\": \"%s\", \"version\": \"%s\"}\n",
+        "\"isa\": \"%s\", \"threads\": %u, \"dtype\": \"%s\", \"kv\": \"%s\", \"version\": \"%s\"}\n",
         s->seed, (double)s->temperature, s->top_k, (double)s->top_p, (double)s->min_p,
         (double)s->repetition_penalty, (double)s->presence_penalty, (double)s->frequency_penalty, r->engine.isa,
-        r->engine.n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16", QVL_VERSION);
+        r->engine.n_thread, r->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16", r->engine.kv, QVL_VERSION);
 }
 
 enum qvl_status qvl_report_json(const struct qvl_report *r, struct qvl_bytes *out, struct qvl_error *err)

@@ -165,6 +165,7 @@ static enum qvl_status run_load(struct qvl_bench *b, struct qvl_bench_time *out,
     const struct qvl_engine *e = b->engine;
     const struct qvl_engine_options options = {.model_dir = e->model_dir,
                                                .compute = e->compute,
+                                               .kv = e->kv,
                                                .quantize = e->quantize,
                                                .n_thread = e->n_thread,
                                                .n_ctx = e->n_ctx,
@@ -189,7 +190,7 @@ static enum qvl_status bind_model(struct qvl_bench *b, struct qvl_error *err)
     if (b->is_bound)
         return QVL_OK;
     if ((status = qvl_engine_map_weights(e, b->pool, err)) ||
-        (status = qvl_model_bind(&e->config, e->weights, e->kernels, b->pool, e->compute, &b->model, err)))
+        (status = qvl_model_bind(&e->config, e->weights, e->kernels, b->pool, e->compute, e->kv, &b->model, err)))
         return status;
     if ((status = qvl_decoder_open(&b->model, e->n_prefill_chunk, &b->decoder, err)))
         qvl_model_free(&b->model);

@@ -29,7 +29,12 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%d is no compute type", (int)o->compute);
     if ((unsigned)o->quantize > QVL_QUANTIZE_BALANCED)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%d is no quantization", (int)o->quantize);
+    if (o->kv != QVL_KV_AS_COMPUTED && o->kv != QVL_KV_INT8)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%d is no type of keys and values", (int)o->kv);
+    if (o->kv == QVL_KV_INT8 && o->compute == QVL_COMPUTE_F32)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "keys and values in int8 and f32 arithmetic exclude each other");
     e->compute = o->compute;
+    e->kv = o->kv;
     e->quantize = o->quantize;
     e->n_thread = o->n_thread ? o->n_thread : qvl_os_n_cpu();
     e->n_prefill_chunk = o->n_prefill_chunk ? o->n_prefill_chunk : DEFAULT_PREFILL_CHUNK;
@@ -131,7 +136,7 @@ enum qvl_status qvl_engine_load(struct qvl_engine *e, struct qvl_error *err)
     if ((status = qvl_pool_open(e->n_thread, &e->pool, err)))
         return status;
     if (!(status = qvl_engine_map_weights(e, e->pool, err)))
-        status = qvl_model_bind(&e->config, e->weights, e->kernels, e->pool, e->compute, &e->model, err);
+        status = qvl_model_bind(&e->config, e->weights, e->kernels, e->pool, e->compute, e->kv, &e->model, err);
     if (!status && (status = qvl_scheduler_open(e, &e->scheduler, err)))
         qvl_model_free(&e->model);
     if (status) {
@@ -182,6 +187,9 @@ void qvl_engine_get_info(const struct qvl_engine *e, struct qvl_engine_info *out
         .architecture = "Qwen3VLForConditionalGeneration",
         .inspect_json = e->inspect_json.data,
         .isa = e->kernels->name,
+        .kv = e->kv == QVL_KV_INT8                ? "int8"
+              : e->compute == QVL_COMPUTE_F32 ? "f32"
+                                              : "bf16",
         .n_thread = e->n_thread,
         .n_ctx = e->n_ctx,
         .n_ctx_model = e->config.text.max_position,

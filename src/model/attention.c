@@ -2,7 +2,10 @@
  * that the kernel reads; the attention's output as the next product's input.
  *
  * Queries of the heads that share keys are gathered into one tile, so that a block of keys is read once for all of
- * them. Which rows meet in a tile changes no bit: the kernel treats each row alone. */
+ * them. Which rows meet in a tile changes no bit: the kernel treats each row alone.
+ *
+ * Int8 keys and their queries are turned by a Hadamard matrix before they are rounded: dot products stay, and the few
+ * large dimensions that keys of trained models have are spread over all, so that they do not take the others' digits. */
 #include "model/attention.h"
 
 #include <math.h>
@@ -52,6 +55,27 @@ static bool stay_finite(const float *v, size_t n, enum qvl_dtype dtype)
     return (left[0] | left[1] | left[2] | left[3]) >> 31 == 0;
 }
 
+/* Whether keys and queries are turned before they are rounded: there is such a matrix for powers of two. */
+static bool is_turned(enum qvl_dtype dtype, size_t head_dim)
+{
+    return dtype == QVL_I8 && (head_dim & (head_dim - 1)) == 0;
+}
+
+void qvl_attention_put(const struct qvl_kernels *kernels, enum qvl_dtype dtype, void *k_block, void *v_block,
+                       size_t i_pos, const float *k, const float *v, size_t head_dim)
+{
+    if (dtype == QVL_I8) {
+        kernels->store_k_i8(k_block, i_pos, k, head_dim);
+        kernels->store_v_i8(v_block, i_pos, v, head_dim);
+    } else if (dtype == QVL_BF16) {
+        kernels->store_k_bf16(k_block, i_pos, k, head_dim);
+        kernels->store_v_bf16(v_block, i_pos, v, head_dim);
+    } else {
+        kernels->store_k_f32(k_block, i_pos, k, head_dim);
+        kernels->store_v_f32(v_block, i_pos, v, head_dim);
+    }
+}
+
 /* A masked key gets the probability 0, whatever its score, but 0 times a value that is not finite is NaN. So such
  * values do not enter a block: their key is NaN instead, which tells those that see it, and no one else. */
 void qvl_attention_store(const struct qvl_kernels *kernels, enum qvl_dtype dtype, void *k_block, void *v_block,
@@ -65,18 +89,14 @@ void qvl_attention_store(const struct qvl_kernels *kernels, enum qvl_dtype dtype
     else
         memcpy(key, k, head_dim * sizeof *key);
     kernels->rotate(key, cos, sin, head_dim / 2);
+    if (is_turned(dtype, head_dim))
+        kernels->hadamard(key, head_dim);
     if (!stay_finite(v, head_dim, dtype)) {
         for (size_t i = 0; i < head_dim; i++)
             key[i] = NAN;
         v = zero;
     }
-    if (dtype == QVL_BF16) {
-        kernels->store_k_bf16(k_block, i_pos, key, head_dim);
-        kernels->store_v_bf16(v_block, i_pos, v, head_dim);
-    } else {
-        kernels->store_k_f32(k_block, i_pos, key, head_dim);
-        kernels->store_v_f32(v_block, i_pos, v, head_dim);
-    }
+    qvl_attention_put(kernels, dtype, k_block, v_block, i_pos, key, v, head_dim);
 }
 
 void qvl_attention_tile(const struct qvl_kernels *kernels, const struct qvl_tile *tile, void *scratch)
@@ -95,6 +115,8 @@ void qvl_attention_tile(const struct qvl_kernels *kernels, const struct qvl_tile
         else
             memcpy(q + i * d, from, d * sizeof *q);
         kernels->rotate(q + i * d, tile->cos + token * (d / 2), tile->sin + token * (d / 2), d / 2);
+        if (is_turned(tile->dtype, d))
+            kernels->hadamard(q + i * d, d);
         n_key[i] = tile->n_key[token];
     }
     struct qvl_attention_job job = {
@@ -110,7 +132,9 @@ void qvl_attention_tile(const struct qvl_kernels *kernels, const struct qvl_tile
         .scale = (float)(1.0 / sqrt((double)d)),
         .scratch = (char *)scratch + layout.kernel,
     };
-    if (tile->dtype == QVL_BF16)
+    if (tile->dtype == QVL_I8)
+        kernels->attention_i8(&job);
+    else if (tile->dtype == QVL_BF16)
         kernels->attention_bf16(&job);
     else
         kernels->attention_f32(&job);

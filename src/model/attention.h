@@ -9,6 +9,10 @@
  * divide it, and with it a block of keys stays in the first two levels of cache. */
 enum { QVL_TILE_ROWS = 96 };
 
+/* A finished key and value of one head (f32, head_dim long) into the place i_pos of their blocks. */
+void qvl_attention_put(const struct qvl_kernels *kernels, enum qvl_dtype dtype, void *k_block, void *v_block,
+                       size_t i_pos, const float *k, const float *v, size_t head_dim);
+
 /* Scratch of one tile, in bytes. */
 size_t qvl_attention_tile_bytes(size_t head_dim, size_t n_group);
 

@@ -227,7 +227,7 @@ static enum qvl_status alloc_scratch(struct qvl_model *m, struct qvl_error *err)
 
 enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl_weights *weights,
                                const struct qvl_kernels *kernels, struct qvl_pool *pool, enum qvl_compute compute,
-                               struct qvl_model *out, struct qvl_error *err)
+                               enum qvl_kv_type kv, struct qvl_model *out, struct qvl_error *err)
 {
     struct qvl_model model = {.config = *config, .kernels = kernels, .pool = pool};
     struct binder binder = {.weights = weights, .model = &model, .is_all_bf16 = true};
@@ -240,7 +240,8 @@ enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl
     bool is_bf16 = compute == QVL_COMPUTE_BF16;
     model.vision_act = is_bf16 && kernels->is_bf16_fast && binder.is_all_bf16 ? QVL_BF16 : QVL_F32;
     model.text_act = config->quantization == QVL_QUANTIZE_NONE ? model.vision_act : QVL_A8;
-    model.kv = is_bf16 ? QVL_BF16 : QVL_F32;
+    model.vision_kv = is_bf16 ? QVL_BF16 : QVL_F32;
+    model.kv = kv == QVL_KV_INT8 ? QVL_I8 : model.vision_kv;
     *out = model;
     return QVL_OK;
 }

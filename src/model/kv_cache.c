@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "base/checked.h"
+#include "model/attention.h"
 
 static size_t head_bytes(const struct qvl_model *model)
 {
@@ -115,14 +116,9 @@ static void store_positions(struct qvl_kv *kv, size_t begin, size_t end, const f
     size_t dim = kv->model->config.text.head_dim;
     for (size_t i = 0; i < n_table_row(kv->model); i++)
         for (size_t pos = begin; pos < end; pos++) {
-            size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK, i_pos = pos % QVL_KV_BLOCK;
-            if (kv->model->kv == QVL_BF16) {
-                kernels->store_k_bf16(kv->k_table[at], i_pos, row, dim);
-                kernels->store_v_bf16(kv->v_table[at], i_pos, row, dim);
-            } else {
-                kernels->store_k_f32(kv->k_table[at], i_pos, row, dim);
-                kernels->store_v_f32(kv->v_table[at], i_pos, row, dim);
-            }
+            size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK;
+            qvl_attention_put(kernels, kv->model->kv, kv->k_table[at], kv->v_table[at], pos % QVL_KV_BLOCK, row, row,
+                              dim);
         }
 }
 

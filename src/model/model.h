@@ -46,7 +46,8 @@ struct qvl_model {
     struct qvl_pool *pool; /* the engine's */
     enum qvl_dtype vision_act; /* activations entering a product of the tower: bf16 where that is fast, else f32 */
     enum qvl_dtype text_act;   /* of the decoder: the same, or QVL_A8 where its weights are packed */
-    enum qvl_dtype kv;      /* KV cache: bf16, or f32 with QVL_COMPUTE_F32 */
+    enum qvl_dtype vision_kv;  /* keys and values inside the tower: bf16, or f32 with QVL_COMPUTE_F32 */
+    enum qvl_dtype kv;         /* of the decoder's KV cache: the same, or QVL_I8 */
     struct qvl_arena arena; /* model lifetime */
     void *scratch;          /* [n_thread, scratch_bytes], of the job that a thread is in */
     size_t scratch_bytes;
@@ -69,7 +70,7 @@ struct qvl_model {
 /* Fills *out from mapped weights. They, the pool and the kernels must outlive it. */
 enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl_weights *weights,
                                const struct qvl_kernels *kernels, struct qvl_pool *pool, enum qvl_compute compute,
-                               struct qvl_model *out, struct qvl_error *err);
+                               enum qvl_kv_type kv, struct qvl_model *out, struct qvl_error *err);
 void qvl_model_free(struct qvl_model *model);
 
 static inline void *qvl_model_scratch(const struct qvl_model *model, size_t i_thread)

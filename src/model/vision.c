@@ -234,7 +234,7 @@ static void store_keys_job(void *arg, size_t i_job, size_t i_thread)
         size_t i_block = segment->first_block + i_key / QVL_KV_BLOCK;
         const float *k = qvl_row_at(&v->wide, i);
         for (size_t head = 0; head < vision->n_head; head++)
-            qvl_attention_store(v->model->kernels, v->model->kv, v->k_block[head * v->n_kv_block + i_block],
+            qvl_attention_store(v->model->kernels, v->model->vision_kv, v->k_block[head * v->n_kv_block + i_block],
                                 v->v_block[head * v->n_kv_block + i_block], i_key % QVL_KV_BLOCK, k + head * d,
                                 k + hidden + head * d, d, NULL, 0, v->cos + patch * (d / 2),
                                 v->sin + patch * (d / 2));
@@ -289,7 +289,7 @@ static void attention_job(void *arg, size_t i_job, size_t i_thread)
         .n_key = v->n_key + part->first,
         .k_block = (const void *const *)(v->k_block + block),
         .v_block = (const void *const *)(v->v_block + block),
-        .dtype = v->model->kv,
+        .dtype = v->model->vision_kv,
         .head_dim = d,
         .out = &v->mixed,
         .out_row = in_part,
@@ -469,8 +469,9 @@ static void attend_across_segments(struct qvl_vision *v, const struct qvl_grid *
 static enum qvl_status alloc_keys(struct qvl_vision *v, struct qvl_error *err)
 {
     const struct qvl_vision_config *vision = &v->model->config.vision;
-    size_t k_bytes = qvl_k_block_bytes(vision->head_dim, v->model->kv);
-    size_t bytes = k_bytes + qvl_v_block_bytes(vision->head_dim, v->model->kv), n = vision->n_head * v->n_kv_block;
+    size_t k_bytes = qvl_k_block_bytes(vision->head_dim, v->model->vision_kv);
+    size_t bytes = k_bytes + qvl_v_block_bytes(vision->head_dim, v->model->vision_kv);
+    size_t n = vision->n_head * v->n_kv_block;
     char *kv = qvl_arena_alloc(&v->arena, n, bytes, "the vision tower's keys and values", err);
     v->k_block = qvl_arena_alloc(&v->arena, n, sizeof *v->k_block, "the vision tower", err);
     v->v_block = qvl_arena_alloc(&v->arena, n, sizeof *v->v_block, "the vision tower", err);

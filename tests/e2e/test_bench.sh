@@ -23,7 +23,7 @@ has "CSV: the columns" '^test,runs,median_ms,min_ms,max_ms,cpu_ms,per_second,uni
 [ "$(fields "$work/csv")" = "13 " ] && ok "CSV: as many in every line" || bad "CSV: as many in every line" "$(fields "$work/csv")"
 has "CSV: a row" '^decode:200,2,[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+,[0-9.]+,tok,[0-9.]+,[0-9.]+,[a-z0-9]+,[0-9.]+,[0-9]+$' "$work/csv"
 bench --json --tests vision:16,decode:200,decode:2000k >"$work/json"
-has "JSON: the machine" '"isa": "[a-z0-9_]+", "threads": 2, "dtype": "bf16", "busy_elsewhere": [0-9.]+,$' "$work/json"
+has "JSON: the machine" '"isa": "[a-z0-9_]+", "threads": 2, "dtype": "bf16", "kv": "bf16", "busy_elsewhere": [0-9.]+,$' "$work/json"
 has "JSON: the model" '"parameters": [0-9]+, "weight_format": "bf16", "weight_bytes": [0-9]+,$' "$work/json"
 has "JSON: whole" '^ "cancelled": false,$' "$work/json"
 number='[0-9]+(\.[0-9]+)?'

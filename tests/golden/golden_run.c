@@ -54,7 +54,7 @@ const char *golden_folder(char letter)
 }
 
 void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
-                 enum qvl_compute compute)
+                 enum qvl_compute compute, enum qvl_kv_type kv)
 {
     struct qvl_error err = {0};
     memset(g, 0, sizeof *g);
@@ -65,7 +65,7 @@ void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernel
     must(qvl_weights_open(folder, &g->config, &g->weights, &err), &err);
     must(qvl_weights_map(g->weights, &err), &err);
     must(qvl_pool_open(n_thread, &g->pool, &err), &err);
-    must(qvl_model_bind(&g->config, g->weights, kernels, g->pool, compute, &g->model, &err), &err);
+    must(qvl_model_bind(&g->config, g->weights, kernels, g->pool, compute, kv, &g->model, &err), &err);
 }
 
 void golden_close(struct golden *g)

@@ -23,7 +23,7 @@ struct golden {
 /* Folder of a model: written once for each test program, removed when it ends. */
 const char *golden_folder(char letter);
 void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
-                 enum qvl_compute compute);
+                 enum qvl_compute compute, enum qvl_kv_type kv);
 void golden_close(struct golden *g);
 
 /* The next kernel level from *isa on that this machine has, and its successor in *isa; NULL after the last. Says on

@@ -153,7 +153,7 @@ static void test_the_clip_of_the_reference(void **state)
         struct golden g;
         struct golden_prompt prompt;
         struct golden_trace room;
-        golden_open(&g, *letter, golden_best_level(), 2, QVL_COMPUTE_F32);
+        golden_open(&g, *letter, golden_best_level(), 2, QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED);
         const struct golden_vector *ids = golden_vectors_find(&g.vectors, "clip", "ids");
         golden_prompt_make(&g, "clip", NULL, 0, &prompt);
         run_room(&g, &prompt, &room);
@@ -197,7 +197,7 @@ static void test_a_long_clip(void **state)
     struct golden_trace trace, room;
     struct golden_prompt prompt;
     uint32_t *id;
-    golden_open(&g, 'a', golden_best_level(), 2, QVL_COMPUTE_F32);
+    golden_open(&g, 'a', golden_best_level(), 2, QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED);
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
         size_t n = run_engine(golden_folder('a'), clip, chunks[i], &trace, &id);
         if (i == 0) {

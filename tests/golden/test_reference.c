@@ -21,7 +21,7 @@ static void test_intermediates(void **state)
     for (const struct qvl_kernels *kernels; (kernels = golden_next_level(&isa)) != NULL;) {
         for (const char *letter = GOLDEN_LETTERS; *letter; letter++) {
             struct golden g;
-            golden_open(&g, *letter, kernels, 2, QVL_COMPUTE_F32);
+            golden_open(&g, *letter, kernels, 2, QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED);
             for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
                 struct golden_result r;
                 golden_compare(&g, cases[i], LIMIT, &r);
@@ -79,7 +79,7 @@ static void test_greedy(void **state)
     (void)state;
     for (const char *letter = GOLDEN_LETTERS; *letter; letter++) {
         struct golden g;
-        golden_open(&g, *letter, golden_best_level(), 2, QVL_COMPUTE_F32);
+        golden_open(&g, *letter, golden_best_level(), 2, QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED);
         for (size_t i = 0; i < 3; i++)
             check_greedy(&g, picture_cases[i]);
         golden_close(&g);
@@ -141,24 +141,30 @@ static void add_agreement(struct golden *g, const char *test_case, struct agreem
     golden_prompt_free(&prompt);
 }
 
+static void check_agreement(const struct qvl_kernels *kernels, enum qvl_kv_type kv)
+{
+    struct agreement a = {0};
+    for (const char *letter = GOLDEN_LETTERS; *letter; letter++) {
+        struct golden g;
+        golden_open(&g, *letter, kernels, 2, QVL_COMPUTE_BF16, kv);
+        for (size_t i = 0; i < 3; i++)
+            add_agreement(&g, picture_cases[i], &a);
+        golden_close(&g);
+    }
+    double same = (double)a.n_same_top / (double)a.n, kl = a.sum_kl / (double)a.n;
+    printf("%-11s bf16%s: same best id at %.2f %% of %zu positions, mean KL %.1e\n", kernels->name,
+           kv == QVL_KV_INT8 ? ", int8 keys and values" : "", 100 * same, a.n, kl);
+    assert_true(a.n >= 1000);
+    assert_true(same >= 0.99 || kl <= 1e-3);
+}
+
 static void test_bf16_mode(void **state)
 {
     (void)state;
     enum qvl_isa isa = QVL_ISA_SCALAR;
     for (const struct qvl_kernels *kernels; (kernels = golden_next_level(&isa)) != NULL;) {
-        struct agreement a = {0};
-        for (const char *letter = GOLDEN_LETTERS; *letter; letter++) {
-            struct golden g;
-            golden_open(&g, *letter, kernels, 2, QVL_COMPUTE_BF16);
-            for (size_t i = 0; i < 3; i++)
-                add_agreement(&g, picture_cases[i], &a);
-            golden_close(&g);
-        }
-        double same = (double)a.n_same_top / (double)a.n, kl = a.sum_kl / (double)a.n;
-        printf("%-11s bf16: same best id at %.2f %% of %zu positions, mean KL %.1e\n", kernels->name, 100 * same,
-               a.n, kl);
-        assert_true(a.n >= 1000);
-        assert_true(same >= 0.99 || kl <= 1e-3);
+        check_agreement(kernels, QVL_KV_AS_COMPUTED);
+        check_agreement(kernels, QVL_KV_INT8);
     }
 }
 

@@ -1,5 +1,5 @@
 /* The same bits of logits on 1, 2 and 3 threads, with chunks of 1, 64, 512 and whole, in batches of 1 to 8, with
- * pictures one by one or together: on every kernel level, in both modes. */
+ * pictures one by one or together: on every kernel level, in every mode. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,14 @@
 
 #define N_LAST 32 /* rows of logits compared at the end of a prompt */
 
-static const enum qvl_compute modes[] = {QVL_COMPUTE_F32, QVL_COMPUTE_BF16};
+static const struct mode {
+    const char *name;
+    enum qvl_compute compute;
+    enum qvl_kv_type kv;
+} modes[] = {{"f32", QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED},
+             {"bf16", QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED},
+             {"int8 keys and values", QVL_COMPUTE_BF16, QVL_KV_INT8}};
+enum { N_MODE = sizeof modes / sizeof *modes };
 
 /* Three pictures with text, then n_extra ids of text. The caller frees. */
 static void make_long_prompt(const struct golden *g, size_t n_extra, struct golden_prompt *out)
@@ -38,7 +45,7 @@ static void run_whole(struct golden *g, size_t n_extra, size_t n_chunk, size_t n
     golden_prompt_free(&prompt);
 }
 
-static void check_threads_and_chunks(const struct qvl_kernels *kernels, enum qvl_compute mode)
+static void check_threads_and_chunks(const struct qvl_kernels *kernels, const struct mode *mode)
 {
     static const size_t chunks[] = {0, 512, 64, 1};
     /* A prompt that two chunks of 512 hold for the level in use, one of two chunks of 64 for the lower levels. */
@@ -48,7 +55,7 @@ static void check_threads_and_chunks(const struct qvl_kernels *kernels, enum qvl
     size_t n_bytes = 0;
     for (uint32_t n_thread = 1; n_thread <= 3; n_thread++) {
         struct golden g;
-        golden_open(&g, 'b', kernels, n_thread, mode);
+        golden_open(&g, 'b', kernels, n_thread, mode->compute, mode->kv);
         for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
             if (chunks[i] == 512 && !is_best)
                 continue; /* the same as whole */
@@ -63,7 +70,7 @@ static void check_threads_and_chunks(const struct qvl_kernels *kernels, enum qvl
             run_whole(&g, n_extra, chunks[i], 1 + i % 3, logits);
             if (memcmp(logits, expected, n_bytes) != 0)
                 fail_msg("%s, %s: other bits with %u threads, chunks of %zu (0: whole), %zu pictures at a time",
-                         kernels->name, mode == QVL_COMPUTE_F32 ? "f32" : "bf16", n_thread, chunks[i], 1 + i % 3);
+                         kernels->name, mode->name, n_thread, chunks[i], 1 + i % 3);
         }
         golden_close(&g);
     }
@@ -76,8 +83,8 @@ static void test_threads_and_chunks(void **state)
     (void)state;
     enum qvl_isa isa = QVL_ISA_SCALAR;
     for (const struct qvl_kernels *kernels; (kernels = golden_next_level(&isa)) != NULL;)
-        for (size_t i = 0; i < 2; i++)
-            check_threads_and_chunks(kernels, modes[i]);
+        for (size_t i = 0; i < N_MODE; i++)
+            check_threads_and_chunks(kernels, &modes[i]);
 }
 
 /* ---- batches --------------------------------------------------------------------------------------------- */
@@ -139,11 +146,11 @@ static void run_batch(struct golden *g, struct golden_prompt *prompt, size_t n, 
     free(row);
 }
 
-static void check_batches(const struct qvl_kernels *kernels, enum qvl_compute mode)
+static void check_batches(const struct qvl_kernels *kernels, const struct mode *mode)
 {
     struct golden g;
     struct golden_prompt prompt[MAX_BATCH];
-    golden_open(&g, 'a', kernels, 2, mode);
+    golden_open(&g, 'a', kernels, 2, mode->compute, mode->kv);
     size_t n_each = N_STEP * g.config.text.vocab;
     float *alone = calloc(MAX_BATCH * n_each, sizeof *alone),
           *together = calloc(MAX_BATCH * n_each, sizeof *together);
@@ -161,7 +168,7 @@ static void check_batches(const struct qvl_kernels *kernels, enum qvl_compute mo
             for (size_t i = 0; i < n; i++)
                 if (memcmp(together + i * n_each, alone + i * n_each, n_each * sizeof(float)) != 0)
                     fail_msg("%s, %s: sequence %zu has other bits in a batch of %zu (stagger %zu)", kernels->name,
-                             mode == QVL_COMPUTE_F32 ? "f32" : "bf16", i, n, stagger);
+                             mode->name, i, n, stagger);
         }
     }
     for (size_t i = 0; i < MAX_BATCH; i++)
@@ -176,8 +183,8 @@ static void test_batches(void **state)
     (void)state;
     enum qvl_isa isa = QVL_ISA_SCALAR;
     for (const struct qvl_kernels *kernels; (kernels = golden_next_level(&isa)) != NULL;)
-        for (size_t i = 0; i < 2; i++)
-            check_batches(kernels, modes[i]);
+        for (size_t i = 0; i < N_MODE; i++)
+            check_batches(kernels, &modes[i]);
 }
 
 int main(void)

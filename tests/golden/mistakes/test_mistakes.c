@@ -81,7 +81,7 @@ static bool is_caught(char letter, enum qvl_mistake mistake)
     if (mistake == QVL_MISTAKE_TIMES_AFTER_PADS || mistake == QVL_MISTAKE_NO_TIMES) {
         is_beyond = has_other_ids(letter, mistake);
     } else {
-        golden_open(&g, letter, golden_best_level(), 1, QVL_COMPUTE_F32);
+        golden_open(&g, letter, golden_best_level(), 1, QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED);
         is_beyond = n_beyond_of(&g, clip_cases, mistake) > 0;
         if (!is_of_clips(mistake))
             is_beyond = n_beyond_of(&g, picture_cases, mistake) > 0 || is_beyond;

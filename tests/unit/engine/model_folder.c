@@ -61,18 +61,22 @@ int open_loaded(struct qvl_engine_options options, struct qvl_engine **out)
     return 0;
 }
 
-void on_every_level(struct qvl_engine *(*open)(char letter, const char *isa, enum qvl_compute compute),
+void on_every_level(struct qvl_engine *(*open)(char letter, struct qvl_engine_options options),
                     struct qvl_engine *shared, void (*check)(struct qvl_engine *on))
 {
 #if defined(__SANITIZE_THREAD__)
     (void)open;
     check(shared);
 #else
+    static const struct qvl_engine_options format[] = {
+        {.compute = QVL_COMPUTE_BF16}, {.compute = QVL_COMPUTE_F32}, {.kv = QVL_KV_INT8}};
     (void)shared;
     for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
         const struct qvl_kernels *kernels = qvl_kernels_of((enum qvl_isa)isa);
-        for (int compute = 0; compute < 2 && kernels; compute++) {
-            struct qvl_engine *on = open('a', kernels->name, compute ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16);
+        for (size_t i = 0; i < sizeof format / sizeof *format && kernels; i++) {
+            struct qvl_engine_options options = format[i];
+            options.isa = kernels->name;
+            struct qvl_engine *on = open('a', options);
             check(on);
             qvl_engine_close(on);
         }

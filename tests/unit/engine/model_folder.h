@@ -14,10 +14,10 @@ const char *media_helper_path(void);
  * has gone to stderr. */
 int open_loaded(struct qvl_engine_options options, struct qvl_engine **out);
 
-/* Runs check with model 'a' at every level and in both number formats that this machine has; open gives the engine. What
- * threads share does not depend on either: under ThreadSanitizer, which makes everything some twenty times slower, the
- * shared engine will do. */
-void on_every_level(struct qvl_engine *(*open)(char letter, const char *isa, enum qvl_compute compute),
+/* Runs check with model 'a' at every level that this machine has and in every number format: open gives the engine, with
+ * isa and numbers as in these options. What threads share does not depend on either: under ThreadSanitizer, which makes
+ * everything some twenty times slower, the shared engine will do. */
+void on_every_level(struct qvl_engine *(*open)(char letter, struct qvl_engine_options options),
                     struct qvl_engine *shared, void (*check)(struct qvl_engine *on));
 
 #endif

@@ -305,12 +305,14 @@ static void assert_features(struct qvl_engine *e, const struct clip *c)
     free(row);
 }
 
-static struct qvl_engine *open_engine(const char *isa, enum qvl_compute compute, size_t cache_bytes, bool is_off)
+static struct qvl_engine *open_engine(struct qvl_engine_options options, size_t cache_bytes, bool is_off)
 {
     struct qvl_engine *e = NULL;
-    const struct qvl_engine_options options = {.n_thread = 2, .n_ctx = 8192, .n_prefill_chunk = 100, .isa = isa,
-                                               .compute = compute, .vision_cache_bytes = cache_bytes,
-                                               .no_vision_cache = is_off};
+    options.n_thread = 2;
+    options.n_ctx = 8192;
+    options.n_prefill_chunk = 100;
+    options.vision_cache_bytes = cache_bytes;
+    options.no_vision_cache = is_off;
     assert_int_equal(open_loaded(options, &e), 0);
     return e;
 }
@@ -461,6 +463,7 @@ static void check_requests(struct qvl_engine *on, struct qvl_engine *off)
     }
 }
 
+static const struct qvl_engine_options usual;
 static struct qvl_engine *with, *without; /* best level, bf16 */
 
 /* On every kernel level and in both number formats that this machine has; under a sanitizer (some twenty times
@@ -476,7 +479,8 @@ static void features_are_the_same_on_every_level(void **state)
             if (kernels != with->kernels || mode != with->compute)
                 continue;
 #endif
-            struct qvl_engine *e = open_engine(kernels->name, mode, 0, false);
+            struct qvl_engine *e =
+                open_engine((struct qvl_engine_options){.isa = kernels->name, .compute = mode}, 0, false);
             check_groups(e);
             qvl_engine_close(e);
         }
@@ -490,9 +494,10 @@ static void answers_are_the_same(void **state)
     check_requests(with, without);
     return;
 #endif
-    for (int compute = 0; compute < 2; compute++) {
-        enum qvl_compute mode = compute ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16;
-        struct qvl_engine *on = open_engine(NULL, mode, 0, false), *off = open_engine(NULL, mode, 0, true);
+    static const struct qvl_engine_options format[] = {
+        {.compute = QVL_COMPUTE_BF16}, {.compute = QVL_COMPUTE_F32}, {.kv = QVL_KV_INT8}};
+    for (size_t i = 0; i < sizeof format / sizeof *format; i++) {
+        struct qvl_engine *on = open_engine(format[i], 0, false), *off = open_engine(format[i], 0, true);
         check_requests(on, off);
         qvl_engine_close(on);
         qvl_engine_close(off);
@@ -503,7 +508,7 @@ static void answers_are_the_same(void **state)
 static void a_cache_for_nothing(void **state)
 {
     (void)state;
-    struct qvl_engine *e = open_engine(NULL, QVL_COMPUTE_BF16, 1, false);
+    struct qvl_engine *e = open_engine(usual, 1, false);
     for (int i = 0; i < 2; i++) {
         struct result got = ask(e, &still, false, NULL), want = ask(without, &still, false, NULL);
         assert_same_bits(&got, &want);
@@ -517,7 +522,7 @@ static void a_cache_for_one(void **state)
 {
     (void)state;
     size_t n_number = 36 * (1 + with->config.vision.n_tap) * with->config.text.hidden;
-    struct qvl_engine *e = open_engine(NULL, QVL_COMPUTE_BF16, n_number * sizeof(float) + 1024, false);
+    struct qvl_engine *e = open_engine(usual, n_number * sizeof(float) + 1024, false);
     struct result got = ask(e, &still, false, NULL), want = ask(without, &still, false, NULL);
     assert_same_bits(&got, &want);
     assert_int_equal(got.n_reused[0], 9);
@@ -555,7 +560,7 @@ static void a_group_can_be_cancelled_anywhere(void **state)
 static void a_cancelled_request_leaves_the_cache_sound(void **state)
 {
     (void)state;
-    struct qvl_engine *e = open_engine(NULL, QVL_COMPUTE_BF16, 0, false);
+    struct qvl_engine *e = open_engine(usual, 0, false);
     for (int i = 0; i < 3; i++)
         ask(e, &mixed, true, NULL);
     struct result got = ask(e, &mixed, false, NULL), want = ask(without, &mixed, false, NULL);
@@ -606,7 +611,7 @@ static void threads_share_one_cache(void **state)
     const struct question *question[3] = {&picture, &mixed, &slides};
     struct result want[3];
     size_t n_number = 36 * (1 + with->config.vision.n_tap) * with->config.text.hidden;
-    struct qvl_engine *e = open_engine(NULL, QVL_COMPUTE_BF16, 2 * n_number * sizeof(float) + 1024, false);
+    struct qvl_engine *e = open_engine(usual, 2 * n_number * sizeof(float) + 1024, false);
     struct asker asker[3];
     pthread_t thread[3];
     for (size_t i = 0; i < 3; i++)
@@ -627,8 +632,8 @@ static int open_shared(void **state)
     (void)state;
     for (uint32_t i = 0; i < N_PICTURE; i++)
         golden_picture(i + 1, SIDE, SIDE, rgb[i]);
-    with = open_engine(NULL, QVL_COMPUTE_BF16, 0, false);
-    without = open_engine(NULL, QVL_COMPUTE_BF16, 0, true);
+    with = open_engine(usual, 0, false);
+    without = open_engine(usual, 0, true);
     return 0;
 }
 

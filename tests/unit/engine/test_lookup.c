@@ -252,16 +252,14 @@ static size_t check(struct qvl_engine *on, const struct talk *talk, const struct
 
 /* ---- engines ------------------------------------------------------------------------------------- */
 
-static struct qvl_engine *open_engine(char letter, const char *isa, enum qvl_compute compute)
+static struct qvl_engine *open_engine(char letter, struct qvl_engine_options options)
 {
     struct qvl_engine *engine = NULL;
     struct qvl_error err = {0};
-    struct qvl_engine_options options = {.model_dir = model_folder(letter),
-                                         .n_thread = 2,
-                                         .n_ctx = 4096,
-                                         .isa = isa,
-                                         .compute = compute,
-                                         .n_prefill_chunk = CHUNK};
+    options.model_dir = model_folder(letter);
+    options.n_thread = 2;
+    options.n_ctx = 4096;
+    options.n_prefill_chunk = CHUNK;
     if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err))
         fail_msg("%s", err.text);
     return engine;
@@ -272,7 +270,7 @@ static struct qvl_engine *engine; /* model a, best level */
 static int open_shared(void **state)
 {
     (void)state;
-    engine = open_engine('a', NULL, QVL_COMPUTE_BF16);
+    engine = open_engine('a', (struct qvl_engine_options){0});
     return 0;
 }
 
@@ -323,7 +321,7 @@ static void other_models(void **state)
     (void)state;
     size_t n_accepted = 0;
     for (const char *letter = "bcd"; *letter; letter++) { /* c begins with its reasoning */
-        struct qvl_engine *on = open_engine(*letter, NULL, QVL_COMPUTE_BF16);
+        struct qvl_engine *on = open_engine(*letter, (struct qvl_engine_options){0});
         struct qvl_request_options options = greedy(64);
         n_accepted += check(on, &question, &options);
         options.sampling.temperature = 1;

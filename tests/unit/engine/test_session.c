@@ -286,13 +286,15 @@ static void assert_nothing_seen(const struct result *r, size_t i_begin, size_t i
     }
 }
 
-static struct qvl_engine *open_engine(char letter, const char *isa, enum qvl_compute compute)
+static struct qvl_engine *open_engine(char letter, struct qvl_engine_options options)
 {
     struct qvl_engine *engine = NULL;
     struct qvl_error err = {0};
-    struct qvl_engine_options options = {.model_dir = model_folder(letter), .n_thread = 2, .n_ctx = MAX_IDS,
-                                         .isa = isa, .compute = compute, .n_prefill_chunk = CHUNK,
-                                         .no_vision_cache = true}; /* only the session may save work */
+    options.model_dir = model_folder(letter);
+    options.n_thread = 2;
+    options.n_ctx = MAX_IDS;
+    options.n_prefill_chunk = CHUNK;
+    options.no_vision_cache = true; /* only the session may save work */
     if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err))
         fail_msg("%s", err.text);
     return engine;
@@ -315,7 +317,7 @@ static int open_shared(void **state)
         golden_picture(i + 1, SIDE, SIDE, small_rgb[i]);
         golden_picture(i + 11, CLIP_SIDE, CLIP_SIDE, large_rgb[i]);
     }
-    engine = open_engine('a', NULL, QVL_COMPUTE_BF16);
+    engine = open_engine('a', (struct qvl_engine_options){0});
     return 0;
 }
 
@@ -411,7 +413,7 @@ static void five_turns_with_tools(void **state)
 static void five_turns_of_a_thinking_model(void **state)
 {
     (void)state;
-    struct qvl_engine *on = open_engine('c', NULL, QVL_COMPUTE_BF16);
+    struct qvl_engine *on = open_engine('c', (struct qvl_engine_options){0});
     struct qvl_session *session = open_session(on);
     struct talk *t = new_talk();
     struct result *last = calloc(1, sizeof *last);
@@ -849,7 +851,7 @@ static void a_failed_request_leaves_the_cache(void **state)
 static void a_session_has_one_request_of_its_engine(void **state)
 {
     (void)state;
-    struct qvl_engine *other = open_engine('b', NULL, QVL_COMPUTE_BF16);
+    struct qvl_engine *other = open_engine('b', (struct qvl_engine_options){0});
     struct qvl_session *session = open_session(engine), *foreign = open_session(other);
     struct talk *t = new_talk();
     struct qvl_request *request = NULL, *second = NULL;

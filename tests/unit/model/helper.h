@@ -27,8 +27,8 @@ struct test_model {
     struct qvl_weights *weights;
     struct qvl_model model;
 };
-void test_model_open(enum qvl_isa isa, enum qvl_dtype weights, enum qvl_compute compute, uint32_t n_thread,
-                     struct test_model *out);
+void test_model_open(enum qvl_isa isa, enum qvl_dtype weights, enum qvl_compute compute, enum qvl_kv_type kv,
+                     uint32_t n_thread, struct test_model *out);
 void test_model_close(struct test_model *t);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "helper.h"
 
+#include "model/attention.h"
 #include "model/decoder.h"
 
 enum { N_PROMPT = 262, VOCAB = 150, N_CHUNK = 7 };
@@ -45,14 +46,9 @@ static void poison(struct qvl_kv *kv, size_t begin, size_t end)
         bad[i] = NAN;
     for (size_t i = 0; i < (size_t)text->n_layer * text->n_kv_head; i++)
         for (size_t pos = begin; pos < end; pos++) {
-            size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK, i_pos = pos % QVL_KV_BLOCK;
-            if (m->kv == QVL_BF16) {
-                m->kernels->store_k_bf16(kv->k_table[at], i_pos, bad, text->head_dim);
-                m->kernels->store_v_bf16(kv->v_table[at], i_pos, bad, text->head_dim);
-            } else {
-                m->kernels->store_k_f32(kv->k_table[at], i_pos, bad, text->head_dim);
-                m->kernels->store_v_f32(kv->v_table[at], i_pos, bad, text->head_dim);
-            }
+            size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK;
+            qvl_attention_put(m->kernels, m->kv, kv->k_table[at], kv->v_table[at], pos % QVL_KV_BLOCK, bad, bad,
+                              text->head_dim);
         }
 }
 
@@ -146,11 +142,12 @@ static void check_last_row_nan(struct test_model *t)
 static void for_all_kinds(void (*check)(struct test_model *t))
 {
     for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
-        for (int f32 = 0; f32 < 2; f32++) {
+        for (int kind = 0; kind < 3; kind++) {
             struct test_model t;
             if (!qvl_kernels_of((enum qvl_isa)isa))
                 continue;
-            test_model_open((enum qvl_isa)isa, QVL_BF16, f32 ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16, 2, &t);
+            test_model_open((enum qvl_isa)isa, QVL_BF16, kind == 1 ? QVL_COMPUTE_F32 : QVL_COMPUTE_BF16,
+                            kind == 2 ? QVL_KV_INT8 : QVL_KV_AS_COMPUTED, 2, &t);
             check(&t);
             test_model_close(&t);
         }

@@ -17,7 +17,9 @@ struct setting {
     enum qvl_isa isa;
     enum qvl_dtype weights;
     enum qvl_compute compute;
+    enum qvl_kv_type kv;
 };
+enum { MAX_SETTINGS = 4 * QVL_ISA_COUNT };
 
 /* The settings that this machine has. ThreadSanitizer makes everything some twenty times slower, and what threads
  * share does not depend on the types: one setting a level. */
@@ -27,10 +29,12 @@ static size_t list_settings(struct setting *out)
     for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
         if (!qvl_kernels_of((enum qvl_isa)isa))
             continue;
-        out[n++] = (struct setting){(enum qvl_isa)isa, QVL_BF16, QVL_COMPUTE_BF16};
+        out[n++] = (struct setting){(enum qvl_isa)isa, QVL_BF16, QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED};
 #if !defined(__SANITIZE_THREAD__)
-        out[n++] = (struct setting){(enum qvl_isa)isa, QVL_BF16, QVL_COMPUTE_F32};
-        out[n++] = (struct setting){(enum qvl_isa)isa, isa % 2 ? QVL_F16 : QVL_F32, QVL_COMPUTE_BF16};
+        out[n++] = (struct setting){(enum qvl_isa)isa, QVL_BF16, QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED};
+        out[n++] = (struct setting){(enum qvl_isa)isa, QVL_BF16, QVL_COMPUTE_BF16, QVL_KV_INT8};
+        out[n++] = (struct setting){(enum qvl_isa)isa, isa % 2 ? QVL_F16 : QVL_F32, QVL_COMPUTE_BF16,
+                                    QVL_KV_AS_COMPUTED};
 #endif
     }
     return n;
@@ -38,7 +42,7 @@ static size_t list_settings(struct setting *out)
 
 static void open_setting(const struct setting *s, uint32_t n_thread, struct test_model *out)
 {
-    test_model_open(s->isa, s->weights, s->compute, n_thread, out);
+    test_model_open(s->isa, s->weights, s->compute, s->kv, n_thread, out);
 }
 
 static float *make_patches(void)
@@ -92,7 +96,7 @@ static void assert_same_features(const struct qvl_features *a, const struct qvl_
 
 static void test_vision_same_bits(void **state)
 {
-    struct setting setting[3 * QVL_ISA_COUNT];
+    struct setting setting[MAX_SETTINGS];
     float *row = make_patches();
     (void)state;
     for (size_t i = 0, n = list_settings(setting); i < n; i++) {
@@ -133,7 +137,7 @@ static void test_vision_cancel(void **state)
     uint32_t done = 0, total = 0;
     enum qvl_status status;
     (void)state;
-    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, 2, &t);
+    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED, 2, &t);
     assert_int_equal(qvl_vision_open(&t.model, grids, 1, row, &trace, &vision, &err), QVL_OK);
     while ((status = qvl_vision_step(vision, &stopper.stop, &done, &total, &err)) == QVL_OK)
         assert_true(done < total);
@@ -259,7 +263,7 @@ static void check_batches(struct test_model *t, const struct qvl_features *featu
 
 static void test_decoder_same_bits(void **state)
 {
-    struct setting setting[3 * QVL_ISA_COUNT];
+    struct setting setting[MAX_SETTINGS];
     float *row = make_patches(), first[16 * VOCAB];
     (void)state;
     for (size_t i = 0, n = list_settings(setting); i < n; i++)
@@ -286,7 +290,7 @@ static void test_decoder_cancel(void **state)
     struct qvl_trace trace = {.user = &stopper, .tensor = stop_at};
     float expected[16 * VOCAB], logits[16 * VOCAB], *out = NULL;
     (void)state;
-    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, 2, &t);
+    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED, 2, &t);
     assert_int_equal(qvl_decoder_open(&t.model, N_PROMPT, &decoder, &err), QVL_OK);
     make_rows(0, NULL, row);
     for (size_t i = 0; i < N_PROMPT; i++)
@@ -338,7 +342,7 @@ static void test_weight_types_same_bits(void **state)
             struct qvl_decoder *decoder = NULL;
             struct qvl_batch_row rows[N_PROMPT];
             struct qvl_kv kv;
-            test_model_open((enum qvl_isa)isa, types[i], QVL_COMPUTE_F32, 2, &t);
+            test_model_open((enum qvl_isa)isa, types[i], QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED, 2, &t);
             assert_int_equal(t.model.head.dtype, types[i]);
             struct qvl_features features = run_vision(&t.model, grids, 1, row);
             make_rows(0, &features, rows);
@@ -364,7 +368,7 @@ static void test_cache_grows(void **state)
     struct test_model t;
     struct qvl_kv kv;
     (void)state;
-    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, 1, &t);
+    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED, 1, &t);
     assert_int_equal(qvl_kv_block_bytes(&t.model), 4 * 2 * (2 * QVL_KV_BLOCK * 16 * 2));
     qvl_kv_init(&kv, &t.model);
     assert_int_equal(qvl_kv_reserve(&kv, 0, &err), QVL_OK);
@@ -397,7 +401,7 @@ static void test_out_of_memory(void **state)
     struct qvl_error vision_err = {0}, decoder_err = {0};
     struct qvl_vision *vision = NULL;
     struct qvl_decoder *decoder = NULL;
-    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, 1, &t);
+    test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED, 1, &t);
     qvl_kv_init(&kv, &t.model);
     assert_int_equal(qvl_kv_reserve(&kv, 1, &err), QVL_OK);
     assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);

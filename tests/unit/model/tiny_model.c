@@ -166,8 +166,8 @@ static void write_file(struct writer *w, const char *path)
     assert_int_equal(fclose(file), 0);
 }
 
-void test_model_open(enum qvl_isa isa, enum qvl_dtype weights, enum qvl_compute compute, uint32_t n_thread,
-                     struct test_model *out)
+void test_model_open(enum qvl_isa isa, enum qvl_dtype weights, enum qvl_compute compute, enum qvl_kv_type kv,
+                     uint32_t n_thread, struct test_model *out)
 {
     struct writer w = {.dtype = weights};
     struct qvl_error err = {0};
@@ -183,7 +183,8 @@ void test_model_open(enum qvl_isa isa, enum qvl_dtype weights, enum qvl_compute 
     if (!status)
         status = qvl_weights_map(out->weights, &err);
     if (!status)
-        status = qvl_model_bind(&tiny, out->weights, qvl_kernels_of(isa), out->pool, compute, &out->model, &err);
+        status = qvl_model_bind(&tiny, out->weights, qvl_kernels_of(isa), out->pool, compute, kv, &out->model,
+                                &err);
     unlink(path);
     rmdir(dir);
     qvl_bytes_free(&w.header);
