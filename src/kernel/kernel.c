@@ -62,6 +62,7 @@ static void overlay_level(enum qvl_isa isa, qvl_overlay_fn *const *overlay, stru
         (*overlay)(table);
     table->isa = isa;
     table->name = LEVELS[isa].name;
+    table->n_tok_at_once = isa == QVL_ISA_AMX ? QVL_MAX_TOKS_AT_ONCE : 96; /* tiles of 3 tokens divide 96 */
     table->is_bf16_fast = isa == QVL_ISA_AMX || (isa == QVL_ISA_AVX512_BF16 && qvl_cpu_is_bf16_fast());
 }
 

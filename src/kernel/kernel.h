@@ -78,6 +78,8 @@ struct qvl_attention_job {
 
 /* ---- the table ------------------------------------------------------------------------------------ */
 
+#define QVL_MAX_TOKS_AT_ONCE 288
+
 struct qvl_kernels {
     enum qvl_isa isa;
     const char *name; /* "avx512_bf16" */
@@ -85,6 +87,9 @@ struct qvl_kernels {
      * arithmetic on this processor: decides the activation type of QVL_COMPUTE_BF16. Where it is false,
      * activations stay f32 and bf16 weights are widened in registers. */
     bool is_bf16_fast;
+    /* How many tokens gemm_bf16_bf16 is best given at once, at most QVL_MAX_TOKS_AT_ONCE: few keep the results in the
+     * first-level cache; many share what a level must do to weights before it can multiply them. */
+    size_t n_tok_at_once;
 #define QVL_KERNEL(name, tolerance, result, ...) result (*name)(__VA_ARGS__);
 #include "kernel/kernel.def"
 #undef QVL_KERNEL

@@ -2,9 +2,10 @@
  * (bias, GELU, gate, residual, rounding to bf16) applied while it is still in the first-level cache.
  *
  * A job is a strip of STRIP weight rows times a group of up to GROUP tokens, walked BLOCK tokens at a time: the
- * strip stays in the second-level cache, the tile of results (STRIP x BLOCK f32) in the first. Jobs of one group
- * are neighbours, so that its tokens stay in the shared cache while the weights stream by. With one token
- * (decode) a job is simply the next STRIP rows of the matrix, read once in order.
+ * strip stays in the second-level cache, the tile of results (STRIP x BLOCK f32) in the first. (Some level's products of
+ * bf16 want more tokens at once.) Jobs of one group are neighbours, so that its tokens stay in the shared cache
+ * while the weights stream by. With one token (decode) a job is simply the next STRIP rows of the matrix, read once
+ * in order.
  *
  * Threads split outputs, never a sum over k, and no kernel's result depends on a strip's or block's size: the
  * same bits for any number of threads and any number of tokens. */
@@ -17,7 +18,7 @@
 enum {
     STRIP = 64, /* whole panels of packed weights, whole groups of QVL_A8 rows */
     BLOCK = 96, /* the kernels' tile of 3 tokens divides it */
-    GROUP = 3 * BLOCK,
+    GROUP = QVL_MAX_TOKS_AT_ONCE,
     NORM_ROWS = 8,      /* rows of one job */
     MIN_MACS = 1 << 16, /* of one job: some microseconds, many times what it costs to hand it out */
 };
@@ -109,15 +110,16 @@ static void finish(const struct qvl_kernels *k, const struct qvl_product *produc
 
 static void run_unit(const struct run *run, size_t i_unit)
 {
-    _Alignas(64) float y[BLOCK * STRIP], up[BLOCK * STRIP];
+    _Alignas(64) float y[GROUP * STRIP], up[GROUP * STRIP];
+    size_t block = run->x->dtype == QVL_BF16 ? run->kernels->n_tok_at_once : BLOCK;
     size_t i_group = i_unit / run->n_strip, i_strip = i_unit % run->n_strip;
     const struct qvl_product *product = run->product;
     for (; i_strip >= n_strip_of(product); product++)
         i_strip -= n_strip_of(product);
     size_t r0 = i_strip * STRIP, n_row = qvl_min_size(STRIP, product->linear->n_out - r0);
     size_t end = qvl_min_size((i_group + 1) * GROUP, run->n_tok);
-    for (size_t t0 = i_group * GROUP; t0 < end; t0 += BLOCK) {
-        size_t n_tok = qvl_min_size(BLOCK, end - t0);
+    for (size_t t0 = i_group * GROUP; t0 < end; t0 += block) {
+        size_t n_tok = qvl_min_size(block, end - t0);
         multiply(run, product->linear, r0, n_row, t0, n_tok, y);
         if (product->end == QVL_END_SILU_MUL)
             multiply(run, product->up, r0, n_row, t0, n_tok, up);

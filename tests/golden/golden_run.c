@@ -79,8 +79,9 @@ void golden_close(struct golden *g)
 const struct qvl_kernels *golden_next_level(enum qvl_isa *isa)
 {
 #if defined(__x86_64__)
-    static const enum qvl_isa level[] = {QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16};
-    static const char *const name[] = {"scalar", "avx2", "avx512", "avx512_bf16"};
+    static const enum qvl_isa level[] = {QVL_ISA_SCALAR, QVL_ISA_AVX2, QVL_ISA_AVX512, QVL_ISA_AVX512_BF16,
+                                         QVL_ISA_AMX};
+    static const char *const name[] = {"scalar", "avx2", "avx512", "avx512_bf16", "amx"};
 #else
     static const enum qvl_isa level[] = {QVL_ISA_SCALAR, QVL_ISA_NEON};
     static const char *const name[] = {"scalar", "neon"};

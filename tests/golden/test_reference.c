@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/emulated_level.h"
 #include "golden_run.h"
 
 /* max|a-b| <= 2e-4 max|b|: float32 sums in another order, through all layers. */
@@ -170,6 +171,7 @@ static void test_bf16_mode(void **state)
 
 int main(void)
 {
+    use_emulated_level();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_intermediates),
         cmocka_unit_test(test_greedy),

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../lib/emulated_level.h"
 #include "golden_run.h"
 
 #define N_LAST 32 /* rows of logits compared at the end of a prompt */
@@ -189,6 +190,7 @@ static void test_batches(void **state)
 
 int main(void)
 {
+    use_emulated_level();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_and_chunks),
         cmocka_unit_test(test_batches),

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "../../lib/emulated_level.h"
 #include "../../golden/golden_model.h"
 #include "base/limits.h"
 #include "engine/engine.h"
@@ -647,6 +648,7 @@ static int close_shared(void **state)
 
 int main(void)
 {
+    use_emulated_level();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_tell_apart_what_differs),
         cmocka_unit_test(a_frame_is_known_by_its_sha_256),

@@ -3,6 +3,7 @@
  *
  * What must be shared is worked out here, from the ids that requests report: prompt and output of the last one (but
  * its last token, which was never computed) against the next prompt, cut where a picture is another one. */
+#include "../../lib/emulated_level.h"
 #include "qvl.h"
 
 #include <setjmp.h>
@@ -1021,6 +1022,7 @@ static void conversations_side_by_side(void **state)
 
 int main(void)
 {
+    use_emulated_level();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(five_turns_on_every_level),
         cmocka_unit_test(five_turns_with_tools),

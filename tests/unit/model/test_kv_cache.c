@@ -2,6 +2,7 @@
  * cut, numbers or not. And what stands behind a row in the same step cannot be felt by it either. */
 #include <math.h>
 
+#include "../../lib/emulated_level.h"
 #include "helper.h"
 
 #include "model/attention.h"
@@ -167,6 +168,7 @@ static void test_row_nan_is_not_felt_before(void **state)
 
 int main(void)
 {
+    use_emulated_level();
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cut_cache_same_bits),
                                        cmocka_unit_test(test_row_nan_is_not_felt_before)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
  * The tolerance is the dot product's own: |error| <= eps (k + 1) sum |a||b|, and one rounding of the result. */
 #include <math.h>
 
+#include "../../lib/emulated_level.h"
 #include "helper.h"
 
 #include "model/linear.h"
@@ -161,6 +162,7 @@ static void test_several_products(void **state)
 
 int main(void)
 {
+    use_emulated_level();
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_ends), cmocka_unit_test(test_several_products)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "../../lib/emulated_level.h"
 #include "helper.h"
 
 #include "model/decoder.h"
@@ -426,6 +427,7 @@ static void test_out_of_memory(void **state)
 
 int main(void)
 {
+    use_emulated_level();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vision_same_bits),  cmocka_unit_test(test_vision_cancel),
         cmocka_unit_test(test_decoder_same_bits), cmocka_unit_test(test_decoder_cancel),
