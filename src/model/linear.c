@@ -2,8 +2,8 @@
  * (bias, GELU, gate, residual, rounding to bf16) applied while it is still in the first-level cache.
  *
  * A job is a strip of STRIP weight rows times a group of up to GROUP tokens, walked BLOCK tokens at a time: the
- * strip stays in the second-level cache, the tile of results (STRIP x BLOCK f32) in the first. (Some level's products of
- * bf16 want more tokens at once.) Jobs of one group are neighbours, so that its tokens stay in the shared cache
+ * strip stays in the second-level cache, the tile of results (STRIP x BLOCK f32) in the first. (Products in matrix
+ * tiles want more tokens at once.) Jobs of one group are neighbours, so that its tokens stay in the shared cache
  * while the weights stream by. With one token (decode) a job is simply the next STRIP rows of the matrix, read once
  * in order.
  *
