@@ -34,9 +34,9 @@ build/bench/make_checkpoint --preset 2b $2 --tokenizer DIR"
 for program in git cmake ninja c++ npm python3; do
     command -v "$program" >/dev/null || die "$program is not installed"
 done
-mkdir -p "$1"
-peers=$(cd "$1" && pwd) model=$(cd "$2" && pwd)
+peers=$(realpath -m "$1") model=$(realpath "$2")
 case $peers/ in "$root"/*) die "$peers lies in the tree; name a folder outside" ;; esac
+mkdir -p "$peers"
 jobs=${JOBS:-$(nproc)}
 log=$peers/log
 : >"$log"

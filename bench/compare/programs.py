@@ -14,6 +14,7 @@ dict of figures, not all of them from every program:
 qvl and llama.cpp are started anew each time, so nothing of an earlier run is known to them. transformers and OpenVINO
 take long to load; they stay, and sleep (SIGSTOP) while the other side runs. Prompts and pictures differ in each run.
 """
+import ctypes
 import json
 import os
 import pathlib
@@ -85,7 +86,8 @@ def run(command):
             text.append(file.read().decode(errors="replace"))
     if child.returncode != 0:
         tail = "\n    ".join((text[1] or text[0]).strip().splitlines()[-8:])
-        raise Failure(f"{os.path.basename(command[0])} ended with {child.returncode}\n    {shlex.join(command)}\n    {tail}")
+        raise Failure(f"{os.path.basename(command[0])} ended with {child.returncode}\n    {shlex.join(command)}"
+                      f"\n    {tail}")
     return *text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
@@ -152,8 +154,9 @@ def log_ms(log, pattern):
 class Llama:
     """llama-bench for tokens, llama-mtmd-cli for pictures, both with flash attention and their own warm-up.
 
-    The first token of a picture is taken from the time stamps of the log: from the line before the picture is read to the
-    line after the answer of one token. (Its "prompt eval time" has the vision in it or not, as it happens to wait.)"""
+    The first token of a picture is taken from the time stamps of the log: from the line before the picture is read to
+    the line after the answer of one token. (Its "prompt eval time" contains the vision's, as it has begun to decode.)
+    """
 
     def __init__(self, peers, text, vision, n_thread):
         source = peers / "llama.cpp"
@@ -191,6 +194,12 @@ class Llama:
         pass
 
 
+def die_with_parent():
+    """A stopped process would not notice that the one who started it was killed."""
+    PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Worker:
     """A Python program that stays loaded: one JSON object a line in, one out; stopped while it has nothing to do."""
 
@@ -199,7 +208,7 @@ class Worker:
         self.n_byte = sum(f.stat().st_size for f in folder.iterdir()
                           if f.suffix in (".bin", ".safetensors") and "tokenizer" not in f.name)
         self.child = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      text=True, errors="replace", start_new_session=True)
+                                      text=True, errors="replace", start_new_session=True, preexec_fn=die_with_parent)
         self.version = self.answer()["version"]
         self.child.send_signal(signal.SIGSTOP)
 
@@ -213,13 +222,19 @@ class Worker:
         return answer
 
     def measure(self, kind, size, seed, picture):
-        self.child.send_signal(signal.SIGCONT)
         task = {"kind": kind, "size": size, "seed": seed, "picture": str(picture), "question": question(seed)}
-        self.child.stdin.write(json.dumps(task) + "\n")
-        self.child.stdin.flush()
-        answer = self.answer()
-        self.child.send_signal(signal.SIGSTOP)
-        return answer
+        self.child.send_signal(signal.SIGCONT)
+        timer = threading.Timer(LIMIT_S, self.child.kill)
+        timer.start()
+        try:
+            self.child.stdin.write(json.dumps(task) + "\n")
+            self.child.stdin.flush()
+            return self.answer()
+        except BrokenPipeError:
+            raise Failure(f"{self.what} has ended; why stands above") from None
+        finally:
+            timer.cancel()
+            self.child.send_signal(signal.SIGSTOP)
 
     def close(self):
         self.child.kill()

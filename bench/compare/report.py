@@ -1,10 +1,10 @@
-"""The samples of run.py as a table in Markdown and as JSON: medians, and medians and quartiles of the ratios of pairs."""
+"""The samples of run.py as a table in Markdown and as JSON: medians, and medians and quartiles of the pairs' ratios."""
 import json
 import statistics
 
 QUIET = 0.1  # processors that others may take before a run counts as disturbed
 
-# figure: (its name in the table, how it reads, whether it is a rate of so many per run)
+# What a run may bring, and its name in the table.
 FIGURES = {
     "prefill_ms": "prefill",
     "decode_ms": "generation",
@@ -14,18 +14,19 @@ FIGURES = {
 }
 
 NOTES = """\
-- A ratio is the other program's time over qvl's, of two runs one after the other; the table has the median of the pairs and
-  their quartiles. Nothing is discarded. Above 1, qvl is faster (of memory: uses less).
-- Same weights (random; the text in the format named, vision in bf16 in qvl and transformers, in the format named in
-  llama.cpp, in OpenVINO as its export makes it), same picture files, same questions, same number of threads. A new picture
-  and a new question in each pair.
-- Prefill and generation: random tokens; `qvl bench` beside `llama-bench` (both in a new process and warm), generation as the
-  median time of single tokens at that context. Keys and values: bf16 in qvl and transformers, f16 in llama.cpp.
+- A ratio is the other program's time over qvl's, of two runs one after the other; the table has the median of the pairs
+  and their quartiles. Nothing is discarded. Above 1, qvl is faster (of memory: uses less).
+- Same weights (random; formats under "Files": vision is bf16 in transformers, bf16 or f16 in llama.cpp, and has 8-bit
+  weights in OpenVINO), same picture files, same questions, same number of threads. A new picture and a new question in
+  each pair.
+- Prefill and generation: random tokens; `qvl bench` beside `llama-bench` (both in a new process and warm), generation as
+  the median time of single tokens at that context. Keys and values: f16 in llama.cpp, bf16 in transformers, in qvl as its
+  options say (bf16 where they say nothing).
 - Pictures: `qvl run` beside `llama-mtmd-cli`, both in a new process, the model loaded; the first token counts from the
   picture's file on. llama.cpp has read its weights before its clock starts; qvl touches them for the first time in that
   run. Transformers and OpenVINO stay loaded, and are stopped while the other side runs.
-- Programs cut pictures differently: where the numbers of tokens differ, so does the work. OpenVINO's vision includes cutting
-  the picture up.
+- Programs cut pictures differently: where the numbers of tokens differ, so does the work. OpenVINO's vision includes
+  cutting the picture up.
 - Resident memory counts mapped weights; of programs that stay loaded it is the greatest since their start.
 - Bits a weight: size of all files over the weights of the model (a tied head counts once).
 """
@@ -99,8 +100,8 @@ def count_disturbed(samples):
 
 def machine_text(machine, samples):
     peaks = [s["peaks"] for s in samples if "pair" in s]
-    lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads used, {machine['memory']}; "
-             f"{machine['system']}; {machine['compiler']}; qvl at commit {machine['commit']}.", ""]
+    lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads used, "
+             f"{machine['memory']}; {machine['system']}; {machine['compiler']}; tree at commit {machine['commit']}.", ""]
     if peaks:
         unit = {"read": "GB/s"}
         parts = []
@@ -111,10 +112,11 @@ def machine_text(machine, samples):
                 parts.append(f"{name} {middle:.0f} {unit.get(name, 'GMAC/s')} ({low:.0f} to {high:.0f})")
         lines += [f"Limits of the machine, measured before each pair (quartiles): {', '.join(parts)}.", ""]
     n_disturbed, n = count_disturbed(samples)
-    lines.append(f"**In {n_disturbed} of {n} runs other programs, or the host, took more than {QUIET:g} of a processor: "
-                 "these figures are of a busy machine and not for SPEED.md.**" if n_disturbed > n // 10 else
-                 f"Other programs, or the host, took more than {QUIET:g} of a processor in {n_disturbed} of {n} runs.")
-    return lines + [""]
+    took = f"other programs, or the host, took more than {QUIET:g} of a processor"
+    if n_disturbed > n // 10:
+        return lines + [f"**In {n_disturbed} of {n} runs {took}: these figures are of a busy machine and not for "
+                        "SPEED.md.**", ""]
+    return lines + [f"In {n_disturbed} of {n} runs {took}.", ""]
 
 
 def token_text(entry):
@@ -152,8 +154,8 @@ def write(folder, machine, samples):
     entries = summarise(samples)
     lines = ["## qvl beside other programs", ""] + machine_text(machine, samples)
     done = {(s["ours"], s["peer"], json.dumps(s["row"])) for s in samples if "pair" in s}
-    failures = [s for s in samples if "failure" in s and
-                (s["ours"], s["peer"], json.dumps(s["row"])) not in done]
+    failed = {(s["ours"], s["peer"], json.dumps(s["row"])): s for s in samples if "failure" in s}
+    failures = [s for key, s in failed.items() if key not in done]
     for ours, peer in dict.fromkeys((s["ours"], s["peer"]) for s in samples):
         lines += comparison_text(ours, peer, machine, [e for e in entries if (e["ours"], e["peer"]) == (ours, peer)],
                                  [f for f in failures if (f["ours"], f["peer"]) == (ours, peer)])

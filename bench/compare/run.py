@@ -5,8 +5,8 @@ threads, in turn A B A B; medians of the ratios of each pair. bench/compare/READ
 usage: run.py PEERS [--qvl PROGRAM] [--ours NAME=OPTIONS]... [--peers A,B] [--rows A,B] [--pairs N] [--threads N]
               [--out DIR]
 
-PEERS is what prepare.sh made. Every run is written to OUT/samples.jsonl as it ends, so that the same command goes on where
-it was cut off; OUT/report.md and OUT/report.json are made of it.
+PEERS is what prepare.sh made. Every pair is written to OUT/samples.jsonl as it ends, so that the same command goes on
+where it was cut off; OUT/report.md and OUT/report.json are made of it.
 """
 import argparse
 import json
@@ -67,7 +67,8 @@ def parse_arguments():
     p.add_argument("--peers", type=parse_list(parse_peer), help="who meets each variant (those with as many bits)")
     p.add_argument("--rows", type=parse_list(parse_row), default=[parse_row(r) for r in ROWS], help=",".join(ROWS))
     p.add_argument("--pairs", type=int, default=9, help="pairs of runs a row (9)")
-    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for all (the processors there are)")
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)),
+                   help="of each program (the processors there are)")
     p.add_argument("--out", type=pathlib.Path, default=ROOT / "build/compare-out", help="folder (build/compare-out)")
     a = p.parse_args()
     a.folder = a.folder.resolve()
@@ -189,7 +190,11 @@ def compare(a, samples):
             if not (a.folder / needs).exists():
                 print(f"run.py: {peer_name} is left out: {a.folder / needs} is not there", file=sys.stderr)
                 continue
-            peer = open_peer(a.folder, a.threads)
+            try:
+                peer = open_peer(a.folder, a.threads)
+            except programs.Failure as e:
+                print(f"run.py: {peer_name} is left out: {e}", file=sys.stderr)
+                continue
             samples.machine.setdefault("peers", {})[peer_name] = {"version": peer.version, "bytes": peer.n_byte}
             try:
                 for row in a.rows:

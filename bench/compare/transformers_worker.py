@@ -34,7 +34,7 @@ class Bench:
         return {"prefill_ms": ms, "prompt_tokens": n}, out.past_key_values
 
     def decode(self, n, seed):
-        """Tokens after n positions. The cache is filled once and cut back to n after each token."""
+        """Tokens after n positions. The cache is filled once, and each token is cut off again."""
         if n not in self.cache:
             self.cache[n] = self.prefill(n, 1)[1] if n > 0 else transformers.DynamicCache(config=self.model.config)
         cache, times = self.cache[n], []
@@ -43,7 +43,7 @@ class Bench:
             times.append(timed(lambda: self.model(input_ids=token.view(1, 1), past_key_values=cache, use_cache=True,
                                                   position_ids=at.expand(3, 1, 1), logits_to_keep=1))[1])
             if n > 0:
-                cache.crop(n)
+                cache.crop(-1)
             else:
                 cache = transformers.DynamicCache(config=self.model.config)
         return {"decode_ms": statistics.median(times)}
