@@ -33,7 +33,7 @@ ifneq ($(ARCH),x86_64)
 KERNEL_SRC := $(filter-out %_avx2.c %_avx2_vnni.c %_avx512.c %_avx512_bf16.c %_avx512_vnni.c %_amx.c,$(KERNEL_SRC))
 endif
 ifneq ($(ARCH),aarch64)
-KERNEL_SRC := $(filter-out %_neon.c,$(KERNEL_SRC))
+KERNEL_SRC := $(filter-out %_neon.c %_neon_dotprod.c,$(KERNEL_SRC))
 endif
 LIB_SRC := $(wildcard src/base/*.c) $(KERNEL_SRC) \
 	$(foreach room,load text media model engine chat,$(wildcard src/$(room)/*.c))
@@ -77,6 +77,10 @@ deps:
 %_avx512_vnni.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
 %_avx512_bf16.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mavx2 -mfma -mf16c
 %_amx.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mamx-tile -mamx-bf16 -mavx2 -mfma -mf16c
+# Tuned so that GCC leaves the order of loads in the tiles as it is written: else it spills accumulators.
+NEON_FLAGS := $(if $(findstring clang,$(CC)),,-mtune=neoverse-n1 -fno-schedule-insns)
+%_neon.o: ISA_FLAGS := $(NEON_FLAGS)
+%_neon_dotprod.o: ISA_FLAGS := -march=armv8.2-a+dotprod $(NEON_FLAGS)
 # (Sanitizers make the unrolled tiles minutes of work for the optimiser.)
 $(BUILD)/src/kernel/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
 # Conversions are checked where bytes from outside are read; kernels are dense with deliberate ones.

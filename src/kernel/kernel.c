@@ -20,7 +20,8 @@ static const struct level {
                          qvl_overlay_attention_i8_scalar, qvl_overlay_elementwise_scalar}},
     [QVL_ISA_NEON] = {"neon",
 #if defined(__aarch64__)
-                      {qvl_overlay_gemm_neon, qvl_overlay_attention_neon, qvl_overlay_elementwise_neon}
+                      {qvl_overlay_gemm_neon, qvl_overlay_gemm_packed_neon, qvl_overlay_gemm_packed_neon_dotprod,
+                       qvl_overlay_attention_neon, qvl_overlay_elementwise_neon}
 #else
                       {NULL}
 #endif

@@ -1342,8 +1342,10 @@ static int run_vnni_in_parts(void)
     return n_failed;
 }
 
-int main(void)
+/* usage: test_kernels [level]: all levels that the machine has, or one. */
+int main(int argc, char **argv)
 {
+    const char *only = argc > 1 ? argv[1] : NULL;
     const struct qvl_kernels *emulated = use_emulated_level();
     const struct CMUnitTest choice[] = {
         cmocka_unit_test_prestate(test_tiles_do_as_defined, (void *)(uintptr_t)emulated),
@@ -1354,9 +1356,11 @@ int main(void)
     };
     int n_failed = cmocka_run_group_tests_name("choice", choice, NULL, NULL);
     for (int isa = 0; isa < QVL_ISA_COUNT; isa++)
-        n_failed += run_level((enum qvl_isa)isa, qvl_kernels_of((enum qvl_isa)isa));
-    if (emulated && emulated != qvl_kernels_of(QVL_ISA_AMX))
+        if (!only || strcmp(only, LEVEL_NAMES[isa]) == 0)
+            n_failed += run_level((enum qvl_isa)isa, qvl_kernels_of((enum qvl_isa)isa));
+    if (!only && emulated && emulated != qvl_kernels_of(QVL_ISA_AMX))
         n_failed += run_level(QVL_ISA_AMX, emulated);
-    n_failed += run_vnni_in_parts();
+    if (!only)
+        n_failed += run_vnni_in_parts();
     return n_failed != 0;
 }
