@@ -397,6 +397,40 @@ struct qvl_request_info {
 /* A snapshot, at any time. Media and prompt fields are filled once the request is prepared. */
 QVL_API void qvl_request_get_info(const struct qvl_request *request, struct qvl_request_info *out);
 
+/* ---- quantising --------------------------------------------------------------------------------- */
+
+/* Writes a model folder anew, its decoder's matrices packed (enum qvl_quantization), in pieces: next until it is done.
+ * The new folder is a whole model, to be opened like any other, and appears when the last piece is done, or never. One
+ * thread's affair, except qvl_quantizer_cancel. */
+struct qvl_quantizer;
+
+struct qvl_quantizer_options {
+    const char *model_dir; /* bf16, f16 or f32 weights */
+    const char *out_dir;   /* must not exist, or be an empty folder */
+    enum qvl_quantization type; /* not QVL_QUANTIZE_NONE */
+    uint32_t n_thread;     /* 0: what affinity mask and cgroup quota allow */
+};
+
+struct qvl_quantizer_info {
+    uint64_t done, total; /* work */
+    uint64_t n_parameter;
+    uint64_t in_bytes, out_bytes; /* of the weights */
+};
+
+/* Reads what is small, checks everything, begins to write. QVL_ERR_ARGUMENT: the options, a model that is quantised
+ * already, an out_dir that is there; QVL_ERR_MODEL, QVL_ERR_FILE: the model's files, or too little room. *out is the
+ * caller's to close. */
+QVL_API enum qvl_status qvl_quantizer_open(const struct qvl_quantizer_options *options, struct qvl_quantizer **out,
+                                           struct qvl_error *err);
+/* Some tenths of a second of work. QVL_ERR_MODEL: a weight that is not finite; QVL_ERR_FILE: a full disk; then, and after
+ * QVL_ERR_CANCELLED, it can only be closed. */
+QVL_API enum qvl_status qvl_quantizer_next(struct qvl_quantizer *quantizer, bool *is_done, struct qvl_error *err);
+QVL_API void qvl_quantizer_get_info(const struct qvl_quantizer *quantizer, struct qvl_quantizer_info *out);
+/* From any thread: qvl_quantizer_next, now and from now on, ends with QVL_ERR_CANCELLED, unless it is done. */
+QVL_API void qvl_quantizer_cancel(struct qvl_quantizer *quantizer);
+/* Removes what is not done. */
+QVL_API void qvl_quantizer_close(struct qvl_quantizer *quantizer);
+
 /* ---- measuring ---------------------------------------------------------------------------------- */
 
 /* What this machine can do at most, and how long the model's steps take on it: one test is begun, then run as often

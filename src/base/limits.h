@@ -9,6 +9,7 @@
 #define QVL_MAX_TENSOR_NAME_BYTES 256u
 #define QVL_MAX_SHARDS 256u
 #define QVL_MAX_CONFIG_BYTES (1u << 20)              /* config.json and its small siblings */
+#define QVL_MAX_COPIED_BYTES (64u << 20)             /* of one file that `qvl quantize` copies along */
 #define QVL_MAX_INDEX_BYTES (4u << 20)
 #define QVL_MAX_TOKENIZER_BYTES (64u << 20)
 #define QVL_MAX_JSON_DEPTH 64u

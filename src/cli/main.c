@@ -99,6 +99,7 @@ static const struct verb verbs[] = {
     {"inspect", QVL_VERB_INSPECT, qvl_inspect_model},
     {"show", QVL_VERB_INSPECT, qvl_inspect_model},
     {"bench", QVL_VERB_BENCH, qvl_bench_model},
+    {"quantize", QVL_VERB_QUANTIZE, qvl_quantize_model},
     {"tokenize", QVL_VERB_TOKENIZE, qvl_tokenize_texts},
 };
 

@@ -13,7 +13,7 @@
 
 enum value_kind { FLAG, TEXT, NUMBER, REAL, TIME, CHOICE, TEXT_LIST, ITEM_TEXT, ITEM_IMAGE, ITEM_VIDEO };
 
-enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, B = QVL_VERB_BENCH, MAX_NAME = 32 };
+enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, B = QVL_VERB_BENCH, Q = QVL_VERB_QUANTIZE, MAX_NAME = 32 };
 
 struct option {
     const char *name;       /* without the dashes */
@@ -119,7 +119,7 @@ static const struct option table[] = {
     {"no-think-text", 0, NULL, R, true, FLAG, TO(no_think_text), NULL, 0, 0,
      "Thinking models: show the answer only",
      "Thinking 模型：只显示回答"},
-    {"json", 0, NULL, R | I | B, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
+    {"json", 0, NULL, R | I | B | Q, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
      "向标准输出写一个 JSON 对象"},
     {"ids", 0, NULL, R, true, FLAG, TO(want_ids), NULL, 0, 0, "with --json: prompt, prompt_ids, output_ids",
      "配合 --json：prompt、prompt_ids、output_ids"},
@@ -129,13 +129,13 @@ static const struct option table[] = {
      "做到模型之前为止，不读权重"},
     {"dump", 0, NULL, R, true, TEXT, TO(dump), "DIR", 0, 0, "write every intermediate as .npy",
      "把所有中间结果写成 .npy"},
-    {"quiet", 'q', NULL, R | B, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
+    {"quiet", 'q', NULL, R | B | Q, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
      "stderr 上只有错误"},
-    {"progress", 0, NULL, R | B, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
+    {"progress", 0, NULL, R | B | Q, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
      "how progress is shown on stderr (auto)", "stderr 上进度的显示方式（auto）"},
     {"ctx-size", 'c', "ctx", R | B, true, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
      "上下文长度（默认取模型设置）"},
-    {"threads", 't', NULL, R | B, false, NUMBER, TO(n_thread), "N", 1, 256,
+    {"threads", 't', NULL, R | B | Q, false, NUMBER, TO(n_thread), "N", 1, 256,
      "number of threads (what affinity and cgroup allow)",
      "线程数（默认按 CPU 亲和性与 cgroup）"},
     {"dtype", 0, NULL, R | B, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
@@ -146,6 +146,9 @@ static const struct option table[] = {
     {"quantize", 0, NULL, R | B, false, CHOICE, TO(quantize), "none|q8|q4|balanced", 0, 0,
      "pack the decoder's weights in 8 or 4 bits while loading",
      "加载时把解码器的权重压缩为 8 位或 4 位"},
+    {"type", 0, NULL, Q, false, CHOICE, TO(packed_type), "q4|q8|balanced", 0, 0,
+     "quantize: 4 bits, 8 bits, or 4 with 8 where they count most (q4)",
+     "quantize：4 位、8 位，或 4 位并在最要紧处用 8 位（q4）"},
     {"isa", 0, NULL, R | B, true, TEXT, TO(isa), "LEVEL", 0, 0, "cap of the kernels: scalar, avx2, avx512, …",
      "内核的指令集上限：scalar、avx2、avx512……"},
     {"chunk", 0, NULL, R | B, true, NUMBER, TO(n_chunk), "N", 1, 1048576, "most prompt tokens in one step (288)",
@@ -159,8 +162,8 @@ static const struct option table[] = {
      "for one picture or frame (30), and for reading through a clip (300)",
      "一张图片或一帧（30），以及通读一段视频（300）的时限"},
     {"check", 0, NULL, I, true, FLAG, TO(want_check), NULL, 0, 0,
-     "inspect: read every weight once; each must be a finite number",
-     "inspect：读一遍全部权重，检查每个都是有限的数"},
+     "inspect: read every weight once; each must be a finite number, packed ones must have their checksum",
+     "inspect：读一遍全部权重，检查每个都是有限的数，压缩过的与校验和一致"},
     {"tests", 0, NULL, B, true, TEXT, TO(tests), "NAME[:N],...", 0, 0,
      "bench: of peaks, load, vision, prefill, decode, first-token",
      "bench：从 peaks、load、vision、prefill、decode、first-token 中选择"},
@@ -175,12 +178,12 @@ static const struct option table[] = {
      "tokenize：标准输入每行一个 JSON 字符串，标准输出每行一个 JSON 数组"},
     {"special", 0, NULL, T, true, FLAG, TO(want_special), NULL, 0, 0, "tokenize: recognise special tokens",
      "tokenize：识别特殊 token"},
-    {"lang", 0, NULL, R | I | T | B, true, CHOICE, TO(language), "en|zh", 0, 0,
+    {"lang", 0, NULL, R | I | T | B | Q, true, CHOICE, TO(language), "en|zh", 0, 0,
      "language of messages (the locale's)",
      "消息的语言（默认按 locale）"},
-    {"help", 'h', NULL, R | I | T | B, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
+    {"help", 'h', NULL, R | I | T | B | Q, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
      "本帮助；`--help all` 列出全部选项"},
-    {"version", 0, NULL, R | I | T | B, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
+    {"version", 0, NULL, R | I | T | B | Q, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
 };
 
 enum { N_OPTION = sizeof table / sizeof table[0] };
@@ -540,6 +543,7 @@ static const char usage_en[] =
     "usage: qvl [run] [-m MODEL] [PICTURE|CLIP…] [OPTIONS] \"PROMPT\"   in any order\n"
     "       qvl chat [-m MODEL] [PICTURE|CLIP…]                 in the terminal; also qvl alone there\n"
     "       qvl inspect [MODEL] [--json] [--check]              architecture and sizes; --check: weights\n"
+    "       qvl quantize MODEL OUT [--type q4|q8|balanced]      a smaller, faster copy of a model folder\n"
     "       qvl tokenize [-m MODEL] TEXT…                       token ids\n"
     "       qvl bench [-m MODEL] [--full] [--json|--csv]        speed, beside what this machine can do\n"
     "\n"
@@ -550,6 +554,7 @@ static const char usage_zh[] =
     "用法：qvl [run] [-m 模型] [图片|视频…] [选项] \"提示\"   顺序任意\n"
     "      qvl chat [-m 模型] [图片|视频…]           对话；在终端中直接运行 qvl 也一样\n"
     "      qvl inspect [模型] [--json] [--check]     结构与大小；--check 检查权重\n"
+    "      qvl quantize 模型 输出 [--type q4|q8|balanced] 写一份更小、更快的模型文件夹\n"
     "      qvl tokenize [-m 模型] 文字…              token 编号\n"
     "      qvl bench [-m 模型] [--full] [--json|--csv] 速度，以及它占本机峰值的比例\n"
     "\n"

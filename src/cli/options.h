@@ -40,6 +40,7 @@ struct qvl_options {
     enum qvl_compute dtype;
     enum qvl_kv_type kv;
     enum qvl_quantization quantize;
+    enum qvl_packed_type { QVL_TYPE_Q4, QVL_TYPE_Q8, QVL_TYPE_BALANCED } packed_type;
     enum qvl_progress_mode progress;
     enum qvl_language language; /* asked for with qvl_options_language before the rest is read */
     bool want_video_wrapper, no_think_text, is_interactive;
@@ -50,7 +51,7 @@ struct qvl_options {
     void *memory;                   /* of item and stop */
 };
 
-enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4, QVL_VERB_BENCH = 8 };
+enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4, QVL_VERB_BENCH = 8, QVL_VERB_QUANTIZE = 16 };
 
 /* argv[0..n_arg) without program and verb. The environment fills what the command line leaves open: --max-pixels
  * is QVL_MAX_PIXELS. QVL_ERR_ARGUMENT names the option, or those that contradict each other. */

@@ -204,3 +204,15 @@ void qvl_progress_show_test(struct qvl_progress *p, const char *name, uint32_t i
     name_time(p, now_ms, time, sizeof time);
     draw(p, label, -1, time);
 }
+
+void qvl_progress_show_share(struct qvl_progress *p, const char *label, double share)
+{
+    char time[40];
+    double now_ms = qvl_now_ms(), spent_s = (now_ms - p->begin_ms) / 1e3;
+    if (!is_due(p, now_ms))
+        return;
+    p->looking.has_begun = share > 0;
+    p->looking.left_s = share > 0 ? spent_s * (1 - share) / share : -1;
+    name_time(p, now_ms, time, sizeof time);
+    draw(p, label, share, time);
+}

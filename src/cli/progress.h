@@ -30,6 +30,8 @@ void qvl_progress_show(struct qvl_progress *progress, const struct qvl_request *
 void qvl_progress_show_thinking(struct qvl_progress *progress, size_t n_tok);
 /* qvl bench is at the run i_run of a test; 0: it prepares it. */
 void qvl_progress_show_test(struct qvl_progress *progress, const char *name, uint32_t i_run);
+/* A long piece of work of which this share is done. */
+void qvl_progress_show_share(struct qvl_progress *progress, const char *label, double share);
 /* Takes the bar off the screen. */
 void qvl_progress_clear(struct qvl_progress *progress);
 

@@ -17,6 +17,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct qvl_request *current; /* under the lock, like the pipe's ends */
 static struct qvl_bench *measured;  /* instead of a request, or NULL */
+static struct qvl_quantizer *written; /* the same */
 static int chat_pipe[2] = {-1, -1};
 static atomic_int cancelled_by;
 
@@ -46,13 +47,15 @@ static void take_in_run(int signal_number)
 {
     if (signal_number != SIGINT && signal_number != SIGTERM)
         return;
-    if ((!current && !measured) || atomic_load(&cancelled_by))
+    if ((!current && !measured && !written) || atomic_load(&cancelled_by))
         _exit(128 + signal_number);
     atomic_store(&cancelled_by, signal_number);
     if (current)
         qvl_request_cancel(current);
-    else
+    else if (measured)
         qvl_bench_cancel(measured);
+    else
+        qvl_quantizer_cancel(written);
 }
 
 static void *wait_for_signals(void *arg)
@@ -86,6 +89,7 @@ void qvl_signals_open(void)
     static sigset_t set;
     pthread_t thread;
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, told in a sentence */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
     signal(SIGBUS, on_bus_error);
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
@@ -133,6 +137,13 @@ void qvl_signals_set_bench(struct qvl_bench *bench)
 {
     pthread_mutex_lock(&lock);
     measured = bench;
+    pthread_mutex_unlock(&lock);
+}
+
+void qvl_signals_set_quantizer(struct qvl_quantizer *quantizer)
+{
+    pthread_mutex_lock(&lock);
+    written = quantizer;
     pthread_mutex_unlock(&lock);
 }
 

@@ -9,8 +9,9 @@
 void qvl_signals_open(void);
 /* The request that SIGINT and SIGTERM cancel; NULL: they end the program. */
 void qvl_signals_set_request(struct qvl_request *request);
-/* The same for measurements. */
+/* The same for measurements, and for a folder that is written. */
 void qvl_signals_set_bench(struct qvl_bench *bench);
+void qvl_signals_set_quantizer(struct qvl_quantizer *quantizer);
 /* 128 + the signal that cancelled, or 0. In a chat: of SIGTERM only. */
 int qvl_signals_exit_code(void);
 

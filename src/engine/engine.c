@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/os.h"
 #include "engine/scheduler.h"
+#include "load/quantize.h"
 
 enum {
     DEFAULT_PREFILL_CHUNK = 288,           /* three blocks of 96 rows: model/linear.c */
@@ -49,7 +50,6 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
     return qvl_kernels_select(o->isa, &e->kernels, err);
 }
 
-/* Rows of activations in 8 bits are written group by group, a head's output at a time. */
 static enum qvl_status check_quantization(const struct qvl_engine *e, struct qvl_error *err)
 {
     enum qvl_quantization is = e->config.quantization;
@@ -59,11 +59,7 @@ static enum qvl_status check_quantization(const struct qvl_engine *e, struct qvl
         return QVL_OK;
     if (e->compute == QVL_COMPUTE_F32)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "quantised weights and f32 arithmetic exclude each other");
-    if (e->config.text.head_dim % QVL_GROUP)
-        return qvl_fail(err, QVL_ERR_ARGUMENT,
-                        "%s: heads of %u numbers cannot be quantised, only multiples of %d", e->model_dir,
-                        e->config.text.head_dim, QVL_GROUP);
-    return QVL_OK;
+    return qvl_quantize_check(e->model_dir, &e->config, err);
 }
 
 static enum qvl_status choose_context(struct qvl_engine *e, uint32_t n_ctx, struct qvl_error *err)
@@ -156,7 +152,8 @@ enum qvl_status qvl_engine_check_weights(struct qvl_engine *e, struct qvl_error 
     enum qvl_status status;
     if ((status = qvl_weights_map(e->weights, err)) || (status = qvl_pool_open(e->n_thread, &pool, err)))
         return status;
-    status = qvl_weights_check_finite(e->weights, pool, NULL, err);
+    if (!(status = qvl_weights_check_packed(e->weights, pool, NULL, err)))
+        status = qvl_weights_check_finite(e->weights, pool, NULL, err);
     qvl_pool_close(pool);
     return status;
 }

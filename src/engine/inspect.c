@@ -34,30 +34,37 @@ static enum qvl_status add_vision_section(const struct qvl_vision_config *v, str
     return status ? status : qvl_bytes_add_text(out, "]},", err);
 }
 
-static enum qvl_status add_weights_section(const struct qvl_weights *weights, struct qvl_bytes *out,
+static enum qvl_status add_weights_section(const struct qvl_config *config, const struct qvl_weights *weights, struct qvl_bytes *out,
                                            struct qvl_error *err)
 {
     static const char *const name[] = {[QVL_F32] = "f32", [QVL_BF16] = "bf16", [QVL_F16] = "f16",
                                        [QVL_Q8] = "q8",   [QVL_Q4] = "q4",     [QVL_A8] = "q8 rows"};
     struct {
         uint64_t n, n_bytes;
+        double n_element;
     } of[sizeof name / sizeof *name] = {0};
-    uint64_t n_parameter = 0;
+    size_t n_tensor = 0;
+    uint64_t n_parameter = 0, n_bytes = qvl_weights_bytes(weights);
+    qvl_weights_count(config, &n_tensor, &n_parameter);
     for (size_t i = 0; i < qvl_weights_n_tensor(weights); i++) {
         const struct qvl_tensor *t = qvl_weights_at(weights, i);
         of[t->dtype].n++;
         of[t->dtype].n_bytes += qvl_tensor_bytes(t);
-        n_parameter += t->n_element;
+        of[t->dtype].n_element += (double)t->n_element;
     }
     enum qvl_status status = qvl_bytes_add_format(
-        out, err, "\"weights\":{\"tensors\":%zu,\"parameters\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"types\":{",
-        qvl_weights_n_tensor(weights), n_parameter, qvl_weights_bytes(weights));
+        out, err,
+        "\"weights\":{\"quantization\":\"%s\",\"tensors\":%zu,\"parameters\":%" PRIu64 ",\"bytes\":%" PRIu64
+        ",\"bits_per_weight\":%.2f,\"types\":{",
+        qvl_quantization_name(config->quantization), qvl_weights_n_tensor(weights), n_parameter, n_bytes,
+        8 * (double)n_bytes / (double)n_parameter);
     const char *comma = "";
     for (size_t t = 0; t < sizeof of / sizeof *of && !status; t++) {
         if (of[t].n == 0)
             continue;
-        status = qvl_bytes_add_format(out, err, "%s\"%s\":{\"tensors\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", comma,
-                                      name[t], of[t].n, of[t].n_bytes);
+        status = qvl_bytes_add_format(
+            out, err, "%s\"%s\":{\"tensors\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"bits_per_weight\":%.2f}", comma, name[t],
+            of[t].n, of[t].n_bytes, 8 * (double)of[t].n_bytes / of[t].n_element);
         comma = ",";
     }
     return status ? status : qvl_bytes_add_text(out, "}},", err);
@@ -94,7 +101,7 @@ enum qvl_status qvl_inspect(const struct qvl_engine *engine, struct qvl_bytes *o
                                        "\"kind\":\"%s\",",
                                        c->is_thinking ? "thinking" : "instruct", kind)) ||
         (status = add_text_section(&c->text, out, err)) || (status = add_vision_section(&c->vision, out, err)) ||
-        (status = add_weights_section(engine->weights, out, err)))
+        (status = add_weights_section(c, engine->weights, out, err)))
         return status;
     return add_settings_section(c, engine->tokenizer, out, err);
 }

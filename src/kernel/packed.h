@@ -54,6 +54,7 @@ _Static_assert(sizeof(struct qvl_a8_block) == 160, "no padding");
 
 #define QVL_PACKED_MAGIC 0x504c5651u /* "QVLP", little-endian */
 #define QVL_PACKED_VERSION 1u
+#define QVL_PACKED_VERSION_TEXT "1"
 
 struct qvl_packed_head {
     uint32_t magic, version;

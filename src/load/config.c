@@ -52,12 +52,17 @@ static enum qvl_status check_unquantised(const struct qvl_config_place *place, s
     return QVL_OK;
 }
 
+const char *qvl_quantization_name(enum qvl_quantization quantization)
+{
+    static const char *const names[] = {
+        [QVL_QUANTIZE_NONE] = "none", [QVL_QUANTIZE_Q8] = "q8", [QVL_QUANTIZE_Q4] = "q4", [QVL_QUANTIZE_BALANCED] = "balanced"};
+    return names[quantization];
+}
+
 /* "quantization_config": {"quant_method": "qvl", "version": 1, "type": "q4"}, as `qvl quantize` writes it. */
 static enum qvl_status read_quantization(const struct qvl_config_place *top, struct qvl_config *c,
                                          struct qvl_error *err)
 {
-    static const char *const types[] = {
-        [QVL_QUANTIZE_Q8] = "q8", [QVL_QUANTIZE_Q4] = "q4", [QVL_QUANTIZE_BALANCED] = "balanced"};
     char shown[QVL_JSON_SHOWN_BYTES];
     const json_t *object = qvl_json_get(top->object, "quantization_config");
     const char *method = json_string_value(qvl_json_get(object, "quant_method"));
@@ -69,7 +74,7 @@ static enum qvl_status read_quantization(const struct qvl_config_place *top, str
         return qvl_fail(err, QVL_ERR_MODEL, "%s: quantization_config.version is %s, and this qvl reads version %u",
                         top->file, qvl_json_show(version, shown), QVL_PACKED_VERSION);
     for (int i = QVL_QUANTIZE_Q8; name && i <= QVL_QUANTIZE_BALANCED; i++)
-        if (strcmp(name, types[i]) == 0)
+        if (strcmp(name, qvl_quantization_name((enum qvl_quantization)i)) == 0)
             c->quantization = (enum qvl_quantization)i;
     return c->quantization != QVL_QUANTIZE_NONE
                ? QVL_OK

@@ -68,6 +68,9 @@ struct qvl_config {
     bool is_demo;     /* config.json says "qvl_demo": true: the built-in demo model */
 };
 
+/* "none", "q8", "q4", "balanced". */
+const char *qvl_quantization_name(enum qvl_quantization quantization);
+
 /* Reads the folder's JSON files. Errors name file and key, found and expected value. */
 enum qvl_status qvl_config_load(const char *model_dir, struct qvl_config *out, struct qvl_error *err);
 /* The part of it that looks at one text (fuzzed): config.json's n bytes. */

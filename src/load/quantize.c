@@ -1,8 +1,8 @@
-/* Enters: mapped matrices of bf16, f16 or f32. Leaves: packed ones (kernel/packed.h), in memory of the weights' arena or
- * wherever the caller wants them.
+/* Enters: mapped matrices of bf16, f16 or f32. Leaves: packed ones (kernel/packed.h), in memory of the weights'
+ * arena or wherever the caller wants them.
  *
- * Work is split by panels of 16 rows (of QVL_A8: 16 rows), which do not know of each other: the same bytes for any number
- * of threads. Rows are widened to f32 in a thread's own scratch. */
+ * Work is split by panels of 16 rows (of QVL_A8: 16 rows), which do not know of each other: the same bytes for any
+ * number of threads. Rows are widened to f32 in a thread's own scratch. */
 #include "load/quantize.h"
 
 #include <inttypes.h>
@@ -26,8 +26,9 @@ struct run {
     enum qvl_dtype to;
     const struct qvl_kernels *kernels;
     struct qvl_packed_head *head;
-    float *scratch;            /* [n_thread, QVL_PANEL_ROWS, n_in] */
-    _Atomic uint64_t bad_row;  /* lowest found with a value that is not finite */
+    size_t first, end;        /* rows */
+    float *scratch;           /* [n_thread, QVL_PANEL_ROWS, n_in] */
+    _Atomic uint64_t bad_row; /* lowest found with a value that is not finite */
 };
 
 static void widen(const struct run *run, size_t i_row, float *out)
@@ -63,7 +64,7 @@ static void pack_job(void *arg, size_t i_job, size_t i_thread)
     struct qvl_packed_head *head = run->head;
     float *scratch = run->scratch + i_thread * QVL_PANEL_ROWS * head->n_in;
     const float *row[QVL_PANEL_ROWS] = {NULL};
-    size_t first = i_job * QVL_PANEL_ROWS, n = qvl_min_size(head->n_out - first, QVL_PANEL_ROWS);
+    size_t first = run->first + i_job * QVL_PANEL_ROWS, n = qvl_min_size(run->end - first, QVL_PANEL_ROWS);
     for (size_t i = 0; i < n; i++) {
         float *to = scratch + i * head->n_in;
         widen(run, first + i, to);
@@ -81,8 +82,8 @@ static void pack_job(void *arg, size_t i_job, size_t i_thread)
     }
     float *factor = run->to == QVL_Q4 ? (float *)(void *)(head + 1) + first : NULL;
     uint8_t *panels = (uint8_t *)head + qvl_packed_panels_at(head->n_out, run->to);
-    qvl_pack_panel(panels + i_job * qvl_panel_bytes(head->n_in, run->to), factor, row, head->n_in, run->to,
-                   head->level);
+    qvl_pack_panel(panels + first / QVL_PANEL_ROWS * qvl_panel_bytes(head->n_in, run->to), factor, row, head->n_in,
+                   run->to, head->level);
 }
 
 /* Groups from all over the matrix, for its table of levels. */
@@ -99,11 +100,19 @@ static void learn_levels(const struct run *run, float *scratch)
         qvl_learn_levels(sample, n, run->head->level);
 }
 
-enum qvl_status qvl_quantize_tensor(const struct qvl_tensor *from, enum qvl_dtype to, struct qvl_pool *pool,
-                                    const atomic_bool *stop, void *out, struct qvl_error *err)
+enum qvl_status qvl_quantize_check(const char *model_dir, const struct qvl_config *config, struct qvl_error *err)
+{
+    if (config->text.head_dim % QVL_GROUP == 0)
+        return QVL_OK;
+    return qvl_fail(err, QVL_ERR_MODEL, "%s: heads of %u numbers cannot be quantised, only multiples of %d",
+                    model_dir, config->text.head_dim, QVL_GROUP);
+}
+
+enum qvl_status qvl_quantize_rows(const struct qvl_tensor *from, enum qvl_dtype to, size_t first, size_t end,
+                                  struct qvl_pool *pool, const atomic_bool *stop, void *out, struct qvl_error *err)
 {
     size_t n_out = (size_t)from->dim[0], n_in = (size_t)from->dim[1];
-    struct run run = {.from = from, .to = to, .head = out};
+    struct run run = {.from = from, .to = to, .head = out, .first = first, .end = end};
     enum qvl_status status = qvl_kernels_select("", &run.kernels, err);
     if (status)
         return status;
@@ -111,17 +120,20 @@ enum qvl_status qvl_quantize_tensor(const struct qvl_tensor *from, enum qvl_dtyp
     if (!(run.scratch = malloc(n_scratch * sizeof *run.scratch)))
         return qvl_fail_memory(err, n_scratch * sizeof *run.scratch, "quantising");
     atomic_init(&run.bad_row, UINT64_MAX);
-    memset(out, 0, qvl_packed_bytes(n_out, n_in, to));
-    qvl_pack_head(out, to, (uint32_t)n_out, (uint32_t)n_in);
-    if (to == QVL_Q4)
+    if (first == 0) {
+        memset(out, 0, qvl_packed_bytes(n_out, n_in, to));
+        qvl_pack_head(out, to, (uint32_t)n_out, (uint32_t)n_in);
+    }
+    if (first == 0 && to == QVL_Q4)
         learn_levels(&run, run.scratch);
-    if (!qvl_pool_run(pool, qvl_div_up(n_out, QVL_PANEL_ROWS), pack_job, &run, stop))
+    if (!qvl_pool_run(pool, qvl_div_up(end - first, QVL_PANEL_ROWS), pack_job, &run, stop))
         status = qvl_fail(err, QVL_ERR_CANCELLED, "cancelled while the weights were quantised");
     uint64_t bad_row = atomic_load(&run.bad_row);
     if (!status && bad_row != UINT64_MAX)
-        status = qvl_fail(err, QVL_ERR_MODEL,
-                          "%s: row %" PRIu64 " holds a value that is infinite or not a number: it cannot be quantised",
-                          from->name, bad_row);
+        status =
+            qvl_fail(err, QVL_ERR_MODEL,
+                     "%s: row %" PRIu64 " holds a value that is infinite or not a number: it cannot be quantised",
+                     from->name, bad_row);
     free(run.scratch);
     return status;
 }

@@ -1,4 +1,4 @@
-/* quantize.h: one matrix of a checkpoint, packed. */
+/* quantize.h: one matrix of a checkpoint, packed; in pieces, for those who want to say how far it is. */
 #ifndef QVL_LOAD_QUANTIZE_H
 #define QVL_LOAD_QUANTIZE_H
 
@@ -14,9 +14,13 @@ static inline uint64_t qvl_tensor_bytes(const struct qvl_tensor *t)
 
 /* Name of the tensor that the packed one of this name is made from: its own, but for those of a packed head. */
 const char *qvl_quantize_source(const char *name, bool is_tied);
-/* from, [n_out, n_in] of bf16, f16 or f32, packed as type `to` into out [qvl_packed_bytes], 64-byte aligned. Errors as
+/* What products ask of the model: rows of activations in 8 bits are written group by group, a head's output at a
+ * time. QVL_ERR_MODEL: its heads are no whole groups. */
+enum qvl_status qvl_quantize_check(const char *model_dir, const struct qvl_config *config, struct qvl_error *err);
+/* Rows [first, end) of from, [n_out, n_in] of bf16, f16 or f32, packed as type `to` into out [qvl_packed_bytes],
+ * 64-byte aligned; first is a multiple of 16, end, too, or n_out; row 0 makes the rest of out zero. Errors as
  * qvl_weights_quantize. */
-enum qvl_status qvl_quantize_tensor(const struct qvl_tensor *from, enum qvl_dtype to, struct qvl_pool *pool,
-                                    const atomic_bool *stop, void *out, struct qvl_error *err);
+enum qvl_status qvl_quantize_rows(const struct qvl_tensor *from, enum qvl_dtype to, size_t first, size_t end,
+                                  struct qvl_pool *pool, const atomic_bool *stop, void *out, struct qvl_error *err);
 
 #endif

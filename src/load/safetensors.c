@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +25,7 @@
 #include "load/json.h"
 
 #define N_LENGTH_BYTES 8u
+enum { SHA256_BYTES = 32 };
 #define MAX_INTEGER (1LL << 53) /* the last that every JSON reader holds exactly */
 
 static const struct {
@@ -136,6 +138,66 @@ static enum qvl_status read_entry(const char *name, const json_t *value, const c
     return check_range(e, path, err);
 }
 
+/* ---- __metadata__ --------------------------------------------------------------------------------- */
+
+static bool read_hex(const char *text, uint8_t out[SHA256_BYTES])
+{
+    if (strlen(text) != 2 * SHA256_BYTES)
+        return false;
+    for (size_t i = 0; i < 2 * SHA256_BYTES; i++) {
+        static const char digits[] = "0123456789abcdef";
+        const char *digit = strchr(digits, text[i]);
+        if (!digit)
+            return false;
+        out[i / 2] = (uint8_t)(out[i / 2] << 4 | (digit - digits));
+    }
+    return true;
+}
+
+static enum qvl_status read_sha256(const json_t *metadata, const char *path, struct qvl_arena *arena,
+                                   struct qvl_safetensors_entry *e, struct qvl_error *err)
+{
+    char key[sizeof QVL_SHA256_KEY + QVL_MAX_TENSOR_NAME_BYTES], shown[QVL_JSON_SHOWN_BYTES];
+    snprintf(key, sizeof key, QVL_SHA256_KEY "%s", e->name);
+    const json_t *value = json_object_get(metadata, key);
+    if (!value)
+        return QVL_OK;
+    uint8_t *sum = qvl_arena_alloc(arena, SHA256_BYTES, 1, "checksums", err);
+    if (!sum)
+        return err->status;
+    if (!json_is_string(value) || !read_hex(json_string_value(value), sum))
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: the sha256 of tensor %.100s is %s, expected %d hexadecimal digits", path,
+                        e->name, qvl_json_show(value, shown), 2 * SHA256_BYTES);
+    e->sha256 = sum;
+    return QVL_OK;
+}
+
+/* *out stays NULL where the member is no string. */
+static enum qvl_status copy_member(const json_t *object, const char *key, struct qvl_arena *arena, const char **out,
+                                   struct qvl_error *err)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    if (text)
+        *out = qvl_arena_copy_text(arena, text, strlen(text), err);
+    return text && !*out ? err->status : QVL_OK;
+}
+
+/* Most writers leave free text here. It says nothing about where bytes are, so only what is looked for counts. */
+static enum qvl_status read_metadata(const json_t *metadata, struct qvl_arena *arena, struct qvl_safetensors *file,
+                                     struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    const char *format = json_string_value(json_object_get(metadata, "format"));
+    for (size_t i = 0; i < file->n && !status; i++)
+        status = read_sha256(metadata, file->path, arena, &file->entry[i], err);
+    if (status || !format || strcmp(format, "qvl") != 0)
+        return status;
+    file->packed = (struct qvl_safetensors_packed){"?", "?"};
+    if (!(status = copy_member(metadata, "version", arena, &file->packed.version, err)))
+        status = copy_member(metadata, "type", arena, &file->packed.type, err);
+    return status;
+}
+
 /* ---- all entries --------------------------------------------------------------------------------- */
 
 static int compare_ranges(const void *a, const void *b)
@@ -185,7 +247,7 @@ static enum qvl_status read_entries(const json_t *root, struct qvl_arena *arena,
         return err->status;
     json_object_foreach((json_t *)root, name, value)
     {
-        if (strcmp(name, "__metadata__") == 0) /* free text: says nothing about the bytes */
+        if (strcmp(name, "__metadata__") == 0)
             continue;
         struct qvl_safetensors_entry *e = &file->entry[file->n];
         *e = (struct qvl_safetensors_entry){0};
@@ -194,7 +256,7 @@ static enum qvl_status read_entries(const json_t *root, struct qvl_arena *arena,
             return status;
         file->n++;
     }
-    return QVL_OK;
+    return read_metadata(json_object_get(root, "__metadata__"), arena, file, err);
 }
 
 /* ---- the header ---------------------------------------------------------------------------------- */
@@ -328,6 +390,14 @@ enum qvl_status qvl_safetensors_map(struct qvl_safetensors *file, struct qvl_err
                         "%s: cannot map %" PRIu64 " bytes: %s", file->path, file->n_bytes, qvl_errno_text(errno));
     file->map = map;
     return QVL_OK;
+}
+
+void qvl_safetensors_let_go(const struct qvl_safetensors *file, uint64_t begin, uint64_t end)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t from = qvl_round_up((size_t)begin, page), to = (size_t)end / page * page;
+    if (from < to)
+        madvise((void *)(uintptr_t)(file->map + from), to - from, MADV_DONTNEED);
 }
 
 void qvl_safetensors_close(struct qvl_safetensors *file)

@@ -13,7 +13,15 @@ struct qvl_safetensors_entry {
     uint64_t dim[QVL_MAX_DIMS];
     uint64_t n_element;
     uint64_t begin, end; /* bytes from the start of the file; end <= its size */
+    const uint8_t *sha256; /* [32] of these bytes, where __metadata__ has a "sha256:NAME"; else NULL */
 };
+
+/* What __metadata__ says of a file that `qvl quantize` wrote ("format": "qvl"); of others all is NULL. */
+struct qvl_safetensors_packed {
+    const char *version, *type;
+};
+
+#define QVL_SHA256_KEY "sha256:" /* before a tensor's name, in __metadata__ */
 
 struct qvl_safetensors {
     const char *path;
@@ -21,6 +29,7 @@ struct qvl_safetensors {
     uint64_t n_bytes;
     struct qvl_safetensors_entry *entry; /* in the order of their bytes */
     size_t n;
+    struct qvl_safetensors_packed packed;
     const uint8_t *map; /* the whole file; NULL before qvl_safetensors_map */
 };
 
@@ -32,6 +41,9 @@ enum qvl_status qvl_safetensors_parse(const uint8_t *bytes, size_t n, uint64_t f
 enum qvl_status qvl_safetensors_open(const char *path, struct qvl_arena *arena, struct qvl_safetensors *out,
                                      struct qvl_error *err);
 enum qvl_status qvl_safetensors_map(struct qvl_safetensors *file, struct qvl_error *err);
+/* Of the map, the pages in bytes [begin, end) are not needed any more, until they are read again; those that are shared
+ * with what lies beside stay. */
+void qvl_safetensors_let_go(const struct qvl_safetensors *file, uint64_t begin, uint64_t end);
 void qvl_safetensors_close(struct qvl_safetensors *file);
 
 /* "BF16", "F16", "F32". */

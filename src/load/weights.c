@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/language.h"
 #include "base/limits.h"
@@ -143,9 +141,10 @@ static void place_entry(struct qvl_weights *w, bool is_tied, size_t i_file, cons
 {
     char name[2 * QVL_MAX_TENSOR_NAME_BYTES], found[24 * QVL_MAX_DIMS], want[24 * QVL_MAX_DIMS], detail[120];
     bool is_known = to_canonical(e->name, name, sizeof name);
-    bool is_tied_head = is_known && is_tied && strcmp(name, "lm_head.weight") == 0;
-    const struct qvl_tensor *t =
-        !is_known ? NULL : qvl_weights_find(w, is_tied_head ? "model.language_model.embed_tokens.weight" : name);
+    const struct qvl_tensor *t = is_known ? qvl_weights_find(w, name) : NULL;
+    bool is_tied_head = !t && is_known && is_tied && strcmp(name, "lm_head.weight") == 0;
+    if (is_tied_head)
+        t = qvl_weights_find(w, "model.language_model.embed_tokens.weight");
     if (!t) {
         add_fault(faults, UNEXPECTED, e->name, "");
         return;
@@ -173,12 +172,49 @@ static enum qvl_status place_all(struct qvl_weights *w, const char *model_dir, b
         if (w->source[i].entry) {
             if (!qvl_dtype_is_packed(w->tensor[i].dtype))
                 w->tensor[i].dtype = w->source[i].entry->dtype;
+            w->tensor[i].sha256 = w->source[i].entry->sha256;
             w->n_bytes += w->source[i].entry->end - w->source[i].entry->begin;
         } else {
             add_fault(&faults, MISSING, w->tensor[i].name, "");
         }
     }
     return report(&faults, model_dir, w->n, err);
+}
+
+/* Config and weights come from one `qvl quantize`, or from none. */
+static enum qvl_status check_packed_by(const struct qvl_safetensors *file, const struct qvl_config *config,
+                                       struct qvl_error *err)
+{
+    const struct qvl_safetensors_packed *packed = &file->packed;
+    const char *type = qvl_quantization_name(config->quantization);
+    if (!packed->type && config->quantization == QVL_QUANTIZE_NONE)
+        return QVL_OK;
+    if (!packed->type)
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: not written by qvl quantize, but config.json says quantization_config.type \"%s\"",
+                        file->path, type);
+    if (strcmp(packed->version, QVL_PACKED_VERSION_TEXT) != 0)
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: written in version %.20s of the packed format, and this qvl reads version %s",
+                        file->path, packed->version, QVL_PACKED_VERSION_TEXT);
+    if (config->quantization == QVL_QUANTIZE_NONE)
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: packed by qvl quantize as %.20s, but config.json has no quantization_config",
+                        file->path, packed->type);
+    if (strcmp(packed->type, type) != 0)
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: packed by qvl quantize as %.20s, but config.json says quantization_config.type \"%s\"",
+                        file->path, packed->type, type);
+    return QVL_OK;
+}
+
+static enum qvl_status check_files(const struct qvl_weights *w, const struct qvl_config *config,
+                                   struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    for (size_t i = 0; i < w->n_file && !status; i++)
+        status = check_packed_by(&w->file[i], config, err);
+    return status;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------- */
@@ -259,7 +295,8 @@ enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config 
         goto fail;
     }
     memset(w->source, 0, w->n * sizeof *w->source);
-    if ((status = open_files(w, model_dir, err)) || (status = place_all(w, model_dir, config->text.is_tied, err)))
+    if ((status = open_files(w, model_dir, err)) || (status = check_files(w, config, err)) ||
+        (status = place_all(w, model_dir, config->text.is_tied, err)))
         goto fail;
     *out = w;
     w = NULL;
@@ -299,20 +336,25 @@ static enum qvl_status check_tied_head(const struct qvl_weights *w, struct qvl_e
                     w->file[w->tied_head.i_file].path);
 }
 
-/* Says of a packed matrix what the table says of it? */
+/* Whether the head of a packed matrix says what the table says of it. */
 static enum qvl_status check_packed(const struct qvl_weights *w, const struct qvl_tensor *t, struct qvl_error *err)
 {
+    static const uint8_t zero[sizeof((struct qvl_packed_head *)0)->zero];
+    const char *path = w->file[w->source[t - w->tensor].i_file].path;
     const struct qvl_packed_head *head = t->data;
+    if (head->magic == QVL_PACKED_MAGIC && head->version != QVL_PACKED_VERSION)
+        return qvl_fail(err, QVL_ERR_MODEL,
+                        "%s: %s is in version %u of the packed format, and this qvl reads version %u", path,
+                        t->name, head->version, QVL_PACKED_VERSION);
     bool is_right = head->magic == QVL_PACKED_MAGIC && head->format == qvl_packed_format(t->dtype) &&
-                    head->n_out == t->dim[0] && head->n_in == t->dim[1];
-    if (is_right && head->version != QVL_PACKED_VERSION)
-        return qvl_fail(err, QVL_ERR_MODEL, "%s: %s is in version %u of the packed format, and this qvl reads version %u",
-                        w->file[0].path, t->name, head->version, QVL_PACKED_VERSION);
+                    head->n_out == t->dim[0] && head->n_in == t->dim[1] &&
+                    memcmp(head->zero, zero, sizeof zero) == 0;
     for (size_t i = 0; i < QVL_Q4_LEVELS; i++)
-        is_right = is_right && head->level[i] <= 127;
-    return is_right ? QVL_OK
-                    : qvl_fail(err, QVL_ERR_MODEL, "%s: %s does not begin as a packed matrix does: the file is damaged",
-                               w->file[0].path, t->name);
+        is_right = is_right && head->level[i] <= 127 && (i == 0 || head->level[i] >= head->level[i - 1]);
+    if (!is_right)
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: %s does not begin as a packed matrix does: the file is damaged",
+                        path, t->name);
+    return QVL_OK;
 }
 
 /* In place, or as a copy where it is not aligned. */
@@ -345,17 +387,13 @@ enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *e
     return check_tied_head(weights, err);
 }
 
-/* ---- quantising in memory ------------------------------------------------------------------------- */
-
-/* The pages of the file that hold a tensor are not needed any more; what shares one with a neighbour stays. */
-static void let_go(const struct qvl_weights *w, const struct qvl_tensor *t)
+void qvl_weights_let_go(const struct qvl_weights *w, const struct qvl_tensor *t)
 {
     const struct source *source = &w->source[t - w->tensor];
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t begin = qvl_round_up((size_t)source->entry->begin, page), end = (size_t)source->entry->end / page * page;
-    if (begin < end)
-        madvise((void *)(uintptr_t)(w->file[source->i_file].map + begin), end - begin, MADV_DONTNEED);
+    qvl_safetensors_let_go(&w->file[source->i_file], source->entry->begin, source->entry->end);
 }
+
+/* ---- quantising in memory ------------------------------------------------------------------------- */
 
 enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
                                      enum qvl_quantization quantization, struct qvl_pool *pool,
@@ -375,9 +413,9 @@ enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_con
             *to = *from;
         } else {
             void *out = qvl_arena_alloc(&weights->arena, (size_t)qvl_tensor_bytes(to), 1, "quantised weights", err);
-            status = out ? qvl_quantize_tensor(from, to->dtype, pool, stop, out, err) : err->status;
+            status = out ? qvl_quantize_rows(from, to->dtype, 0, to->dim[0], pool, stop, out, err) : err->status;
             to->data = out;
-            let_go(weights, from);
+            qvl_weights_let_go(weights, from);
         }
         n_bytes += qvl_tensor_bytes(to);
     }
@@ -400,6 +438,12 @@ uint64_t qvl_weights_bytes(const struct qvl_weights *weights)
 size_t qvl_weights_n_tensor(const struct qvl_weights *weights)
 {
     return weights->n;
+}
+
+const struct qvl_safetensors *qvl_weights_files(const struct qvl_weights *weights, size_t *n)
+{
+    *n = weights->n_file;
+    return weights->file;
 }
 
 const struct qvl_tensor *qvl_weights_at(const struct qvl_weights *weights, size_t i)

@@ -19,10 +19,12 @@ struct qvl_tensor {
     uint32_t n_dim;
     uint64_t dim[QVL_MAX_DIMS]; /* outer to inner; of a packed matrix, too: as if it was not */
     uint64_t n_element;
+    const uint8_t *sha256; /* [32] of the bytes, as the file's header says, or NULL; weights lifetime */
     const void *data; /* row-major, aligned to the element, or a packed matrix (kernel/packed.h) aligned to 64 bytes; NULL
                          before qvl_weights_map; weights lifetime */
 };
 
+struct qvl_safetensors;
 struct qvl_weights;
 
 /* The tensors that `config` asks for, sorted by name: names and shapes in the arena, data NULL, dtype QVL_BF16 (what the
@@ -45,6 +47,13 @@ enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *e
  * also warms the page cache. QVL_ERR_CANCELLED when *stop (may be NULL) became true. */
 enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, struct qvl_pool *pool,
                                          const atomic_bool *stop, struct qvl_error *err);
+/* The same of n tensors. */
+enum qvl_status qvl_tensors_check_finite(const struct qvl_tensor *tensor, size_t n, struct qvl_pool *pool,
+                                         const atomic_bool *stop, struct qvl_error *err);
+/* After map, of packed weights: QVL_ERR_MODEL with the name of a tensor whose bytes are not those of its checksum, or
+ * whose scales are not finite. */
+enum qvl_status qvl_weights_check_packed(const struct qvl_weights *weights, struct qvl_pool *pool,
+                                         const atomic_bool *stop, struct qvl_error *err);
 void qvl_weights_close(struct qvl_weights *weights);
 
 /* After map: packs the decoder's matrices in memory as `quantization` asks, on the pool's threads, and lets the pages they
@@ -59,5 +68,11 @@ const struct qvl_tensor *qvl_weights_find(const struct qvl_weights *weights, con
 uint64_t qvl_weights_bytes(const struct qvl_weights *weights); /* of the tensors, without headers */
 size_t qvl_weights_n_tensor(const struct qvl_weights *weights);
 const struct qvl_tensor *qvl_weights_at(const struct qvl_weights *weights, size_t i);
+
+/* The files that the tensors come from: load/safetensors.h. */
+const struct qvl_safetensors *qvl_weights_files(const struct qvl_weights *weights, size_t *n);
+/* The pages of the file that hold this tensor are not needed any more, until it is read again; what shares one with a
+ * neighbour stays. */
+void qvl_weights_let_go(const struct qvl_weights *weights, const struct qvl_tensor *tensor);
 
 #endif

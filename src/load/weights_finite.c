@@ -39,7 +39,8 @@ static uint64_t not_finite(const uint8_t *bytes, size_t n, const struct exponent
 }
 
 struct scan {
-    const struct qvl_weights *weights;
+    const struct qvl_tensor *tensor; /* [n] */
+    size_t n;
     const size_t *first_job;  /* of each tensor */
     atomic_uint_least64_t at; /* lowest job that found something */
 };
@@ -52,7 +53,7 @@ static size_t n_bytes_of(const struct qvl_tensor *t)
 /* The tensor that a job looks at, and its n bytes from `begin`. */
 static const struct qvl_tensor *tensor_of_job(const struct scan *scan, size_t i_job, size_t *begin, size_t *n)
 {
-    size_t low = 0, high = qvl_weights_n_tensor(scan->weights);
+    size_t low = 0, high = scan->n;
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
         if (scan->first_job[middle] <= i_job)
@@ -60,7 +61,7 @@ static const struct qvl_tensor *tensor_of_job(const struct scan *scan, size_t i_
         else
             high = middle;
     }
-    const struct qvl_tensor *t = qvl_weights_at(scan->weights, low);
+    const struct qvl_tensor *t = &scan->tensor[low];
     *begin = (i_job - scan->first_job[low]) * SCAN_BYTES;
     *n = qvl_min_size(n_bytes_of(t) - *begin, SCAN_BYTES);
     return t;
@@ -90,18 +91,17 @@ static enum qvl_status report_not_finite(const struct scan *scan, struct qvl_err
                     (begin + i) / size, t->n_element);
 }
 
-enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, struct qvl_pool *pool,
+enum qvl_status qvl_tensors_check_finite(const struct qvl_tensor *tensor, size_t n, struct qvl_pool *pool,
                                          const atomic_bool *stop, struct qvl_error *err)
 {
-    size_t n_job = 0, n_tensor = qvl_weights_n_tensor(weights);
-    size_t *first_job = malloc(n_tensor * sizeof *first_job);
+    size_t n_job = 0, *first_job = malloc(n * sizeof *first_job);
     if (!first_job)
-        return qvl_fail_memory(err, n_tensor * sizeof *first_job, "the scan of the weights");
-    for (size_t i = 0; i < n_tensor; i++) {
+        return qvl_fail_memory(err, n * sizeof *first_job, "the scan of the weights");
+    for (size_t i = 0; i < n; i++) {
         first_job[i] = n_job;
-        n_job += (n_bytes_of(qvl_weights_at(weights, i)) + SCAN_BYTES - 1) / SCAN_BYTES;
+        n_job += (n_bytes_of(&tensor[i]) + SCAN_BYTES - 1) / SCAN_BYTES;
     }
-    struct scan scan = {.weights = weights, .first_job = first_job};
+    struct scan scan = {.tensor = tensor, .n = n, .first_job = first_job};
     atomic_init(&scan.at, UINT64_MAX);
     enum qvl_status status = QVL_OK;
     if (!qvl_pool_run(pool, n_job, scan_job, &scan, stop))
@@ -110,4 +110,10 @@ enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, stru
         status = report_not_finite(&scan, err);
     free(first_job);
     return status;
+}
+
+enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, struct qvl_pool *pool,
+                                         const atomic_bool *stop, struct qvl_error *err)
+{
+    return qvl_tensors_check_finite(qvl_weights_at(weights, 0), qvl_weights_n_tensor(weights), pool, stop, err);
 }
