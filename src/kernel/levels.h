@@ -51,7 +51,7 @@ void qvl_overlay_attention_amx_in_c(struct qvl_kernels *table);
 
 /* cpu.c: can this machine (processor and operating system) run the level? */
 bool qvl_cpu_has(enum qvl_isa isa);
-/* Four int8 products added to an int32 in one instruction, at this level's width: NEON, AVX2 or AVX512. */
+/* Four int8 products added to an int32 in one instruction, at this level's width: NEON, AVX2, AVX512 or AMX. */
 bool qvl_cpu_has_int8_dot(enum qvl_isa isa);
 /* Do bf16 dot products (where there are any) run at twice the rate of f32 multiply-adds? */
 bool qvl_cpu_is_bf16_fast(void);

@@ -1,5 +1,6 @@
-/* Twelve independent chains cover the latency of any unit so far (four or five cycles, two units). The work of a
- * run is cut into small jobs, more than threads, so that a thread that the system takes away holds back little. */
+/* Twelve independent chains cover the latency of any vector unit so far (four or five cycles, two units). The work
+ * of a run is cut into small jobs, more than threads, so that a thread that the system takes away holds back
+ * little. */
 #include "kernel/peak.h"
 
 #include <string.h>
@@ -8,6 +9,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "kernel/tile.h"
 #define IN_REGISTER "+v"
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -56,6 +59,26 @@ PEAK_LOOP(bf16_avx512, TARGET("avx512f,avx512bf16"), __m512, _mm512_setzero_ps()
 PEAK_LOOP(int8_avx2, TARGET("avx2,avxvnni"), __m256i, _mm256_setzero_si256(), INT8_YMM)
 PEAK_LOOP(int8_avx512, TARGET("avx512f,avx512vnni"), __m512i, _mm512_setzero_si512(), INT8_ZMM)
 
+/* Full tiles, six independent products, one in 16 cycles. */
+enum { TILE_CHAINS = 6 };
+#define TILE_PRODUCT(instruction, c) instruction "\t%tmm7, %tmm6, %tmm" #c "\n\t"
+#define TILE_LOOP(name, isa, instruction)                                                                          \
+    isa static void name(size_t n_step)                                                                            \
+    {                                                                                                              \
+        struct tile_config config = {0};                                                                           \
+        for (int tile = 0; tile < 8; tile++)                                                                       \
+            tile_shape(&config, tile, TILE_ROWS, TILE_ROW_BYTES);                                                  \
+        tile_configure(&config);                                                                                   \
+        for (size_t n = 0; n < n_step; n++)                                                                        \
+            __asm__ volatile(TILE_PRODUCT(instruction, 0) TILE_PRODUCT(instruction, 1)                             \
+                                 TILE_PRODUCT(instruction, 2) TILE_PRODUCT(instruction, 3)                         \
+                                     TILE_PRODUCT(instruction, 4) TILE_PRODUCT(instruction, 5));                   \
+        tile_release();                                                                                            \
+    }
+
+TILE_LOOP(bf16_amx, TARGET("amx-tile,amx-bf16"), "tdpbf16ps")
+TILE_LOOP(int8_amx, TARGET("amx-tile,amx-int8"), "tdpbusd")
+
 static bool has_avx2(void)
 {
     return qvl_cpu_has(QVL_ISA_AVX2);
@@ -69,6 +92,16 @@ static bool has_avx512(void)
 static bool has_avx512_bf16(void)
 {
     return qvl_cpu_has(QVL_ISA_AVX512_BF16);
+}
+
+static bool has_amx(void)
+{
+    return qvl_cpu_has(QVL_ISA_AMX);
+}
+
+static bool has_amx_int8(void)
+{
+    return qvl_cpu_has_int8_dot(QVL_ISA_AMX);
 }
 
 static bool has_avx2_int8(void)
@@ -86,7 +119,9 @@ static const struct unit UNITS[] = {
     {QVL_PEAK_F32, has_avx512, {"vfmadd zmm", CHAINS * 16, f32_avx512}},
     {QVL_PEAK_F32, has_avx2, {"vfmadd ymm", CHAINS * 8, f32_avx2}},
     {QVL_PEAK_F32, NULL, {"mulps, addps xmm", CHAINS * 4, f32_sse2}},
+    {QVL_PEAK_BF16, has_amx, {"tdpbf16ps", (double)TILE_CHAINS * 16 * 16 * 32, bf16_amx}},
     {QVL_PEAK_BF16, has_avx512_bf16, {"vdpbf16ps zmm", CHAINS * 32, bf16_avx512}},
+    {QVL_PEAK_INT8, has_amx_int8, {"tdpbusd", (double)TILE_CHAINS * 16 * 16 * 64, int8_amx}},
     {QVL_PEAK_INT8, has_avx512_int8, {"vpdpbusd zmm", CHAINS * 64, int8_avx512}},
     {QVL_PEAK_INT8, has_avx2_int8, {"vpdpbusd ymm", CHAINS * 32, int8_avx2}},
 };
