@@ -8,7 +8,7 @@ fields() { awk -F, '{ print NF }' "$1" | sort -u | tr '\n' ' '; }
 
 # ---- the table
 bench --tests load,vision:16,prefill:8,decode:0,decode:200,first-token:64 >"$work/table"
-has "the machine" '^qvl [0-9.]+ · .* · level (scalar|neon|avx2|avx512|avx512_bf16) · 2 threads' "$work/table"
+has "the machine" '^qvl [0-9.]+ · .* · level (scalar|neon|avx2|avx512|avx512_bf16|amx) · 2 threads' "$work/table"
 has "the model and its weights" '^model .*e2e-models/a · [0-9.]+ million weights, bf16, 9 MiB$' "$work/table"
 has "a peak" '^f32 +2 .* GMAC/s ' "$work/table"
 has "the peak of reading" '^read +2 .* GB/s ' "$work/table"
