@@ -46,6 +46,7 @@ run() {
 run layers tools/check-layers.sh
 run source tools/check-source.sh
 run messages tools/check-messages.sh
+run spills tools/check-spills.sh "$build"
 for program in $(find "$build"/tests/unit "$build"/tests/kernel "$build"/tests/golden -type f -name 'test_*' \
         -perm -u+x 2>/dev/null | sort); do
     run "${program#"$build"/tests/}" "$program"

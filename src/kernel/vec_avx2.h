@@ -149,7 +149,8 @@ QVL_INLINE void vec_load_bf16_pairs(const qvl_bf16 *p, vec *first, vec *second)
 {
     __m256i pairs = _mm256_loadu_si256((const __m256i *)p);
     *first = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
-    *second = _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000)));
+    /* zero costs no register where a mask would */
+    *second = _mm256_castsi256_ps(_mm256_blend_epi16(_mm256_setzero_si256(), pairs, 0xaa));
 }
 
 /* Rounded to bf16 (nearest, ties to even, NaN stays NaN), in the upper half of each lane; the lower is dirty. */
