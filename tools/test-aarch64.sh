@@ -59,5 +59,6 @@ run_kernel_tests() { # processor
 }
 
 run_kernel_tests max &
+max=$!
 run_kernel_tests cortex-a72
-wait $!
+wait $max

@@ -11,6 +11,15 @@
 
 #define MAX_OVERLAYS 8
 
+/* The overlays of a level of this architecture; none of the other one's. */
+#if defined(__x86_64__)
+#define ON_X86(...) __VA_ARGS__
+#define ON_AARCH64(...) NULL
+#else
+#define ON_X86(...) NULL
+#define ON_AARCH64(...) __VA_ARGS__
+#endif
+
 static const struct level {
     const char *name;
     qvl_overlay_fn *overlay[MAX_OVERLAYS]; /* ends with NULL */
@@ -19,36 +28,21 @@ static const struct level {
                         {qvl_overlay_gemm_scalar, qvl_overlay_gemm_packed_scalar, qvl_overlay_attention_scalar,
                          qvl_overlay_attention_i8_scalar, qvl_overlay_elementwise_scalar}},
     [QVL_ISA_NEON] = {"neon",
-#if defined(__aarch64__)
-                      {qvl_overlay_gemm_neon, qvl_overlay_gemm_packed_neon, qvl_overlay_gemm_packed_neon_dotprod,
-                       qvl_overlay_attention_neon, qvl_overlay_elementwise_neon}
-#else
-                      {NULL}
-#endif
-    },
+                      {ON_AARCH64(qvl_overlay_gemm_neon, qvl_overlay_gemm_packed_neon,
+                                  qvl_overlay_gemm_packed_neon_dotprod, qvl_overlay_attention_neon,
+                                  qvl_overlay_elementwise_neon)}},
     [QVL_ISA_AVX2] = {"avx2",
-#if defined(__x86_64__)
-                      {qvl_overlay_gemm_avx2, qvl_overlay_gemm_packed_avx2, qvl_overlay_gemm_packed_avx2_vnni,
-                       qvl_overlay_rows_a8_avx2, qvl_overlay_attention_avx2, qvl_overlay_attention_i8_avx2,
-                       qvl_overlay_elementwise_avx2}
-#endif
-    },
+                      {ON_X86(qvl_overlay_gemm_avx2, qvl_overlay_gemm_packed_avx2,
+                              qvl_overlay_gemm_packed_avx2_vnni, qvl_overlay_rows_a8_avx2,
+                              qvl_overlay_attention_avx2, qvl_overlay_attention_i8_avx2,
+                              qvl_overlay_elementwise_avx2)}},
     [QVL_ISA_AVX512] = {"avx512",
-#if defined(__x86_64__)
-                        {qvl_overlay_gemm_avx512, qvl_overlay_gemm_packed_avx512_vnni, qvl_overlay_attention_avx512,
-                         qvl_overlay_attention_i8_avx512_vnni, qvl_overlay_elementwise_avx512}
-#endif
-    },
+                        {ON_X86(qvl_overlay_gemm_avx512, qvl_overlay_gemm_packed_avx512_vnni,
+                                qvl_overlay_attention_avx512, qvl_overlay_attention_i8_avx512_vnni,
+                                qvl_overlay_elementwise_avx512)}},
     [QVL_ISA_AVX512_BF16] = {"avx512_bf16",
-#if defined(__x86_64__)
-                             {qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16}
-#endif
-    },
-    [QVL_ISA_AMX] = {"amx",
-#if defined(__x86_64__)
-                     {qvl_overlay_gemm_amx, qvl_overlay_attention_amx}
-#endif
-    },
+                             {ON_X86(qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16)}},
+    [QVL_ISA_AMX] = {"amx", {ON_X86(qvl_overlay_gemm_amx, qvl_overlay_attention_amx)}},
 };
 
 static struct qvl_kernels tables[QVL_ISA_COUNT];
@@ -133,7 +127,8 @@ enum qvl_status qvl_kernels_select(const char *cap, const struct qvl_kernels **o
     for (int isa = 1; isa <= top; isa++) {
         const struct qvl_kernels *table = qvl_kernels_of((enum qvl_isa)isa);
         bool is_named = cap && *cap && isa == top;
-        /* Where bf16 products are slow their level is present, but not the better one; what is emulated never is. */
+        /* Where bf16 products are slow their level is present, but not the better one; what is emulated never is.
+         */
         if (table && (isa != QVL_ISA_AVX512_BF16 || table->is_bf16_fast) && (table != &emulated || is_named))
             best = table;
     }

@@ -4,7 +4,8 @@
  *
  * Every kernel is a pure function of its arguments, runs on the calling thread, allocates nothing. The
  * scalar version (gemm_scalar.c, attention_scalar.c, …) is the definition and is never tuned. The vector
- * levels share one source per family (gemm_lanes.h, …), written in the words of vec_avx2.h, vec_avx512.h.
+ * levels share one source per family (gemm_lanes.h, …), written in the words of vec_avx2.h, vec_avx512.h,
+ * vec_neon.h.
  *
  * The rule that gives the same bits alone, in company, in any chunk and on any number of threads: the value
  * of one output element depends on its own row and column only, never on how many rows or tokens are

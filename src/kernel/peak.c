@@ -131,7 +131,29 @@ static const struct unit UNITS[] = {
 #define FMA_NEON(acc, x) vfmaq_f32(acc, x, x)
 PEAK_LOOP(f32_neon, , float32x4_t, vdupq_n_f32(0), FMA_NEON)
 
-static const struct unit UNITS[] = {{QVL_PEAK_F32, NULL, {"fmla 4s", CHAINS * 4, f32_neon}}};
+#if defined(__clang__)
+#define DOTPROD __attribute__((target("dotprod")))
+#else
+#define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+
+/* By name: clang has the intrinsic only where all of the file is compiled for it. */
+DOTPROD static inline int32x4_t dot_neon(int32x4_t acc, int32x4_t x)
+{
+    __asm__("sdot %0.4s, %1.16b, %1.16b" : "+w"(acc) : "w"(x));
+    return acc;
+}
+PEAK_LOOP(int8_neon, DOTPROD, int32x4_t, vdupq_n_s32(0), dot_neon)
+
+static bool has_neon_int8(void)
+{
+    return qvl_cpu_has_int8_dot(QVL_ISA_NEON);
+}
+
+static const struct unit UNITS[] = {
+    {QVL_PEAK_F32, NULL, {"fmla 4s", CHAINS * 4, f32_neon}},
+    {QVL_PEAK_INT8, has_neon_int8, {"sdot 4s", CHAINS * 16, int8_neon}},
+};
 
 #endif
 
