@@ -277,6 +277,19 @@ QVL_API enum qvl_status qvl_session_open(struct qvl_engine *engine, struct qvl_s
 /* Its request must be closed. */
 QVL_API void qvl_session_close(struct qvl_session *session);
 
+/* Instead of an answer: what the model expects where certain tokens follow, for perplexities and comparisons. The request
+ * works through its prompt and the tokens in one go and ends with QVL_EVENT_DONE; there is no text, nothing is sampled.
+ * With an empty conversation (n_message 0) the tokens follow nothing, and the first one is not expected. */
+struct qvl_scoring {
+    const uint32_t *ids; /* [n_id] behind the prompt; copied */
+    size_t n_id;
+    /* Called for each that is expected, in order, from the engine's thread: logits [n_logit], valid during the call, of
+     * what comes at ids[i]. With quantised weights every row of the head is computed in 8 bits, where an answer does so
+     * for the best rows only. NULL: no scoring. */
+    void (*logits)(void *user, size_t i, const float *logits, size_t n_logit);
+    void *user;
+};
+
 struct qvl_request_options {
     struct qvl_sampling sampling; /* taken as it is: start from qvl_engine_info.sampling */
     uint32_t max_tokens;          /* of the answer; 0 = 4096, or what the context leaves */
@@ -289,6 +302,7 @@ struct qvl_request_options {
     uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
     struct qvl_trace trace;       /* trace.tensor NULL = off */
     struct qvl_session *session;  /* NULL = none; of this engine; one open request at a time */
+    struct qvl_scoring scoring;   /* not with a session */
     uint64_t vision_cache_salt;   /* only requests with the same one share picture features: so nobody can find out
                                      by its time what others have looked at */
 };
@@ -380,7 +394,7 @@ struct qvl_request_info {
     const struct qvl_media_info *media; /* [n_media] those that the model sees; request lifetime */
     size_t n_media;
     const char *prompt;          /* rendered, a placeholder for each picture and clip; request lifetime */
-    const uint32_t *prompt_ids;  /* expanded; request lifetime */
+    const uint32_t *prompt_ids;  /* expanded, with those to be scored but the last; request lifetime */
     size_t n_prompt_tok;
     const uint32_t *output_ids;  /* event lifetime */
     size_t n_output_tok;

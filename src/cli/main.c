@@ -100,6 +100,7 @@ static const struct verb verbs[] = {
     {"show", QVL_VERB_INSPECT, qvl_inspect_model},
     {"bench", QVL_VERB_BENCH, qvl_bench_model},
     {"quantize", QVL_VERB_QUANTIZE, qvl_quantize_model},
+    {"compare", QVL_VERB_COMPARE, qvl_compare_models},
     {"tokenize", QVL_VERB_TOKENIZE, qvl_tokenize_texts},
 };
 

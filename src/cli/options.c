@@ -13,7 +13,7 @@
 
 enum value_kind { FLAG, TEXT, NUMBER, REAL, TIME, CHOICE, TEXT_LIST, ITEM_TEXT, ITEM_IMAGE, ITEM_VIDEO };
 
-enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, B = QVL_VERB_BENCH, Q = QVL_VERB_QUANTIZE, MAX_NAME = 32 };
+enum { R = QVL_VERB_RUN, I = QVL_VERB_INSPECT, T = QVL_VERB_TOKENIZE, B = QVL_VERB_BENCH, Q = QVL_VERB_QUANTIZE, C = QVL_VERB_COMPARE, MAX_NAME = 32 };
 
 struct option {
     const char *name;       /* without the dashes */
@@ -46,10 +46,10 @@ static const struct option table[] = {
     {"interactive", 'i', "chat", R, false, FLAG, TO(is_interactive), NULL, 0, 0,
      "chat in the terminal",
      "在终端中对话"},
-    {"prompt", 'p', NULL, R, false, ITEM_TEXT, 0, "TEXT", 0, 0, "text, even if it looks like a file name",
+    {"prompt", 'p', NULL, R | C, false, ITEM_TEXT, 0, "TEXT", 0, 0, "text, even if it looks like a file name",
      "文字，即使它像文件名"},
     {"system", 0, NULL, R, false, TEXT, TO(system), "TEXT", 0, 0, "system message", "系统消息"},
-    {"max-tokens", 'n', "predict n-predict", R, false, NUMBER, TO(max_tokens), "N", 1, 1048576,
+    {"max-tokens", 'n', "predict n-predict", R | C, false, NUMBER, TO(max_tokens), "N", 1, 1048576,
      "longest answer in tokens (4096)", "回答的最大 token 数（4096）"},
     {"temp", 0, "temperature", R, false, REAL, TO(temperature), "X", 0, 100,
      "temperature; 0 is plain greedy (the model's)", "温度；0 为贪心（默认取模型设置）"},
@@ -75,21 +75,21 @@ static const struct option table[] = {
     {"lookup", 0, NULL, R, true, CHOICE, TO(lookup), "on|off", 0, 0,
      "compute tokens along that the text so far suggests: the same answer, faster where it repeats (on)",
      "顺带计算前文提示的后续 token：回答不变，有重复时更快（on）"},
-    {"max-pixels", 0, NULL, R, false, NUMBER, TO(max_pixels), "N", 1, 1e15,
+    {"max-pixels", 0, NULL, R | C, false, NUMBER, TO(max_pixels), "N", 1, 1e15,
      "size of a picture or frame after resizing; smaller is faster",
      "图片或视频帧缩放后的最大像素数；越小越快"},
-    {"min-pixels", 0, NULL, R, true, NUMBER, TO(min_pixels), "N", 1, 1e15, "smallest size after resizing",
+    {"min-pixels", 0, NULL, R | C, true, NUMBER, TO(min_pixels), "N", 1, 1e15, "smallest size after resizing",
      "图片或视频帧缩放后的最小像素数"},
-    {"image-max-tokens", 0, NULL, R, true, NUMBER, TO(max_image_tokens), "N", 1, 1e9,
+    {"image-max-tokens", 0, NULL, R | C, true, NUMBER, TO(max_image_tokens), "N", 1, 1e9,
      "--max-pixels in tokens of 32x32 pixels", "--max-pixels，以 32x32 像素的 token 计"},
-    {"image-min-tokens", 0, NULL, R, true, NUMBER, TO(min_image_tokens), "N", 1, 1e9,
+    {"image-min-tokens", 0, NULL, R | C, true, NUMBER, TO(min_image_tokens), "N", 1, 1e9,
      "--min-pixels in tokens of 32x32 pixels", "--min-pixels，以 32x32 像素的 token 计"},
     {"resize", 0, NULL, R, true, CHOICE, TO(resize), "torchvision|pillow|pillow12", 0, 0,
      "whose bytes a resized picture has (torchvision)", "缩放结果与哪个库逐字节一致（torchvision）"},
-    {"fps", 0, "video-fps", R, false, REAL, TO(fps), "X", 1e-6, QVL_MAX_CLIP_FPS,
+    {"fps", 0, "video-fps", R | C, false, REAL, TO(fps), "X", 1e-6, QVL_MAX_CLIP_FPS,
      "frames a second that the model sees of a clip (2)",
      "模型每秒看视频的多少帧（2）"},
-    {"num-frames", 0, "nframes n-frames", R, true, NUMBER, TO(num_frames), "N", 1, QVL_MAX_CLIP_FRAMES,
+    {"num-frames", 0, "nframes n-frames", R | C, true, NUMBER, TO(num_frames), "N", 1, QVL_MAX_CLIP_FRAMES,
      "this many frames of a clip, instead of --fps",
      "视频总共取 N 帧，代替 --fps"},
     {"min-frames", 0, NULL, R, true, NUMBER, TO(min_frames), "N", 1, QVL_MAX_CLIP_FRAMES,
@@ -98,13 +98,13 @@ static const struct option table[] = {
     {"max-frames", 0, NULL, R, true, NUMBER, TO(max_frames), "N", 1, QVL_MAX_CLIP_FRAMES,
      "with --fps: at most N frames (768)",
      "配合 --fps：至多 N 帧（768）"},
-    {"start", 0, "video-start", R, false, TIME, TO(start_s), "TIME", 0, QVL_MAX_CLIP_SECONDS,
+    {"start", 0, "video-start", R | C, false, TIME, TO(start_s), "TIME", 0, QVL_MAX_CLIP_SECONDS,
      "of a clip only from here: seconds, mm:ss or hh:mm:ss",
      "视频从此处开始：秒、mm:ss 或 hh:mm:ss"},
-    {"end", 0, "video-end", R, false, TIME, TO(end_s), "TIME", 0, QVL_MAX_CLIP_SECONDS,
+    {"end", 0, "video-end", R | C, false, TIME, TO(end_s), "TIME", 0, QVL_MAX_CLIP_SECONDS,
      "and only to here",
      "视频到此处为止"},
-    {"total-pixels", 0, "video-total-pixels", R, true, NUMBER, TO(total_pixels), "N", 1, 1e15,
+    {"total-pixels", 0, "video-total-pixels", R | C, true, NUMBER, TO(total_pixels), "N", 1, 1e15,
      "of all frames of a clip together (25165824)",
      "一段视频所有帧的像素总数（25165824）"},
     {"sample-fps", 0, NULL, R, true, REAL, TO(sample_fps), "X", 1e-6, QVL_MAX_CLIP_FPS,
@@ -119,7 +119,7 @@ static const struct option table[] = {
     {"no-think-text", 0, NULL, R, true, FLAG, TO(no_think_text), NULL, 0, 0,
      "Thinking models: show the answer only",
      "Thinking 模型：只显示回答"},
-    {"json", 0, NULL, R | I | B | Q, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
+    {"json", 0, NULL, R | I | B | Q | C, false, FLAG, TO(want_json), NULL, 0, 0, "one JSON object on stdout",
      "向标准输出写一个 JSON 对象"},
     {"ids", 0, NULL, R, true, FLAG, TO(want_ids), NULL, 0, 0, "with --json: prompt, prompt_ids, output_ids",
      "配合 --json：prompt、prompt_ids、output_ids"},
@@ -129,36 +129,36 @@ static const struct option table[] = {
      "做到模型之前为止，不读权重"},
     {"dump", 0, NULL, R, true, TEXT, TO(dump), "DIR", 0, 0, "write every intermediate as .npy",
      "把所有中间结果写成 .npy"},
-    {"quiet", 'q', NULL, R | B | Q, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
+    {"quiet", 'q', NULL, R | B | Q | C, false, FLAG, TO(is_quiet), NULL, 0, 0, "nothing on stderr but errors",
      "stderr 上只有错误"},
-    {"progress", 0, NULL, R | B | Q, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
+    {"progress", 0, NULL, R | B | Q | C, true, CHOICE, TO(progress), "auto|bar|plain|none", 0, 0,
      "how progress is shown on stderr (auto)", "stderr 上进度的显示方式（auto）"},
-    {"ctx-size", 'c', "ctx", R | B, true, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
+    {"ctx-size", 'c', "ctx", R | B | C, true, NUMBER, TO(n_ctx), "N", 1, UINT32_MAX_REAL, "context in tokens (the model's)",
      "上下文长度（默认取模型设置）"},
-    {"threads", 't', NULL, R | B | Q, false, NUMBER, TO(n_thread), "N", 1, 256,
+    {"threads", 't', NULL, R | B | Q | C, false, NUMBER, TO(n_thread), "N", 1, 256,
      "number of threads (what affinity and cgroup allow)",
      "线程数（默认按 CPU 亲和性与 cgroup）"},
-    {"dtype", 0, NULL, R | B, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
+    {"dtype", 0, NULL, R | B | C, true, CHOICE, TO(dtype), "bf16|f32", 0, 0, "activations and KV cache (bf16)",
      "激活与 KV 缓存的类型（bf16）"},
-    {"kv", 0, NULL, R | B, true, CHOICE, TO(kv), "bf16|int8", 0, 0,
+    {"kv", 0, NULL, R | B | C, true, CHOICE, TO(kv), "bf16|int8", 0, 0,
      "keys and values: int8 halves their memory, for long contexts (bf16)",
      "键和值的类型：int8 使其内存减半，适合长上下文（bf16）"},
-    {"quantize", 0, NULL, R | B, false, CHOICE, TO(quantize), "none|q8|q4|balanced", 0, 0,
+    {"quantize", 0, NULL, R | B | C, false, CHOICE, TO(quantize), "none|q8|q4|balanced", 0, 0,
      "pack the decoder's weights in 8 or 4 bits while loading",
      "加载时把解码器的权重压缩为 8 位或 4 位"},
     {"type", 0, NULL, Q, false, CHOICE, TO(packed_type), "q4|q8|balanced", 0, 0,
      "quantize: 4 bits, 8 bits, or 4 with 8 where they count most (q4)",
      "quantize：4 位、8 位，或 4 位并在最要紧处用 8 位（q4）"},
-    {"isa", 0, NULL, R | B, true, TEXT, TO(isa), "LEVEL", 0, 0, "cap of the kernels: scalar, avx2, avx512, …",
+    {"isa", 0, NULL, R | B | C, true, TEXT, TO(isa), "LEVEL", 0, 0, "cap of the kernels: scalar, avx2, avx512, …",
      "内核的指令集上限：scalar、avx2、avx512……"},
-    {"chunk", 0, NULL, R | B, true, NUMBER, TO(n_chunk), "N", 1, 1048576, "most prompt tokens in one step (288)",
+    {"chunk", 0, NULL, R | B | C, true, NUMBER, TO(n_chunk), "N", 1, 1048576, "most prompt tokens in one step (288)",
      "每步最多处理的提示 token 数（288）"},
     {"vision-cache", 0, NULL, R, true, NUMBER, TO(vision_cache_mb), "MB", 0, 1048576,
      "memory for what the model saw: equal pictures and frames are looked at once; 0 = none (256)",
      "图像特征缓存（MB）：相同的图片和帧只计算一次；0 表示不用（256）"},
-    {"media-helper", 0, NULL, R, true, TEXT, TO(media_helper), "FILE", 0, 0, "path of qvl-media",
+    {"media-helper", 0, NULL, R | C, true, TEXT, TO(media_helper), "FILE", 0, 0, "path of qvl-media",
      "qvl-media 的路径"},
-    {"media-timeout", 0, NULL, R, true, REAL, TO(media_timeout_s), "SECONDS", 0.1, 86400,
+    {"media-timeout", 0, NULL, R | C, true, REAL, TO(media_timeout_s), "SECONDS", 0.1, 86400,
      "for one picture or frame (30), and for reading through a clip (300)",
      "一张图片或一帧（30），以及通读一段视频（300）的时限"},
     {"check", 0, NULL, I, true, FLAG, TO(want_check), NULL, 0, 0,
@@ -178,12 +178,12 @@ static const struct option table[] = {
      "tokenize：标准输入每行一个 JSON 字符串，标准输出每行一个 JSON 数组"},
     {"special", 0, NULL, T, true, FLAG, TO(want_special), NULL, 0, 0, "tokenize: recognise special tokens",
      "tokenize：识别特殊 token"},
-    {"lang", 0, NULL, R | I | T | B | Q, true, CHOICE, TO(language), "en|zh", 0, 0,
+    {"lang", 0, NULL, R | I | T | B | Q | C, true, CHOICE, TO(language), "en|zh", 0, 0,
      "language of messages (the locale's)",
      "消息的语言（默认按 locale）"},
-    {"help", 'h', NULL, R | I | T | B | Q, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
+    {"help", 'h', NULL, R | I | T | B | Q | C, false, FLAG, TO(want_help), NULL, 0, 0, "this; `--help all`: every option",
      "本帮助；`--help all` 列出全部选项"},
-    {"version", 0, NULL, R | I | T | B | Q, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
+    {"version", 0, NULL, R | I | T | B | Q | C, false, FLAG, TO(want_version), NULL, 0, 0, "version of qvl", "版本"},
 };
 
 enum { N_OPTION = sizeof table / sizeof table[0] };
@@ -544,6 +544,7 @@ static const char usage_en[] =
     "       qvl chat [-m MODEL] [PICTURE|CLIP…]                 in the terminal; also qvl alone there\n"
     "       qvl inspect [MODEL] [--json] [--check]              architecture and sizes; --check: weights\n"
     "       qvl quantize MODEL OUT [--type q4|q8|balanced]      a smaller, faster copy of a model folder\n"
+    "       qvl compare A [B] [--quantize TYPE] FILE…           how far B's expectations are from A's\n"
     "       qvl tokenize [-m MODEL] TEXT…                       token ids\n"
     "       qvl bench [-m MODEL] [--full] [--json|--csv]        speed, beside what this machine can do\n"
     "\n"
@@ -555,6 +556,7 @@ static const char usage_zh[] =
     "      qvl chat [-m 模型] [图片|视频…]           对话；在终端中直接运行 qvl 也一样\n"
     "      qvl inspect [模型] [--json] [--check]     结构与大小；--check 检查权重\n"
     "      qvl quantize 模型 输出 [--type q4|q8|balanced] 写一份更小、更快的模型文件夹\n"
+    "      qvl compare A [B] [--quantize 类型] 文件…   B 的预测与 A 相差多少\n"
     "      qvl tokenize [-m 模型] 文字…              token 编号\n"
     "      qvl bench [-m 模型] [--full] [--json|--csv] 速度，以及它占本机峰值的比例\n"
     "\n"

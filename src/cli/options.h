@@ -51,7 +51,7 @@ struct qvl_options {
     void *memory;                   /* of item and stop */
 };
 
-enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4, QVL_VERB_BENCH = 8, QVL_VERB_QUANTIZE = 16 };
+enum qvl_verb { QVL_VERB_RUN = 1, QVL_VERB_INSPECT = 2, QVL_VERB_TOKENIZE = 4, QVL_VERB_BENCH = 8, QVL_VERB_QUANTIZE = 16, QVL_VERB_COMPARE = 32 };
 
 /* argv[0..n_arg) without program and verb. The environment fills what the command line leaves open: --max-pixels
  * is QVL_MAX_PIXELS. QVL_ERR_ARGUMENT names the option, or those that contradict each other. */

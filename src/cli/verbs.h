@@ -11,6 +11,7 @@ enum qvl_exit qvl_chat_in_terminal(const struct qvl_options *options);
 enum qvl_exit qvl_inspect_model(const struct qvl_options *options);
 enum qvl_exit qvl_bench_model(const struct qvl_options *options);
 enum qvl_exit qvl_quantize_model(const struct qvl_options *options);
+enum qvl_exit qvl_compare_models(const struct qvl_options *options);
 enum qvl_exit qvl_tokenize_texts(const struct qvl_options *options);
 
 /* "qvl: sentence" on stderr. */

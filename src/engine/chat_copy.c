@@ -205,5 +205,12 @@ enum qvl_status qvl_request_options_copy(const struct qvl_request_options *optio
         return qvl_fail(err, QVL_ERR_LIMIT, "max_tokens is %u: at most %u are allowed", options->max_tokens,
                         QVL_MAX_TOKENS);
     *out = *options;
+    if (options->scoring.logits) {
+        uint32_t *ids = qvl_arena_alloc(arena, options->scoring.n_id, sizeof *ids, "the tokens to score", err);
+        if (!ids)
+            return QVL_ERR_MEMORY;
+        memcpy(ids, options->scoring.ids, options->scoring.n_id * sizeof *ids);
+        out->scoring.ids = ids;
+    }
     return copy_stop_strings(options, arena, out, err);
 }

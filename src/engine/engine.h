@@ -62,6 +62,8 @@ struct qvl_request {
     enum qvl_request_state state;
     struct qvl_prompt_parts parts;  /* the rendered conversation, until the prompt is made */
     struct qvl_prompt prompt;
+    size_t first_scored;            /* with scoring: the row that expects the first of the ids that is expected, */
+    size_t i_scored;                /* and which one that is */
     size_t n_cached;                /* prompt tokens that the session's cache holds */
     uint32_t max_tokens;
     double prompt_ms;

@@ -185,6 +185,23 @@ fail:
     return status;
 }
 
+enum qvl_status qvl_prompt_append(struct qvl_prompt *p, const uint32_t *ids, size_t n, struct qvl_error *err)
+{
+    size_t begin = p->ids.n;
+    struct qvl_position *pos = realloc(p->pos, (begin + n + 1) * sizeof *pos);
+    if (!pos)
+        return qvl_fail_memory(err, (begin + n) * sizeof *pos, "the prompt");
+    p->pos = pos;
+    for (size_t i = 0; i < n; i++) {
+        enum qvl_status status = qvl_ids_add(&p->ids, ids[i], 1, err);
+        if (status)
+            return status;
+        p->pos[begin + i] = (struct qvl_position){p->next_pos, p->next_pos, p->next_pos};
+        p->next_pos++;
+    }
+    return extend_text_span(p, begin, err);
+}
+
 void qvl_prompt_free(struct qvl_prompt *prompt)
 {
     qvl_ids_free(&prompt->ids);

@@ -44,6 +44,8 @@ enum qvl_status qvl_prompt_build(const struct qvl_tokenizer *tokenizer, const st
                                  const struct qvl_prompt_media *media, size_t n_media,
                                  const struct qvl_prompt_settings *settings, struct qvl_prompt *out,
                                  struct qvl_error *err);
+/* n more tokens of text. */
+enum qvl_status qvl_prompt_append(struct qvl_prompt *prompt, const uint32_t *ids, size_t n, struct qvl_error *err);
 void qvl_prompt_free(struct qvl_prompt *prompt);
 
 #endif

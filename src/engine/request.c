@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "engine/chat_copy.h"
 #include "engine/scheduler.h"
 #include "engine/session.h"
@@ -12,6 +13,24 @@
 enum { DEFAULT_MAX_TOKENS = 4096 };
 
 /* ---- open, close --------------------------------------------------------------------------------- */
+
+static enum qvl_status check_scoring(const struct qvl_engine *e, const struct qvl_scoring *scoring, bool has_chat,
+                                     bool has_session, struct qvl_error *err)
+{
+    size_t n_least = has_chat ? 1 : 2;
+    if (!scoring->logits)
+        return QVL_OK;
+    if (has_session)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "tokens are scored without a session");
+    if (scoring->n_id < n_least || scoring->n_id > QVL_MAX_TOKENS)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%zu tokens to score: it must be %zu to %u", scoring->n_id, n_least,
+                        QVL_MAX_TOKENS);
+    for (size_t i = 0; i < scoring->n_id; i++)
+        if (scoring->ids[i] >= qvl_tokenizer_n(e->tokenizer))
+            return qvl_fail(err, QVL_ERR_ARGUMENT, "token %u to score: the model has %u", scoring->ids[i],
+                            qvl_tokenizer_n(e->tokenizer));
+    return QVL_OK;
+}
 
 enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_chat *chat,
                                  const struct qvl_request_options *options, struct qvl_request **out,
@@ -23,8 +42,9 @@ enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_cha
     r->engine = engine;
     pthread_cond_init(&r->changed, NULL);
     size_t n_item = 0;
-    enum qvl_status status;
-    if ((status = qvl_chat_copy(chat, &r->arena, &r->chat, &n_item, err)) ||
+    bool has_chat = chat->n_message > 0 || !options->scoring.logits;
+    enum qvl_status status = check_scoring(engine, &options->scoring, has_chat, options->session != NULL, err);
+    if (status || (has_chat && (status = qvl_chat_copy(chat, &r->arena, &r->chat, &n_item, err))) ||
         (status = qvl_request_options_copy(options, &r->arena, &r->options, err)) ||
         (r->options.session && (status = qvl_session_enter(r->options.session, r, err))) ||
         (status = qvl_feed_init(&r->feed, engine, r->session, &r->chat, n_item, &r->arena, err)) ||
@@ -110,11 +130,23 @@ static void skip_known(struct qvl_request *r)
     }
 }
 
+/* All but the last, of which nothing is asked. A row expects the token behind it. */
+static enum qvl_status append_scored(struct qvl_request *r, struct qvl_error *err)
+{
+    const struct qvl_scoring *scoring = &r->options.scoring;
+    bool has_prompt = r->prompt.ids.n > 0;
+    r->first_scored = has_prompt ? r->prompt.ids.n - 1 : 0;
+    r->i_scored = has_prompt ? 0 : 1;
+    return qvl_prompt_append(&r->prompt, scoring->ids, scoring->n_id - 1, err);
+}
+
 static enum qvl_status make_prompt(struct qvl_request *r, struct qvl_error *err)
 {
     double start_ms = qvl_now_ms();
     enum qvl_status status = build_prompt(r, err);
     qvl_prompt_parts_free(&r->parts);
+    if (!status && r->options.scoring.logits)
+        status = append_scored(r, err);
     r->prompt_ms += qvl_now_ms() - start_ms;
     if (status || (status = admit(r, err)))
         return status;
@@ -126,6 +158,8 @@ static enum qvl_status make_prompt(struct qvl_request *r, struct qvl_error *err)
 static enum qvl_status render(struct qvl_request *r, struct qvl_error *err)
 {
     double start_ms = qvl_now_ms();
+    if (r->chat.n_message == 0)
+        return QVL_OK;
     enum qvl_status status = qvl_chat_render(&r->chat, r->engine->config.is_thinking, &r->parts, err);
     if (!status)
         qvl_feed_show(&r->feed, &r->parts);

@@ -303,7 +303,13 @@ static enum qvl_status run_vision_stage(const struct qvl_scheduler *s, struct qv
     return QVL_OK;
 }
 
-/* Prompt tokens [r->n_prefilled, end) as rows of the batch; the prompt's last one wants logits. */
+static bool is_scored(const struct qvl_request *r)
+{
+    return r->options.scoring.logits != NULL;
+}
+
+/* Prompt tokens [r->n_prefilled, end) as rows of the batch; the prompt's last one wants logits, or all that expect a token
+ * to be scored. */
 static void fill_prompt_rows(struct qvl_scheduler *s, const struct qvl_request *r, size_t end)
 {
     const struct qvl_prompt *p = &r->prompt;
@@ -312,7 +318,8 @@ static void fill_prompt_rows(struct qvl_scheduler *s, const struct qvl_request *
         while (i >= span->begin + span->n_tok)
             span++;
         struct qvl_batch_row *row = &s->row[i - r->n_prefilled];
-        *row = (struct qvl_batch_row){.id = p->ids.id[i], .pos = p->pos[i], .want_logits = i + 1 == p->ids.n};
+        *row = (struct qvl_batch_row){.id = p->ids.id[i], .pos = p->pos[i],
+                                      .want_logits = is_scored(r) ? i >= r->first_scored : i + 1 == p->ids.n};
         if (span->is_visual) {
             row->features = &(*place_of(r, span))->features;
             row->i_feature = (uint32_t)(i - span->begin);
@@ -329,6 +336,15 @@ static void release_passed_features(struct qvl_request *r)
     }
 }
 
+/* Of the chunk's rows [begin, end); logits [of those that wanted them, vocab]. */
+static void tell_scores(const struct qvl_request *r, size_t begin, size_t end, const float *logits)
+{
+    const struct qvl_scoring *scoring = &r->options.scoring;
+    size_t vocab = r->engine->config.text.vocab;
+    for (size_t i = begin > r->first_scored ? begin : r->first_scored; i < end; i++, logits += vocab)
+        scoring->logits(scoring->user, r->i_scored + i - r->first_scored, logits, vocab);
+}
+
 static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_request *r, size_t end,
                                          struct qvl_error *err)
 {
@@ -337,10 +353,13 @@ static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_req
     float *logits = NULL;
     struct qvl_batch batch = make_batch(s, r, &kv, 1);
     batch.n_row = end - r->n_prefilled;
+    batch.is_head_whole = is_scored(r);
     fill_prompt_rows(s, r, end);
     enum qvl_status status = qvl_kv_reserve(kv, end, err);
     if (status || (status = qvl_decoder_step(s->decoder, &batch, &r->is_cancelled, &logits, err)))
         return status;
+    if (is_scored(r))
+        tell_scores(r, r->n_prefilled, end, logits);
     r->n_prefilled = end;
     release_passed_features(r);
     pthread_mutex_lock(&r->engine->lock);
@@ -349,6 +368,10 @@ static enum qvl_status run_prefill_chunk(struct qvl_scheduler *s, struct qvl_req
     report_progress(r, QVL_STAGE_PREFILL, end, r->prompt.ids.n, 0);
     if (is_before_answer(r))
         return QVL_OK;
+    if (is_scored(r)) {
+        end_request(r, NULL);
+        return QVL_OK;
+    }
     if ((status = make_token(r, logits, err)))
         return status;
     if (r->answer.is_done)

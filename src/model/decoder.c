@@ -317,7 +317,7 @@ static void rescore_job(void *arg, size_t i_job, size_t i_thread)
     const struct qvl_model *m = d->model;
     size_t n = m->config.text.vocab;
     float *logits = d->logits + i_job * n;
-    float bound = find_bound(logits, n, qvl_model_scratch(m, i_thread));
+    float bound = step->batch->is_head_whole ? -INFINITY : find_bound(logits, n, qvl_model_scratch(m, i_thread));
     for (size_t i = 0; i < n; i++)
         if (!(logits[i] < bound)) /* a NaN stays one */
             logits[i] = m->kernels->dot_a8_a8(qvl_a8_row(m->head_rows, i), qvl_row_at(&d->in, i_job), m->head.n_in);

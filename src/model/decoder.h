@@ -21,6 +21,7 @@ struct qvl_batch {
     size_t n_row;
     struct qvl_kv **kv; /* [n_seq] */
     size_t n_seq;
+    bool is_head_whole; /* of a packed head all rows are computed in 8 bits, not the best ones only */
     const struct qvl_trace *trace; /* may be NULL */
 };
 
