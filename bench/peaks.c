@@ -292,7 +292,8 @@ static void fill_blocks(const struct heads *heads, char *block, size_t n_block, 
         heads->k_block[i] = block;
         heads->v_block[i] = block + k_bytes;
         for (size_t pos = 0; pos < QVL_KV_BLOCK; pos++) {
-            kernels->bf16_to_f32(row, (const qvl_bf16 *)from + (i * QVL_KV_BLOCK + pos) * 7 % 4096, heads->head_dim);
+            kernels->bf16_to_f32(row, (const qvl_bf16 *)from + (i * QVL_KV_BLOCK + pos) * 7 % 4096,
+                                 heads->head_dim);
             if (heads->dtype == QVL_I8) {
                 kernels->store_k_i8(block, pos, row, heads->head_dim);
                 kernels->store_v_i8(block + k_bytes, pos, row, heads->head_dim);
@@ -304,8 +305,8 @@ static void fill_blocks(const struct heads *heads, char *block, size_t n_block, 
     }
 }
 
-static void measure_attention(struct bench *bench, enum qvl_dtype dtype, size_t head_dim, size_t n_head, size_t n_row,
-                              size_t n_key)
+static void measure_attention(struct bench *bench, enum qvl_dtype dtype, size_t head_dim, size_t n_head,
+                              size_t n_row, size_t n_key)
 {
     struct heads heads = {
         .bench = bench, .dtype = dtype, .head_dim = head_dim, .n_head = n_head, .n_row = n_row, .n_key = n_key};
@@ -333,9 +334,9 @@ static void measure_attention(struct bench *bench, enum qvl_dtype dtype, size_t 
     snprintf(name, sizeof name, "attention_%s, d %zu, %zu x %zu", dtype == QVL_I8 ? "i8" : "bf16", head_dim, n_row,
              n_key);
     report(bench, name, "GMAC/s", rate,
-           bench->peak[dtype == QVL_I8                  ? QVL_PEAK_INT8
+           bench->peak[dtype == QVL_I8                ? QVL_PEAK_INT8
                        : bench->kernels->is_bf16_fast ? QVL_PEAK_BF16
-                                                        : QVL_PEAK_F32]);
+                                                      : QVL_PEAK_F32]);
     if (n_row <= 8) {
         double bytes_per_mac = (double)(n_block * block_bytes) / n_mac;
         report(bench, "    the same, keys and values read", "GB/s",

@@ -46,17 +46,17 @@ static qvl_bf16 bf16_not_below(float x)
 /* Numbers with their offset, and the scale. */
 static void group_to_q8(uint8_t number[QVL_GROUP], qvl_bf16 *scale, const float *x)
 {
-    float largest, inverse = 0;
+    float largest;
     *scale = 0;
+    memset(number, QVL_Q8_ZERO, QVL_GROUP);
     if (!find_largest(x, QVL_GROUP, &largest)) {
         *scale = qvl_bf16_round(NAN);
-        x = (const float[QVL_GROUP]){0};
     } else if (largest >= SMALLEST_LARGEST) {
         *scale = bf16_not_below(largest / 127);
-        inverse = 1 / qvl_bf16_widen(*scale);
+        float inverse = 1 / qvl_bf16_widen(*scale);
+        for (size_t j = 0; j < QVL_GROUP; j++)
+            number[j] = (uint8_t)(int)(x[j] * inverse + (QVL_Q8_ZERO + 0.5f));
     }
-    for (size_t j = 0; j < QVL_GROUP; j++)
-        number[j] = (uint8_t)(int)(x[j] * inverse + (QVL_Q8_ZERO + 0.5f));
 }
 
 static void put_q8_group(uint8_t *panel, size_t i_group, size_t row, const float *x)
