@@ -62,13 +62,13 @@ QVL_INLINE void store_bytes(int8_t *dst, ivec v)
 
 QVL_INLINE ivec load_keys(const char *p, size_t part)
 {
-    __m256i bytes = _mm256_loadu_si256((const __m256i *)p);
-    return part == 0 ? _mm256_and_si256(bytes, _mm256_set1_epi16(0xff)) : _mm256_srli_epi16(bytes, 8);
+    __m128i to_the_top = _mm_cvtsi32_si128(part == 0 ? 8 : 0);
+    return _mm256_srli_epi16(_mm256_sll_epi16(_mm256_loadu_si256((const __m256i *)p), to_the_top), 8);
 }
 QVL_INLINE ivec load_values(const char *p, size_t part)
 {
-    __m256i bytes = _mm256_loadu_si256((const __m256i *)p);
-    return _mm256_srai_epi16(part == 0 ? _mm256_slli_epi16(bytes, 8) : bytes, 8);
+    __m128i to_the_top = _mm_cvtsi32_si128(part == 0 ? 8 : 0);
+    return _mm256_srai_epi16(_mm256_sll_epi16(_mm256_loadu_si256((const __m256i *)p), to_the_top), 8);
 }
 
 QVL_INLINE ivec mac_values(ivec acc, ivec v, const int16_t *w)

@@ -63,19 +63,25 @@ QVL_INLINE ivec load_keys(const char *p, size_t part)
 }
 QVL_INLINE ivec load_values(const char *p, size_t part)
 {
-    __m512i bytes = _mm512_loadu_si512(p);
-    return _mm512_srai_epi16(part == 0 ? _mm512_slli_epi16(bytes, 8) : bytes, 8);
+    __m128i to_the_top = _mm_cvtsi32_si128(part == 0 ? 8 : 0);
+    return _mm512_srai_epi16(_mm512_sll_epi16(_mm512_loadu_si512(p), to_the_top), 8);
 }
 
+QVL_INLINE __m512i broadcast_dword(const void *p)
+{
+    int x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return _mm512_set1_epi32(x);
+}
 /* As asm: around the intrinsics GCC 12 moves the accumulators of a tile to the stack and back. */
 QVL_INLINE ivec mac_keys(ivec acc, ivec k, const query *q)
 {
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(k), "m"(*(const int8_t(*)[4])q));
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(k), "v"(broadcast_dword(q)));
     return acc;
 }
 QVL_INLINE ivec mac_values(ivec acc, ivec v, const int16_t *w)
 {
-    __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(v), "m"(*(const int16_t(*)[2])w));
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(v), "v"(broadcast_dword(w)));
     return acc;
 }
 

@@ -184,22 +184,20 @@ QVL_INLINE void score_keys(const struct tile *tile, size_t n_row, size_t n_vecto
         QVL_UNROLL(8)
         for (size_t u = 0; u < n_vector; u++)
             acc[t][u] = ivec_set1(tile->first[t]);
-    for (size_t part = 0; part < KEY_PARTS; part++) {
-        const query *q = tile->q + part * (4 / KEY_PARTS);
-        for (size_t j = 0; j < head_dim; j += 4, q += 4 * ATTENTION_ROWS) {
-            ivec k[ATTENTION_VECTORS_FEW];
-            QVL_UNROLL(8)
-            for (size_t u = 0; u < n_vector; u++) {
-                k[u] = load_keys(key[u] + j * 16, part);
-                if (part == 0)
-                    fetch_line(next, (size_t)(key[u] - block) + j * 16);
-            }
-            QVL_UNROLL(16)
-            for (size_t t = 0; t < n_row; t++)
-                QVL_UNROLL(8)
-                for (size_t u = 0; u < n_vector; u++)
-                    acc[t][u] = mac_keys(acc[t][u], k[u], q + t * 4);
+    for (size_t step = 0; step < qvl_div_up(head_dim, 4) * KEY_PARTS; step++) {
+        size_t j = step / KEY_PARTS, part = step % KEY_PARTS;
+        const query *q = tile->q + j * 4 * ATTENTION_ROWS + part * (4 / KEY_PARTS);
+        ivec k[ATTENTION_VECTORS_FEW];
+        QVL_UNROLL(8)
+        for (size_t u = 0; u < n_vector; u++) {
+            k[u] = load_keys(key[u] + j * 64, part);
+            fetch_line(next, (size_t)(key[u] - block) + j * 64);
         }
+        QVL_UNROLL(16)
+        for (size_t t = 0; t < n_row; t++)
+            QVL_UNROLL(8)
+            for (size_t u = 0; u < n_vector; u++)
+                acc[t][u] = mac_keys(acc[t][u], k[u], q + t * 4);
     }
     QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
@@ -280,33 +278,31 @@ QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vecto
         QVL_UNROLL(4)
         for (size_t u = 0; u < n_vector; u++)
             acc[t][u] = ivec_set1(0);
-    for (size_t part = 0; part < 2; part++) {
-        const int16_t *weight = tile->weight + part * 2;
-        for (size_t i = 0; i < QVL_KV_BLOCK; i += 4, weight += 4) {
-            ivec v[ATTENTION_VECTORS];
+    for (size_t step = 0; step < QVL_KV_BLOCK / 2; step++) { /* two of four keys */
+        size_t at = step / 2 * 4 * d_pad + dim * 4, part = step % 2;
+        ivec v[ATTENTION_VECTORS];
+        QVL_UNROLL(4)
+        for (size_t u = 0; u < n_vector; u++)
+            v[u] = load_values(block + at + u * VEC_LANES * 4, part);
+        fetch_line(next, at + part * n_vector / 2 * VEC_LANES * 4);
+        QVL_UNROLL(16)
+        for (size_t t = 0; t < n_row; t++)
             QVL_UNROLL(4)
-            for (size_t u = 0; u < n_vector; u++) {
-                size_t at = i * d_pad + (dim + u * VEC_LANES) * 4;
-                v[u] = load_values(block + at, part);
-                if (part == 0)
-                    fetch_line(next, at);
-            }
-            QVL_UNROLL(16)
-            for (size_t t = 0; t < n_row; t++)
-                QVL_UNROLL(4)
-                for (size_t u = 0; u < n_vector; u++)
-                    acc[t][u] = mac_values(acc[t][u], v[u], weight + t * QVL_KV_BLOCK);
-        }
+            for (size_t u = 0; u < n_vector; u++)
+                acc[t][u] = mac_values(acc[t][u], v[u], tile->weight + t * QVL_KV_BLOCK + step * 2);
     }
+    ivec *block_sum = (void *)tile->score; /* in memory: conditions on accumulators would cost them their registers */
     QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
-        if (tile->is_active[t])
-            QVL_UNROLL(4)
-            for (size_t u = 0; u < n_vector; u++) {
-                float *sum = tile->sum + t * d_pad + dim + u * VEC_LANES;
-                vec_store(sum, vec_fma(vec_from_ivec(acc[t][u]), vec_set1(tile->unit[t]),
-                                       vec_mul(vec_load(sum), vec_set1(tile->shrink[t]))));
-            }
+        QVL_UNROLL(4)
+        for (size_t u = 0; u < n_vector; u++)
+            block_sum[t * n_vector + u] = acc[t][u];
+    for (size_t t = 0; t < n_row; t++)
+        for (size_t u = 0; u < n_vector && tile->is_active[t]; u++) {
+            float *sum = tile->sum + t * d_pad + dim + u * VEC_LANES;
+            vec_store(sum, vec_fma(vec_from_ivec(block_sum[t * n_vector + u]), vec_set1(tile->unit[t]),
+                                   vec_mul(vec_load(sum), vec_set1(tile->shrink[t]))));
+        }
 }
 
 QVL_INLINE void finish_row(const struct tile *tile, size_t t, float *out, size_t head_dim)

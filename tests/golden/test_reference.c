@@ -156,7 +156,8 @@ static void check_agreement(const struct qvl_kernels *kernels, enum qvl_kv_type 
     printf("%-11s bf16%s: same best id at %.2f %% of %zu positions, mean KL %.1e\n", kernels->name,
            kv == QVL_KV_INT8 ? ", int8 keys and values" : "", 100 * same, a.n, kl);
     assert_true(a.n >= 1000);
-    assert_true(same >= 0.99 || kl <= 1e-3);
+    /* the rounding of int8 is some five times that of bf16, and the divergence goes with its square */
+    assert_true(kv == QVL_KV_INT8 ? same >= 0.95 && kl <= 25e-3 : same >= 0.99 || kl <= 1e-3);
 }
 
 static void test_bf16_mode(void **state)
