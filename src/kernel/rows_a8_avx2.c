@@ -23,6 +23,7 @@ QVL_INLINE float largest_of(const __m256 *x)
 {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     __m256i most = _mm256_and_si256(_mm256_castps_si256(x[0]), magnitude);
+    QVL_UNROLL(4)
     for (size_t i = 1; i < 4; i++)
         most = _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(x[i]), magnitude));
     __m128i m = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
@@ -37,6 +38,7 @@ QVL_INLINE void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float 
     __m256i q = _mm256_setzero_si256();
     int32_t sum = 0;
     float scale = 0;
+    QVL_UNROLL(4)
     for (size_t i = 0; i < 4; i++)
         x[i] = _mm256_loadu_ps(from + 8 * i);
     float largest = largest_of(x);
@@ -45,6 +47,7 @@ QVL_INLINE void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float 
     } else if (largest >= SMALLEST_LARGEST) {
         __m256 inverse = _mm256_set1_ps(127.0f / largest);
         __m256i n[4];
+        QVL_UNROLL(4)
         for (size_t i = 0; i < 4; i++)
             n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inverse)); /* to nearest, ties to even */
         q = _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3]));
@@ -59,12 +62,13 @@ QVL_INLINE void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float 
 
 static void f32_to_a8(struct qvl_a8_block *y, size_t column, const float *x, size_t n)
 {
-    for (size_t j = 0; j < n; j += QVL_GROUP) {
+    size_t j = 0;
+    for (; j + QVL_GROUP <= n; j += QVL_GROUP)
+        group_to_a8(&y[(column + j) / QVL_A8_BLOCK], (column + j) % QVL_A8_BLOCK / QVL_GROUP, x + j);
+    if (j < n) {
         float last[QVL_GROUP] = {0};
-        const float *from = x + j;
-        if (n - j < QVL_GROUP)
-            from = memcpy(last, from, (n - j) * sizeof *from);
-        group_to_a8(&y[(column + j) / QVL_A8_BLOCK], (column + j) % QVL_A8_BLOCK / QVL_GROUP, from);
+        memcpy(last, x + j, (n - j) * sizeof *x);
+        group_to_a8(&y[(column + j) / QVL_A8_BLOCK], (column + j) % QVL_A8_BLOCK / QVL_GROUP, last);
     }
 }
 
