@@ -100,7 +100,7 @@ $(BUILD)/tiles_in_c/%.o: %.c
 $(BUILD)/dpbusd_in_parts/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
 $(BUILD)/dpbusd_in_parts/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -DQVL_DPBUSD_IN_PARTS -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CFLAGS_ALL) $(ISA_FLAGS) -mno-avxvnni -DQVL_DPBUSD_IN_PARTS -MMD -MP -c $< -o $@
 
 # The same rooms with the switches of model/mistake.h, for the test and the scores that show each one is caught.
 $(BUILD)/mistakes/%.o: %.c
