@@ -21,7 +21,7 @@
 
 #define MAX_RUNS 100
 #define WEIGHT_BYTES ((size_t)1 << 30)
-#define ROW_BLOCK ((size_t)64) /* weight rows of one job, as in model/linear.c */
+#define ROW_BLOCK ((size_t)64)  /* weight rows of one job, as in model/linear.c */
 #define TOK_BLOCK ((size_t)288) /* tokens of one call */
 
 struct bench {
@@ -31,8 +31,8 @@ struct bench {
     uint32_t n_run;
     bool is_json;
     bool has_printed;
-    char *weights;                         /* [WEIGHT_BYTES] finite as bf16 and as f32 */
-    size_t i_matrix;                       /* where in the weights the next run begins */
+    char *weights;                          /* [WEIGHT_BYTES] finite as bf16 and as f32 */
+    size_t i_matrix;                        /* where in the weights the next run begins */
     double peak[QVL_PEAK_COUNT], peak_read; /* best; 0 where unknown */
 };
 
@@ -134,10 +134,11 @@ static void measure_limits(struct bench *bench)
 
 /* ---- matrix products ------------------------------------------------------------------------------ */
 
+/* Packed matrices take the whole buffer as one: any bytes are numbers to them. */
 struct product {
     struct bench *bench;
-    size_t n_row, k, n_tok, n_matrix;
-    enum qvl_dtype x_type;
+    size_t n_row, k, n_tok, n_matrix, n_held; /* matrices: used in one run; in the buffer */
+    enum qvl_dtype w_type, x_type;
     size_t x_stride_bytes;
     void *x;
     float *c;
@@ -148,27 +149,30 @@ static void multiply_rows(void *arg, size_t i_job, size_t i_thread)
     (void)i_thread;
     const struct product *product = arg;
     const struct qvl_kernels *kernels = product->bench->kernels;
-    size_t first = i_job * ROW_BLOCK;
+    size_t first = i_job * ROW_BLOCK, stride = product->x_stride_bytes, k = product->k, c_stride = product->n_row;
     size_t i_row = first % product->n_row, n_row = qvl_min_size(ROW_BLOCK, product->n_row - i_row);
-    const char *w = product->bench->weights + (product->bench->i_matrix * product->n_row + first) * product->k * 2;
+    size_t row0 = product->bench->i_matrix * product->n_row + first;
+    const struct qvl_packed_head *packed = (const void *)product->bench->weights;
+    const qvl_bf16 *w = (const qvl_bf16 *)(const void *)product->bench->weights + row0 * k;
     for (size_t t = 0; t < product->n_tok; t += TOK_BLOCK) {
         size_t n_tok = qvl_min_size(TOK_BLOCK, product->n_tok - t);
-        const char *x = (const char *)product->x + t * product->x_stride_bytes;
-        float *c = product->c + t * product->n_row + i_row;
-        if (product->x_type == QVL_BF16)
-            kernels->gemm_bf16_bf16(c, product->n_row, (const qvl_bf16 *)w, product->k * 2, (const qvl_bf16 *)x,
-                                    product->x_stride_bytes, n_row, n_tok, product->k);
+        const void *x = (const char *)product->x + t * stride;
+        float *c = product->c + t * c_stride + i_row;
+        if (product->w_type == QVL_Q8)
+            kernels->gemm_q8_a8(c, c_stride, packed, row0, x, stride, n_row, n_tok, k);
+        else if (product->w_type == QVL_Q4)
+            kernels->gemm_q4_a8(c, c_stride, packed, row0, x, stride, n_row, n_tok, k);
+        else if (product->x_type == QVL_BF16)
+            kernels->gemm_bf16_bf16(c, c_stride, w, k * 2, x, stride, n_row, n_tok, k);
         else
-            kernels->gemm_bf16_f32(c, product->n_row, (const qvl_bf16 *)w, product->k * 2, (const float *)x,
-                                   product->x_stride_bytes, n_row, n_tok, product->k);
+            kernels->gemm_bf16_f32(c, c_stride, w, k * 2, x, stride, n_row, n_tok, k);
     }
 }
 
 static void next_matrix(void *arg)
 {
     struct product *product = arg;
-    size_t n_held = WEIGHT_BYTES / (product->n_row * product->k * 2);
-    product->bench->i_matrix = (product->bench->i_matrix + 1) % (n_held - product->n_matrix + 1);
+    product->bench->i_matrix = (product->bench->i_matrix + 1) % (product->n_held - product->n_matrix + 1);
 }
 
 static void *allocate(size_t n_bytes)
@@ -181,17 +185,46 @@ static void *allocate(size_t n_bytes)
     return p;
 }
 
-static void measure_product(struct bench *bench, enum qvl_dtype x_type, size_t n_tok)
+/* Bytes of one weight. */
+static double weight_bytes(enum qvl_dtype w_type)
 {
-    struct product product = {.bench = bench, .n_row = 6144, .k = 2048, .n_tok = n_tok, .x_type = x_type};
-    size_t matrix_bytes = product.n_row * product.k * 2;
+    return w_type == QVL_BF16 ? 2 : QVL_PANEL_BLOCK_BYTES / (w_type == QVL_Q8 ? 64.0 : 128.0) / QVL_PANEL_ROWS;
+}
+
+/* Any finite numbers. */
+static void fill_product_rows(const struct product *product)
+{
+    const float *numbers = (const float *)(const void *)product->bench->weights;
+    for (size_t t = 0; t < product->n_tok; t++) {
+        char *row = (char *)product->x + t * product->x_stride_bytes;
+        if (product->x_type == QVL_A8)
+            product->bench->kernels->f32_to_a8((void *)row, 0, numbers + t * product->k, product->k);
+        else
+            memcpy(row, numbers + t * product->k, product->x_stride_bytes);
+    }
+}
+
+static void measure_product(struct bench *bench, enum qvl_dtype w_type, enum qvl_dtype x_type, size_t n_tok)
+{
+    static const char *const weights[] = {[QVL_BF16] = "bf16", [QVL_Q8] = "q8", [QVL_Q4] = "q4"};
+    static const char *const rows[] = {[QVL_F32] = "f32", [QVL_BF16] = "bf16", [QVL_A8] = "a8"};
+    struct product product = {
+        .bench = bench, .n_row = 6144, .k = 2048, .n_tok = n_tok, .w_type = w_type, .x_type = x_type};
+    double matrix_bytes = (double)(product.n_row * product.k) * weight_bytes(w_type);
+    if (w_type == QVL_BF16) {
+        product.n_held = (size_t)(WEIGHT_BYTES / matrix_bytes);
+    } else {
+        product.n_held = (size_t)((WEIGHT_BYTES - sizeof(struct qvl_packed_head)) /
+                                  (matrix_bytes + (double)(product.n_row * sizeof(float)))); /* with factors */
+        ((struct qvl_packed_head *)(void *)bench->weights)->n_out = (uint32_t)(product.n_held * product.n_row);
+    }
     /* one token: as a decode step does, through everything */
-    product.n_matrix = n_tok == 1 ? WEIGHT_BYTES / matrix_bytes : 1;
+    product.n_matrix = n_tok == 1 ? product.n_held : 1;
     product.x_stride_bytes = qvl_row_stride_bytes(product.k, x_type);
     size_t x_bytes = n_tok * product.x_stride_bytes, c_bytes = n_tok * product.n_row * sizeof(float);
     product.x = allocate(x_bytes);
     product.c = allocate(c_bytes);
-    memcpy(product.x, bench->weights, x_bytes); /* any finite numbers */
+    fill_product_rows(&product);
     bench->i_matrix = 0;
 
     double n_mac = (double)(product.n_row * product.k * n_tok * product.n_matrix);
@@ -199,11 +232,14 @@ static void measure_product(struct bench *bench, enum qvl_dtype x_type, size_t n
     struct rate rate = measure(bench, n_job * product.n_matrix, multiply_rows, &product, n_mac, next_matrix);
     bool is_bf16 = x_type == QVL_BF16 && bench->kernels->is_bf16_fast;
     char name[64];
-    snprintf(name, sizeof name, "gemm_bf16_%s, %zu token%s", x_type == QVL_BF16 ? "bf16" : "f32", n_tok,
+    snprintf(name, sizeof name, "gemm_%s_%s, %zu token%s", weights[w_type], rows[x_type], n_tok,
              n_tok == 1 ? "" : "s");
-    report(bench, name, "GMAC/s", rate, bench->peak[is_bf16 ? QVL_PEAK_BF16 : QVL_PEAK_F32]);
+    report(bench, name, "GMAC/s", rate,
+           bench->peak[x_type == QVL_A8 ? QVL_PEAK_INT8
+                       : is_bf16        ? QVL_PEAK_BF16
+                                        : QVL_PEAK_F32]);
     if (n_tok == 1) {
-        struct rate bytes = {rate.best * 2, rate.median * 2};
+        struct rate bytes = {rate.best * weight_bytes(w_type), rate.median * weight_bytes(w_type)};
         report(bench, "    the same, weights read", "GB/s", bytes, bench->peak_read);
     }
     munmap(product.x, x_bytes);
@@ -256,7 +292,8 @@ static void fill_blocks(const struct heads *heads, char *block, size_t n_block, 
         heads->k_block[i] = block;
         heads->v_block[i] = block + k_bytes;
         for (size_t pos = 0; pos < QVL_KV_BLOCK; pos++) {
-            kernels->bf16_to_f32(row, (const qvl_bf16 *)from + (i * QVL_KV_BLOCK + pos) * 7 % 4096, heads->head_dim);
+            kernels->bf16_to_f32(row, (const qvl_bf16 *)from + (i * QVL_KV_BLOCK + pos) * 7 % 4096,
+                                 heads->head_dim);
             if (heads->dtype == QVL_I8) {
                 kernels->store_k_i8(block, pos, row, heads->head_dim);
                 kernels->store_v_i8(block + k_bytes, pos, row, heads->head_dim);
@@ -268,8 +305,8 @@ static void fill_blocks(const struct heads *heads, char *block, size_t n_block, 
     }
 }
 
-static void measure_attention(struct bench *bench, enum qvl_dtype dtype, size_t head_dim, size_t n_head, size_t n_row,
-                              size_t n_key)
+static void measure_attention(struct bench *bench, enum qvl_dtype dtype, size_t head_dim, size_t n_head,
+                              size_t n_row, size_t n_key)
 {
     struct heads heads = {
         .bench = bench, .dtype = dtype, .head_dim = head_dim, .n_head = n_head, .n_row = n_row, .n_key = n_key};
@@ -297,9 +334,9 @@ static void measure_attention(struct bench *bench, enum qvl_dtype dtype, size_t 
     snprintf(name, sizeof name, "attention_%s, d %zu, %zu x %zu", dtype == QVL_I8 ? "i8" : "bf16", head_dim, n_row,
              n_key);
     report(bench, name, "GMAC/s", rate,
-           bench->peak[dtype == QVL_I8                  ? QVL_PEAK_INT8
+           bench->peak[dtype == QVL_I8                ? QVL_PEAK_INT8
                        : bench->kernels->is_bf16_fast ? QVL_PEAK_BF16
-                                                        : QVL_PEAK_F32]);
+                                                      : QVL_PEAK_F32]);
     if (n_row <= 8) {
         double bytes_per_mac = (double)(n_block * block_bytes) / n_mac;
         report(bench, "    the same, keys and values read", "GB/s",
@@ -366,9 +403,12 @@ int main(int argc, char **argv)
         printf("level %s, %u threads, %u runs\n%-34s %9s %9s\n", bench.kernels->name, bench.n_thread, bench.n_run,
                "", "best", "median");
     measure_limits(&bench);
-    for (int is_f32 = 0; is_f32 < 2; is_f32++)
+    static const struct {
+        enum qvl_dtype w, x;
+    } TYPES[] = {{QVL_BF16, QVL_BF16}, {QVL_BF16, QVL_F32}, {QVL_Q8, QVL_A8}, {QVL_Q4, QVL_A8}};
+    for (size_t type = 0; type < sizeof TYPES / sizeof *TYPES; type++)
         for (size_t i = 0; i < 5; i++)
-            measure_product(&bench, is_f32 ? QVL_F32 : QVL_BF16, (const size_t[]){1, 6, 32, 128, 256}[i]);
+            measure_product(&bench, TYPES[type].w, TYPES[type].x, (const size_t[]){1, 6, 32, 128, 256}[i]);
     measure_attention(&bench, QVL_BF16, 64, 2, 4096, 4096);
     for (int is_i8 = 0; is_i8 < 2; is_i8++) {
         measure_attention(&bench, is_i8 ? QVL_I8 : QVL_BF16, 128, 2, 2048, 2048);
