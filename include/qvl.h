@@ -213,6 +213,7 @@ struct qvl_engine_options {
     enum qvl_kv_type kv;      /* (as computed); int8: QVL_ERR_ARGUMENT with QVL_COMPUTE_F32 */
     enum qvl_quantization quantize; /* while loading (as the folder is); QVL_ERR_ARGUMENT where the folder is quantised
                                        already, or with QVL_COMPUTE_F32 */
+    bool quantize_vision;           /* the tower's matrices, too, in 8 bits; QVL_ERR_ARGUMENT with QVL_COMPUTE_F32 */
     uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
     uint32_t n_ctx;          /* positions a request may use (the model's maximum) */
     uint32_t n_prefill_chunk; /* most prompt tokens of a model step (288); a prompt is cut evenly */

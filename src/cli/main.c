@@ -58,6 +58,7 @@ struct qvl_engine *qvl_open_engine(const struct qvl_options *options, enum qvl_e
                                           .compute = options->dtype,
                                           .kv = options->kv,
                                           .quantize = options->quantize,
+                                          .quantize_vision = options->want_vision_q8,
                                           .n_thread = (uint32_t)options->n_thread,
                                           .n_ctx = (uint32_t)options->n_ctx,
                                           .n_prefill_chunk = (uint32_t)options->n_chunk,

@@ -39,6 +39,7 @@ struct qvl_options {
     enum qvl_resize_rule resize;
     enum qvl_compute dtype;
     enum qvl_kv_type kv;
+    bool want_vision_q8;
     enum qvl_quantization quantize;
     enum qvl_packed_type { QVL_TYPE_Q4, QVL_TYPE_Q8, QVL_TYPE_BALANCED } packed_type;
     enum qvl_progress_mode progress;

@@ -37,6 +37,7 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
     e->compute = o->compute;
     e->kv = o->kv;
     e->quantize = o->quantize;
+    e->quantize_vision = o->quantize_vision;
     e->n_thread = o->n_thread ? o->n_thread : qvl_os_n_cpu();
     e->n_prefill_chunk = o->n_prefill_chunk ? o->n_prefill_chunk : DEFAULT_PREFILL_CHUNK;
     e->media_deadline_ms = o->media_deadline_ms;
@@ -50,16 +51,27 @@ static enum qvl_status apply_options(struct qvl_engine *e, const struct qvl_engi
     return qvl_kernels_select(o->isa, &e->kernels, err);
 }
 
+/* The folder's, with what is to be packed while loading. */
+static struct qvl_config wanted_config(const struct qvl_engine *e)
+{
+    struct qvl_config want = e->config;
+    if (e->quantize != QVL_QUANTIZE_NONE)
+        want.quantization = e->quantize;
+    want.is_vision_packed = e->quantize_vision;
+    return want;
+}
+
 static enum qvl_status check_quantization(const struct qvl_engine *e, struct qvl_error *err)
 {
     enum qvl_quantization is = e->config.quantization;
     if (is != QVL_QUANTIZE_NONE && e->quantize != QVL_QUANTIZE_NONE)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s is quantised already", e->model_dir);
-    if (is == QVL_QUANTIZE_NONE && e->quantize == QVL_QUANTIZE_NONE)
+    struct qvl_config want = wanted_config(e);
+    if (want.quantization == QVL_QUANTIZE_NONE && !want.is_vision_packed)
         return QVL_OK;
     if (e->compute == QVL_COMPUTE_F32)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "quantised weights and f32 arithmetic exclude each other");
-    return qvl_quantize_check(e->model_dir, &e->config, err);
+    return want.quantization == QVL_QUANTIZE_NONE ? QVL_OK : qvl_quantize_check(e->model_dir, &want, err);
 }
 
 static enum qvl_status choose_context(struct qvl_engine *e, uint32_t n_ctx, struct qvl_error *err)
@@ -101,8 +113,7 @@ enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct
         return qvl_fail_memory(err, sizeof *e, "the engine");
     pthread_mutex_init(&e->lock, NULL);
     enum qvl_status status;
-    if ((status = apply_options(e, options, err)) ||
-        (status = qvl_config_load(e->model_dir, &e->config, err)) ||
+    if ((status = apply_options(e, options, err)) || (status = qvl_config_load(e->model_dir, &e->config, err)) ||
         (status = check_quantization(e, err)) || (status = choose_context(e, options->n_ctx, err)) ||
         (status = qvl_tokenizer_load(e->model_dir, e->config.text.vocab, &e->tokenizer, err)) ||
         (status = check_tokens(e, err)) ||
@@ -118,9 +129,11 @@ enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct
 enum qvl_status qvl_engine_map_weights(struct qvl_engine *e, struct qvl_pool *pool, struct qvl_error *err)
 {
     enum qvl_status status = qvl_weights_map(e->weights, err);
-    if (status || e->quantize == QVL_QUANTIZE_NONE || e->config.quantization != QVL_QUANTIZE_NONE)
+    struct qvl_config want = wanted_config(e);
+    if (status ||
+        (want.quantization == e->config.quantization && want.is_vision_packed == e->config.is_vision_packed))
         return status;
-    return qvl_weights_quantize(e->weights, &e->config, e->quantize, pool, NULL, err);
+    return qvl_weights_quantize(e->weights, &e->config, &want, pool, NULL, err);
 }
 
 enum qvl_status qvl_engine_load(struct qvl_engine *e, struct qvl_error *err)
@@ -184,7 +197,7 @@ void qvl_engine_get_info(const struct qvl_engine *e, struct qvl_engine_info *out
         .architecture = "Qwen3VLForConditionalGeneration",
         .inspect_json = e->inspect_json.data,
         .isa = e->kernels->name,
-        .kv = e->kv == QVL_KV_INT8                ? "int8"
+        .kv = e->kv == QVL_KV_INT8            ? "int8"
               : e->compute == QVL_COMPUTE_F32 ? "f32"
                                               : "bf16",
         .n_thread = e->n_thread,

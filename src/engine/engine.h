@@ -28,6 +28,7 @@ struct qvl_engine {
     const struct qvl_kernels *kernels;
     enum qvl_compute compute;
     enum qvl_kv_type kv;
+    bool quantize_vision;
     enum qvl_quantization quantize; /* asked for; what there is: config.quantization */
     uint32_t n_thread, n_ctx, n_prefill_chunk, media_deadline_ms;
     size_t vision_cache_bytes;      /* 0: none */

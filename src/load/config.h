@@ -63,6 +63,7 @@ struct qvl_config {
     struct qvl_generation_config generation;
     uint32_t image_token, video_token, vision_start_token, vision_end_token;
     enum qvl_quantization quantization; /* of the decoder's matrices */
+    bool is_vision_packed;              /* the tower's are held in 8 bits: in memory only */
     bool is_thinking; /* the chat template opens the reasoning */
     bool is_golden;   /* config.json says "qvl_golden": true: random weights made by qvl's own tests */
     bool is_demo;     /* config.json says "qvl_demo": true: the built-in demo model */

@@ -111,7 +111,7 @@ enum qvl_status qvl_quantize_check(const char *model_dir, const struct qvl_confi
 enum qvl_status qvl_quantize_rows(const struct qvl_tensor *from, enum qvl_dtype to, size_t first, size_t end,
                                   struct qvl_pool *pool, const atomic_bool *stop, void *out, struct qvl_error *err)
 {
-    size_t n_out = (size_t)from->dim[0], n_in = (size_t)from->dim[1];
+    size_t n_out = (size_t)from->dim[0], n_in = qvl_tensor_n_in(from);
     struct run run = {.from = from, .to = to, .head = out, .first = first, .end = end};
     enum qvl_status status = qvl_kernels_select("", &run.kernels, err);
     if (status)

@@ -5,16 +5,22 @@
 #include "kernel/packed.h"
 #include "load/weights.h"
 
+/* Numbers in a row of a matrix; the tower's first one has more than two dimensions. */
+static inline size_t qvl_tensor_n_in(const struct qvl_tensor *t)
+{
+    return (size_t)(t->n_element / t->dim[0]);
+}
+
 /* Bytes of the tensor's data in memory and in a file. */
 static inline uint64_t qvl_tensor_bytes(const struct qvl_tensor *t)
 {
-    return qvl_dtype_is_packed(t->dtype) ? qvl_packed_bytes(t->dim[0], t->dim[1], t->dtype)
+    return qvl_dtype_is_packed(t->dtype) ? qvl_packed_bytes(t->dim[0], qvl_tensor_n_in(t), t->dtype)
                                          : t->n_element * qvl_dtype_bytes(t->dtype);
 }
 
 /* Name of the tensor that the packed one of this name is made from: its own, but for those of a packed head. */
 const char *qvl_quantize_source(const char *name, bool is_tied);
-/* What products ask of the model: rows of activations in 8 bits are written group by group, a head's output at a
+/* What products ask of the decoder: rows of activations in 8 bits are written group by group, a head's output at a
  * time. QVL_ERR_MODEL: its heads are no whole groups. */
 enum qvl_status qvl_quantize_check(const char *model_dir, const struct qvl_config *config, struct qvl_error *err);
 /* Rows [first, end) of from, [n_out, n_in] of bf16, f16 or f32, packed as type `to` into out [qvl_packed_bytes],

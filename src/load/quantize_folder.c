@@ -309,7 +309,7 @@ static enum qvl_status pack_piece(struct qvl_quantizer *q, struct qvl_error *err
         status = qvl_tensors_check_finite(from, 1, q->pool, &q->is_cancelled, err);
         return status ? status : write_tensor(q, from, from->data, err);
     }
-    size_t n_out = (size_t)to->dim[0], n_row = qvl_round_up(PACK_PIECE / (size_t)to->dim[1] + 1, QVL_PANEL_ROWS);
+    size_t n_out = (size_t)to->dim[0], n_row = qvl_round_up(PACK_PIECE / qvl_tensor_n_in(to) + 1, QVL_PANEL_ROWS);
     size_t end = qvl_min_size(q->i_row + n_row, n_out);
     status = qvl_quantize_rows(from, to->dtype, q->i_row, end, q->pool, &q->is_cancelled, q->packed, err);
     q->info.done += work_of(to) / n_out * (end - q->i_row);

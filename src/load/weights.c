@@ -347,7 +347,7 @@ static enum qvl_status check_packed(const struct qvl_weights *w, const struct qv
                         "%s: %s is in version %u of the packed format, and this qvl reads version %u", path,
                         t->name, head->version, QVL_PACKED_VERSION);
     bool is_right = head->magic == QVL_PACKED_MAGIC && head->format == qvl_packed_format(t->dtype) &&
-                    head->n_out == t->dim[0] && head->n_in == t->dim[1] &&
+                    head->n_out == t->dim[0] && head->n_in == qvl_tensor_n_in(t) &&
                     memcmp(head->zero, zero, sizeof zero) == 0;
     for (size_t i = 0; i < QVL_Q4_LEVELS; i++)
         is_right = is_right && head->level[i] <= 127 && (i == 0 || head->level[i] >= head->level[i - 1]);
@@ -396,20 +396,19 @@ void qvl_weights_let_go(const struct qvl_weights *w, const struct qvl_tensor *t)
 /* ---- quantising in memory ------------------------------------------------------------------------- */
 
 enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
-                                     enum qvl_quantization quantization, struct qvl_pool *pool,
-                                     const atomic_bool *stop, struct qvl_error *err)
+                                     const struct qvl_config *want, struct qvl_pool *pool, const atomic_bool *stop,
+                                     struct qvl_error *err)
 {
-    struct qvl_config packed = *config;
     struct qvl_tensor *tensor = NULL;
     size_t n = 0;
-    packed.quantization = quantization;
-    enum qvl_status status = qvl_weights_expect(&packed, &weights->arena, &tensor, &n, err);
+    enum qvl_status status = qvl_weights_expect(want, &weights->arena, &tensor, &n, err);
     uint64_t n_bytes = 0;
     for (size_t i = 0; i < n && !status; i++) {
         struct qvl_tensor *to = &tensor[i];
-        const struct qvl_tensor *from =
-            qvl_weights_find(weights, qvl_quantize_source(to->name, config->text.is_tied));
-        if (!qvl_dtype_is_packed(to->dtype)) {
+        const struct qvl_tensor *from = qvl_weights_find(weights, to->name);
+        if (!from)
+            from = qvl_weights_find(weights, qvl_quantize_source(to->name, config->text.is_tied));
+        if (!qvl_dtype_is_packed(to->dtype) || from->dtype == to->dtype) {
             *to = *from;
         } else {
             void *out = qvl_arena_alloc(&weights->arena, (size_t)qvl_tensor_bytes(to), 1, "quantised weights", err);
@@ -424,7 +423,7 @@ enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_con
     weights->tensor = tensor;
     weights->n = n;
     weights->n_bytes = n_bytes;
-    *config = packed;
+    *config = *want;
     return QVL_OK;
 }
 

@@ -56,11 +56,11 @@ enum qvl_status qvl_weights_check_packed(const struct qvl_weights *weights, stru
                                          const atomic_bool *stop, struct qvl_error *err);
 void qvl_weights_close(struct qvl_weights *weights);
 
-/* After map: packs the decoder's matrices in memory as `quantization` asks, on the pool's threads, and lets the pages they
- * were read from go; then `config` says so, too. QVL_ERR_MODEL: a value that is not finite. QVL_ERR_CANCELLED when *stop
+/* After map: packs the matrices in memory that *want, which differs from *config in what is packed only, asks for and that
+ * are not packed yet, on the pool's threads, and lets the pages they were read from go; then *config is *want. QVL_ERR_MODEL: a value that is not finite. QVL_ERR_CANCELLED when *stop
  * (may be NULL) became true; then and after other errors the weights can only be closed. */
 enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
-                                     enum qvl_quantization quantization, struct qvl_pool *pool,
+                                     const struct qvl_config *want, struct qvl_pool *pool,
                                      const atomic_bool *stop, struct qvl_error *err);
 
 /* NULL where the config asks for no such tensor (a mistake of the caller). */

@@ -32,15 +32,15 @@ enum size {
 
 enum repeat { ONCE, WITH_HEAD, WITH_HEAD_ROWS, PER_LAYER, PER_BLOCK, PER_TAP, N_REPEAT };
 
-/* What a quantised checkpoint does with a tensor. A packed head is scanned in 4 bits and its best rows computed again
- * in 8, from the embedding where that is the head, too. */
-enum role { PLAIN, MATRIX, SENSITIVE_MATRIX, HEAD_MATRIX, ROWS, N_ROLE };
+/* What a quantised checkpoint does with a tensor. A packed head is scanned in 4 bits and its best rows computed
+ * again in 8, from the embedding where that is the head, too. */
+enum role { PLAIN, MATRIX, SENSITIVE_MATRIX, HEAD_MATRIX, ROWS, VISION_MATRIX, N_ROLE };
 
 static const enum qvl_dtype dtype_of_role[][N_ROLE] = {
-    [QVL_QUANTIZE_NONE] = {QVL_BF16, QVL_BF16, QVL_BF16, QVL_BF16, QVL_BF16},
-    [QVL_QUANTIZE_Q8] = {QVL_BF16, QVL_Q8, QVL_Q8, QVL_Q4, QVL_A8},
-    [QVL_QUANTIZE_Q4] = {QVL_BF16, QVL_Q4, QVL_Q4, QVL_Q4, QVL_A8},
-    [QVL_QUANTIZE_BALANCED] = {QVL_BF16, QVL_Q4, QVL_Q8, QVL_Q4, QVL_A8},
+    [QVL_QUANTIZE_NONE] = {QVL_BF16, QVL_BF16, QVL_BF16, QVL_BF16, QVL_BF16, QVL_BF16},
+    [QVL_QUANTIZE_Q8] = {QVL_BF16, QVL_Q8, QVL_Q8, QVL_Q4, QVL_A8, QVL_BF16},
+    [QVL_QUANTIZE_Q4] = {QVL_BF16, QVL_Q4, QVL_Q4, QVL_Q4, QVL_A8, QVL_BF16},
+    [QVL_QUANTIZE_BALANCED] = {QVL_BF16, QVL_Q4, QVL_Q8, QVL_Q4, QVL_A8, QVL_BF16},
 };
 
 static const struct pattern {
@@ -66,34 +66,34 @@ static const struct pattern {
     {"lm_head.weight", WITH_HEAD, {VOCAB, HIDDEN}, HEAD_MATRIX},
     {"lm_head.rows.weight", WITH_HEAD_ROWS, {VOCAB, HIDDEN}, ROWS},
 #define BLOCK "model.visual.blocks.#."
-    {"model.visual.patch_embed.proj.weight", ONCE, {V_HIDDEN, CHANNEL, TIME, PATCH, PATCH}, PLAIN},
+    {"model.visual.patch_embed.proj.weight", ONCE, {V_HIDDEN, CHANNEL, TIME, PATCH, PATCH}, VISION_MATRIX},
     {"model.visual.patch_embed.proj.bias", ONCE, {V_HIDDEN}, PLAIN},
     {"model.visual.pos_embed.weight", ONCE, {V_POSITION, V_HIDDEN}, PLAIN},
     {BLOCK "norm1.weight", PER_BLOCK, {V_HIDDEN}, PLAIN},
     {BLOCK "norm1.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
-    {BLOCK "attn.qkv.weight", PER_BLOCK, {V_QKV, V_HIDDEN}, PLAIN},
+    {BLOCK "attn.qkv.weight", PER_BLOCK, {V_QKV, V_HIDDEN}, VISION_MATRIX},
     {BLOCK "attn.qkv.bias", PER_BLOCK, {V_QKV}, PLAIN},
-    {BLOCK "attn.proj.weight", PER_BLOCK, {V_HIDDEN, V_HIDDEN}, PLAIN},
+    {BLOCK "attn.proj.weight", PER_BLOCK, {V_HIDDEN, V_HIDDEN}, VISION_MATRIX},
     {BLOCK "attn.proj.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
     {BLOCK "norm2.weight", PER_BLOCK, {V_HIDDEN}, PLAIN},
     {BLOCK "norm2.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
-    {BLOCK "mlp.linear_fc1.weight", PER_BLOCK, {V_MLP, V_HIDDEN}, PLAIN},
+    {BLOCK "mlp.linear_fc1.weight", PER_BLOCK, {V_MLP, V_HIDDEN}, VISION_MATRIX},
     {BLOCK "mlp.linear_fc1.bias", PER_BLOCK, {V_MLP}, PLAIN},
-    {BLOCK "mlp.linear_fc2.weight", PER_BLOCK, {V_HIDDEN, V_MLP}, PLAIN},
+    {BLOCK "mlp.linear_fc2.weight", PER_BLOCK, {V_HIDDEN, V_MLP}, VISION_MATRIX},
     {BLOCK "mlp.linear_fc2.bias", PER_BLOCK, {V_HIDDEN}, PLAIN},
 #define MERGER "model.visual.merger."
     {MERGER "norm.weight", ONCE, {V_HIDDEN}, PLAIN}, /* before the patches are put side by side */
     {MERGER "norm.bias", ONCE, {V_HIDDEN}, PLAIN},
-    {MERGER "linear_fc1.weight", ONCE, {V_MERGED, V_MERGED}, PLAIN},
+    {MERGER "linear_fc1.weight", ONCE, {V_MERGED, V_MERGED}, VISION_MATRIX},
     {MERGER "linear_fc1.bias", ONCE, {V_MERGED}, PLAIN},
-    {MERGER "linear_fc2.weight", ONCE, {HIDDEN, V_MERGED}, PLAIN},
+    {MERGER "linear_fc2.weight", ONCE, {HIDDEN, V_MERGED}, VISION_MATRIX},
     {MERGER "linear_fc2.bias", ONCE, {HIDDEN}, PLAIN},
 #define TAP "model.visual.deepstack_merger_list.#."
     {TAP "norm.weight", PER_TAP, {V_MERGED}, PLAIN}, /* after */
     {TAP "norm.bias", PER_TAP, {V_MERGED}, PLAIN},
-    {TAP "linear_fc1.weight", PER_TAP, {V_MERGED, V_MERGED}, PLAIN},
+    {TAP "linear_fc1.weight", PER_TAP, {V_MERGED, V_MERGED}, VISION_MATRIX},
     {TAP "linear_fc1.bias", PER_TAP, {V_MERGED}, PLAIN},
-    {TAP "linear_fc2.weight", PER_TAP, {HIDDEN, V_MERGED}, PLAIN},
+    {TAP "linear_fc2.weight", PER_TAP, {HIDDEN, V_MERGED}, VISION_MATRIX},
     {TAP "linear_fc2.bias", PER_TAP, {HIDDEN}, PLAIN},
 };
 
@@ -128,9 +128,11 @@ static void fill_sizes(const struct qvl_config *c, uint64_t size[N_SIZE], uint32
 }
 
 static struct qvl_tensor shape_of(const struct pattern *pattern, const uint64_t size[N_SIZE],
-                                  enum qvl_quantization quantization)
+                                  const struct qvl_config *config)
 {
-    struct qvl_tensor tensor = {.dtype = dtype_of_role[quantization][pattern->role], .n_element = 1};
+    struct qvl_tensor tensor = {.dtype = dtype_of_role[config->quantization][pattern->role], .n_element = 1};
+    if (pattern->role == VISION_MATRIX && config->is_vision_packed)
+        tensor.dtype = QVL_Q8;
     while (tensor.n_dim < QVL_MAX_DIMS && pattern->dim[tensor.n_dim] != NONE) {
         tensor.dim[tensor.n_dim] = size[pattern->dim[tensor.n_dim]];
         tensor.n_element *= tensor.dim[tensor.n_dim++]; /* fits: config_table.c bounds each factor */
@@ -164,7 +166,7 @@ void qvl_weights_count(const struct qvl_config *config, size_t *n_tensor, uint64
     for (size_t i = 0; i < N_PATTERN; i++) {
         *n_tensor += n_repeat[patterns[i].repeat];
         if (patterns[i].repeat != WITH_HEAD_ROWS && (patterns[i].repeat != WITH_HEAD || !config->text.is_tied))
-            *n_parameter += n_repeat[patterns[i].repeat] * shape_of(&patterns[i], size, QVL_QUANTIZE_NONE).n_element;
+            *n_parameter += n_repeat[patterns[i].repeat] * shape_of(&patterns[i], size, config).n_element;
     }
 }
 
@@ -181,7 +183,7 @@ enum qvl_status qvl_weights_expect(const struct qvl_config *config, struct qvl_a
         return err->status;
     for (size_t i = 0; i < N_PATTERN; i++) {
         for (uint32_t k = 0; k < n_repeat[patterns[i].repeat]; k++, n++) {
-            tensor[n] = shape_of(&patterns[i], size, config->quantization);
+            tensor[n] = shape_of(&patterns[i], size, config);
             if (!(tensor[n].name = name_of(&patterns[i], k, arena, err)))
                 return err->status;
         }

@@ -240,6 +240,8 @@ enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl
     bool is_bf16 = compute == QVL_COMPUTE_BF16;
     model.vision_act = is_bf16 && kernels->is_bf16_fast && binder.is_all_bf16 ? QVL_BF16 : QVL_F32;
     model.text_act = config->quantization == QVL_QUANTIZE_NONE ? model.vision_act : QVL_A8;
+    if (config->is_vision_packed)
+        model.vision_act = QVL_A8;
     model.vision_kv = is_bf16 ? QVL_BF16 : QVL_F32;
     model.kv = kv == QVL_KV_INT8 ? QVL_I8 : model.vision_kv;
     *out = model;

@@ -92,6 +92,18 @@ static void multiply(const struct run *run, const struct qvl_linear *linear, siz
         k->gemm_f32_f32(c, STRIP, weights, w_stride, x, rows->stride_bytes, n_row, n_tok, linear->n_in);
 }
 
+/* Rows are used again, and a product reads QVL_A8 in whole blocks: what lies behind the last number is zero. */
+static void end_row(const struct qvl_rows *rows, size_t i_row, size_t n)
+{
+    struct qvl_a8_block *block = (struct qvl_a8_block *)qvl_row_at(rows, i_row) + n / QVL_A8_BLOCK;
+    size_t first = qvl_div_up(n % QVL_A8_BLOCK, QVL_GROUP), end = QVL_A8_BLOCK / QVL_GROUP;
+    if (n % QVL_A8_BLOCK == 0)
+        return;
+    memset(block->q + first * QVL_GROUP, 0, (end - first) * QVL_GROUP);
+    memset(block->scale + first, 0, (end - first) * sizeof *block->scale);
+    memset(block->minus_64_sum + first, 0, (end - first) * sizeof *block->minus_64_sum);
+}
+
 /* What becomes of y, rows r0.. of token t's result. */
 static void finish(const struct qvl_kernels *k, const struct qvl_product *product, float *y, const float *up,
                    size_t r0, size_t n_row, size_t t)
@@ -106,6 +118,8 @@ static void finish(const struct qvl_kernels *k, const struct qvl_product *produc
     case QVL_END_STORE: break;
     }
     qvl_row_enter(k, &product->out, t, r0, y, n_row);
+    if (product->out.dtype == QVL_A8 && r0 + n_row == product->linear->n_out)
+        end_row(&product->out, t, product->linear->n_out);
 }
 
 static void run_unit(const struct run *run, size_t i_unit)

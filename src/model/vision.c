@@ -71,9 +71,10 @@ struct qvl_vision {
     /* one part's; rows of in and inner are used narrower where the product is */
     struct qvl_rows in;    /* [CHUNK, widest input] act */
     struct qvl_rows inner; /* [CHUNK, widest MLP] act */
-    struct qvl_rows mixed; /* [CHUNK, hidden] act: attention's output */
-    struct qvl_rows wide;  /* [CHUNK, 2 * hidden] f32: keys and values, or queries */
-    struct tile *tile;     /* [CHUNK] */
+    struct qvl_rows
+        mixed; /* [CHUNK, hidden] attention's output: act, or f32 where a head is no whole groups of QVL_A8 */
+    struct qvl_rows wide; /* [CHUNK, 2 * hidden] f32: keys and values, or queries */
+    struct tile *tile;    /* [CHUNK] */
     size_t n_tile;
     struct qvl_features features;
 };
@@ -298,6 +299,27 @@ static void attention_job(void *arg, size_t i_job, size_t i_thread)
     qvl_attention_tile(v->model->kernels, &tile, qvl_model_scratch(v->model, i_thread));
 }
 
+static void enter_mixed_job(void *arg, size_t i_job, size_t i_thread)
+{
+    const struct part *part = arg;
+    struct qvl_vision *v = part->v;
+    size_t end = qvl_min_size((i_job + 1) * ROWS_PER_JOB, part->n);
+    (void)i_thread;
+    for (size_t i = i_job * ROWS_PER_JOB; i < end; i++)
+        qvl_row_enter(v->model->kernels, &v->in, i, 0, qvl_row_at(&v->mixed, i), v->model->config.vision.hidden);
+}
+
+/* Attention, and its output as the next product's input: *out. */
+static bool attend_part(struct part *part, const struct qvl_rows **out, const atomic_bool *stop)
+{
+    struct qvl_vision *v = part->v;
+    struct qvl_model *m = v->model;
+    *out = v->mixed.dtype == m->vision_act ? &v->mixed : &v->in;
+    return qvl_pool_run(m->pool, v->n_tile * m->config.vision.n_head, attention_job, part, stop) &&
+           (*out == &v->mixed ||
+            qvl_pool_run(m->pool, qvl_div_up(part->n, ROWS_PER_JOB), enter_mixed_job, part, stop));
+}
+
 static bool mix_part(struct qvl_vision *v, size_t first, size_t n, const atomic_bool *stop)
 {
     struct qvl_model *m = v->model;
@@ -311,11 +333,11 @@ static bool mix_part(struct qvl_vision *v, size_t first, size_t n, const atomic_
     struct qvl_product project = {.linear = &block->proj, .end = QVL_END_ADD, .out = x};
     struct qvl_product up = {.linear = &block->fc1, .end = gelu, .out = v->inner};
     struct qvl_product down = {.linear = &block->fc2, .end = QVL_END_ADD, .out = x};
+    const struct qvl_rows *mixed = NULL;
     make_tiles(v, first, n);
     if (!qvl_norm_run(m, &block->norm1, norm_eps(), x.data, n, 1, &v->in, stop) ||
-        !qvl_linear_run(m, &v->in, n, &queries, 1, stop) ||
-        !qvl_pool_run(m->pool, v->n_tile * m->config.vision.n_head, attention_job, &part, stop) ||
-        !qvl_linear_run(m, &v->mixed, n, &project, 1, stop) ||
+        !qvl_linear_run(m, &v->in, n, &queries, 1, stop) || !attend_part(&part, &mixed, stop) ||
+        !qvl_linear_run(m, mixed, n, &project, 1, stop) ||
         !qvl_norm_run(m, &block->norm2, norm_eps(), x.data, n, 1, &v->in, stop) ||
         !qvl_linear_run(m, &v->in, n, &up, 1, stop) || !qvl_linear_run(m, &v->inner, n, &down, 1, stop))
         return false;
@@ -491,13 +513,16 @@ static enum qvl_status alloc_parts(struct qvl_vision *v, struct qvl_error *err)
     size_t widest_in = merged > m->patch_embed.n_in ? merged : m->patch_embed.n_in;
     size_t n_row = qvl_min_size(CHUNK, v->n_patch);
     const char *what = "the vision tower";
+    bool is_split = m->vision_act == QVL_A8 && m->config.vision.head_dim % QVL_GROUP != 0;
+    enum qvl_dtype mixed = is_split ? QVL_F32 : m->vision_act;
     enum qvl_status status;
     v->tile = qvl_arena_alloc(&v->arena, n_row, sizeof *v->tile, what, err);
     if (!v->tile)
         return QVL_ERR_MEMORY;
     if ((status = qvl_rows_alloc(&v->arena, n_row, widest_in, m->vision_act, what, &v->in, err)) ||
-        (status = qvl_rows_alloc(&v->arena, n_row, mlp > merged ? mlp : merged, m->vision_act, what, &v->inner, err)) ||
-        (status = qvl_rows_alloc(&v->arena, n_row, hidden, m->vision_act, what, &v->mixed, err)))
+        (status =
+             qvl_rows_alloc(&v->arena, n_row, mlp > merged ? mlp : merged, m->vision_act, what, &v->inner, err)) ||
+        (status = qvl_rows_alloc(&v->arena, n_row, hidden, mixed, what, &v->mixed, err)))
         return status;
     return qvl_rows_alloc(&v->arena, n_row, 2 * hidden, QVL_F32, what, &v->wide, err);
 }
