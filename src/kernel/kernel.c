@@ -42,7 +42,8 @@ static const struct level {
                                 qvl_overlay_elementwise_avx512)}},
     [QVL_ISA_AVX512_BF16] = {"avx512_bf16",
                              {ON_X86(qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16)}},
-    [QVL_ISA_AMX] = {"amx", {ON_X86(qvl_overlay_gemm_amx, qvl_overlay_attention_amx)}},
+    [QVL_ISA_AMX] = {"amx",
+                     {ON_X86(qvl_overlay_gemm_amx, qvl_overlay_gemm_packed_amx, qvl_overlay_attention_amx)}},
 };
 
 static struct qvl_kernels tables[QVL_ISA_COUNT];

@@ -44,9 +44,11 @@ void qvl_overlay_gemm_avx512_bf16(struct qvl_kernels *table);
 void qvl_overlay_attention_avx512_bf16(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_amx(struct qvl_kernels *table);
+void qvl_overlay_gemm_packed_amx(struct qvl_kernels *table);
 void qvl_overlay_attention_amx(struct qvl_kernels *table);
 /* The same with tiles in plain C (tile.h); compiled for tests only, not part of the library. */
 void qvl_overlay_gemm_amx_in_c(struct qvl_kernels *table);
+void qvl_overlay_gemm_packed_amx_in_c(struct qvl_kernels *table);
 void qvl_overlay_attention_amx_in_c(struct qvl_kernels *table);
 
 /* cpu.c: can this machine (processor and operating system) run the level? */

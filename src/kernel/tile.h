@@ -1,8 +1,8 @@
-/* tile.h: matrix tiles (Intel AMX) as six operations on eight registers, numbered 0..7, of up to 16 rows of 64
- * bytes: configure, zero, load, store, bf16 product, release. A number is a constant of the call.
+/* tile.h: matrix tiles (Intel AMX) as seven operations on eight registers, numbered 0..7, of up to 16 rows of 64
+ * bytes: configure, zero, load, store, products of bf16 and of int8, release. A number is a constant of the call.
  *
  * Twice: as the instructions, and in plain C (QVL_TILES_IN_C) after the same manual (Intel SDM vol. 2, TDPBF16PS,
- * LDTILECFG), so that every line of a kernel above them runs in tests on machines without tiles. What the
+ * TDPBSUD, LDTILECFG), so that every line of a kernel above them runs in tests on machines without tiles. What the
  * instructions refuse (shapes that do not fit, registers without a shape) ends the plain-C program likewise.
  *
  * Instructions, not the compiler's intrinsics: those of GCC 12 do not say that memory is read, and of a
@@ -36,6 +36,7 @@ static inline void tile_shape(struct tile_config *config, int tile, size_t n_row
 #if !defined(QVL_TILES_IN_C)
 
 #define TILE_OVERLAY(family) qvl_overlay_##family##_amx
+#define TILE_HAS_INT8 qvl_cpu_has_int8_dot(QVL_ISA_AMX)
 
 /* All registers become zero. */
 QVL_INLINE void tile_configure(const struct tile_config *config)
@@ -64,6 +65,12 @@ QVL_INLINE void tile_product_bf16(int c, int a, int b)
     __asm__ volatile("tdpbf16ps\t%%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
 }
 
+/* c [m, n] int32 += a [m, 4k] int8 times b [k, n, 4] uint8. */
+QVL_INLINE void tile_product_i8_u8(int c, int a, int b)
+{
+    __asm__ volatile("tdpbsud\t%%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(c), "i"(a), "i"(b));
+}
+
 /* Gives the registers back: while they hold something the system saves them at each change of threads. */
 QVL_INLINE void tile_release(void)
 {
@@ -73,6 +80,7 @@ QVL_INLINE void tile_release(void)
 #else
 
 #define TILE_OVERLAY(family) qvl_overlay_##family##_amx_in_c
+#define TILE_HAS_INT8 true
 
 static _Thread_local struct {
     struct tile_config config;
@@ -147,12 +155,18 @@ static inline void multiply_pairs(float c[16], const qvl_bf16 *a, const qvl_bf16
         c[n] = tile_flush(tile_flush(c[n]) + tile_flush(first[n] + second[n]));
 }
 
-static inline void tile_product_bf16(int c, int a, int b)
+/* Both products work on four bytes of A times four of B. */
+static inline void tile_check_product(int c, int a, int b)
 {
     const struct tile_config *config = &tiles.config;
     if (tile_n_row(c) != tile_n_row(a) || config->row_bytes[c] != config->row_bytes[b] ||
         config->row_bytes[a] != 4 * tile_n_row(b) || c == a || c == b || a == b)
         __builtin_trap();
+}
+
+static inline void tile_product_bf16(int c, int a, int b)
+{
+    tile_check_product(c, a, b);
     qvl_bf16 x[32], y[16][32];
     float sum[16];
     __builtin_memcpy(y, tiles.row[b], sizeof y);
@@ -160,6 +174,20 @@ static inline void tile_product_bf16(int c, int a, int b)
         __builtin_memcpy(x, tiles.row[a][i], sizeof x);
         __builtin_memcpy(sum, tiles.row[c][i], sizeof sum);
         multiply_pairs(sum, x, (const qvl_bf16(*)[32])y, tile_n_row(b));
+        __builtin_memcpy(tiles.row[c][i], sum, sizeof sum);
+    }
+}
+
+static inline void tile_product_i8_u8(int c, int a, int b)
+{
+    tile_check_product(c, a, b);
+    for (size_t i = 0; i < tile_n_row(c); i++) {
+        int32_t sum[16];
+        __builtin_memcpy(sum, tiles.row[c][i], sizeof sum);
+        for (size_t k = 0; k < tile_n_row(b); k++)
+            for (size_t n = 0; n < 16; n++)
+                for (size_t j = 0; j < 4; j++)
+                    sum[n] += (int8_t)tiles.row[a][i][4 * k + j] * (uint8_t)tiles.row[b][k][4 * n + j];
         __builtin_memcpy(tiles.row[c][i], sum, sizeof sum);
     }
 }

@@ -8,7 +8,8 @@ const struct qvl_kernels *use_emulated_level(void)
 {
     const struct qvl_kernels *kernels = NULL;
 #if defined(__x86_64__)
-    static qvl_overlay_fn *const overlay[] = {qvl_overlay_gemm_amx_in_c, qvl_overlay_attention_amx_in_c, NULL};
+    static qvl_overlay_fn *const overlay[] = {qvl_overlay_gemm_amx_in_c, qvl_overlay_gemm_packed_amx_in_c,
+                                              qvl_overlay_attention_amx_in_c, NULL};
     kernels = qvl_kernels_emulate(QVL_ISA_AMX, QVL_ISA_AVX512_BF16, overlay);
 #endif
     if (!kernels)
