@@ -3,6 +3,7 @@
     python reference/score_demo.py --model DIR [--build build] [--n 500] [--seed 0] [--tasks scene,text,…]
                                    [--only qvl] [--floor ROW=PERCENT,…] [--card FILE]
     python reference/score_demo.py --model DIR --mutations [--n 100] …
+    python reference/score_demo.py --model DIR --formats [--n 500] …
 
 demo_data.score_sample draws the samples; their pictures are written as PNG and their clips as H.264 in MP4, and the
 same questions about the same files go to `qvl run` (the C engine, bf16, greedy) and to transformers (float32, and
@@ -14,6 +15,9 @@ it keeps to --floor.
 --mutations asks qvl-mistaken, which is qvl with a mistake of ports switched on (src/model/mistake.h), and ends with 1
 unless each of four mistakes costs 20 points on each task that it concerns: what the demo model says is right only where
 patch order, deepstack, positions and times are.
+
+--formats asks qvl with the weights as they are and in each smaller format, and ends with 1 where one loses more points
+than it may on a task.
 """
 import argparse
 import concurrent.futures
@@ -52,6 +56,10 @@ MUTATIONS = {"NO_DEEPSTACK": ("deepstack taps dropped", ["text8", "form"]),
              "MROPE_AXES_SWAPPED": ("height and width swapped in M-RoPE", ["scene", "box", "form"]),
              "NO_TIMES": ("timestamps removed", ["event"]),
              "PATCHES_TRANSPOSED": ("patch order transposed", ["text8", "text12", "form"])}
+
+# Smaller format: what qvl is told, and the points that it may lose on a task.
+FORMATS = {"q8": (["--quantize", "q8"], 0.3), "q4": (["--quantize", "q4"], 2),
+           "balanced": (["--quantize", "balanced"], 2), "int8 KV": (["--kv", "int8"], 0.3)}
 
 
 # ---- samples -------------------------------------------------------------------------------------
@@ -158,12 +166,12 @@ def agreement(samples, some, others, row=None):
 # ---- through qvl ---------------------------------------------------------------------------------
 
 class Qvl:
-    def __init__(self, program, model):
-        self.program, self.model = program, model
+    def __init__(self, program, model, options=()):
+        self.program, self.model, self.options = program, model, list(options)
 
     def ask(self, sample, mistake):
         args = [self.program, "run", "-m", self.model, "--temp", "0", "--json", "--ids", "-q", "-t", "1",
-                "-n", str(N_TOKEN), "--loop-guard", "off"]
+                "-n", str(N_TOKEN), "--loop-guard", "off", *self.options]
         for path in sample["files"]:
             args += ["--video" if path.endswith(".mp4") else "--image", path]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("QVL_")}
@@ -373,6 +381,30 @@ def run_mutations(args, samples):
     return 1 if n_bad else 0
 
 
+def run_formats(args, samples):
+    program, rows, n_bad = os.path.join(args.build, "qvl"), present_rows(samples), 0
+    plain, _ = Qvl(program, args.model).ask_all(samples)
+    lines = [["bf16", *[percent(score(samples, plain, row)) for row in rows], ""]]
+    for name, (options, most) in FORMATS.items():
+        begin = time.monotonic()
+        answers, _ = Qvl(program, args.model, options).ask_all(samples)
+        timed(name, begin)
+        lines.append([name])
+        for row in rows:
+            lost = score(samples, plain, row) - score(samples, answers, row)
+            lines[-1].append(f"{percent(score(samples, answers, row))} ({-lost:+.1f})")
+            if lost > most:
+                print(f"not ok: {name} loses {lost:.1f} points on {row}, at most {most} expected")
+                n_bad += 1
+        lines[-1].append(percent(agreement(samples, answers, plain)))
+    text = table(["weights", *[f"{ROWS[row][0]} (n = {sum(s['row'] == row for s in samples)})" for row in rows],
+                  "answers as with bf16"], lines)
+    print(text)
+    if args.card:
+        write_card(args.card, "formats", text + "\n\n" + origin(args))
+    return 1 if n_bad else 0
+
+
 def read_floors(text):
     floors = {row: float(value) for row, value in (pair.split("=") for pair in text.split(","))}
     if not floors.keys() <= ROWS.keys():
@@ -389,6 +421,7 @@ def main():
     parser.add_argument("--tasks", type=lambda s: s.split(","), default=demo_data.TASKS)
     parser.add_argument("--only", choices=["qvl"], help="without transformers")
     parser.add_argument("--mutations", action="store_true")
+    parser.add_argument("--formats", action="store_true")
     parser.add_argument("--floor", type=read_floors, default={}, help=f"ROW=PERCENT,… ({', '.join(ROWS)})")
     parser.add_argument("--card", help="model card to write the table into")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of qvl of each row")
@@ -400,7 +433,7 @@ def main():
         os.makedirs(folder, exist_ok=True)
         samples = [draw(task, i, args.seed, folder) for task in args.tasks for i in range(args.n)]
         timed("samples", begin)
-        return (run_mutations if args.mutations else run_scores)(args, samples)
+        return (run_mutations if args.mutations else run_formats if args.formats else run_scores)(args, samples)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,12 @@ const char *golden_folder(char letter)
 void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
                  enum qvl_compute compute, enum qvl_kv_type kv)
 {
+    golden_open_quantized(g, letter, kernels, n_thread, QVL_QUANTIZE_NONE, compute, kv);
+}
+
+void golden_open_quantized(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
+                           enum qvl_quantization quantize, enum qvl_compute compute, enum qvl_kv_type kv)
+{
     struct qvl_error err = {0};
     memset(g, 0, sizeof *g);
     g->letter = letter;
@@ -65,6 +71,8 @@ void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernel
     must(qvl_weights_open(folder, &g->config, &g->weights, &err), &err);
     must(qvl_weights_map(g->weights, &err), &err);
     must(qvl_pool_open(n_thread, &g->pool, &err), &err);
+    if (quantize != QVL_QUANTIZE_NONE)
+        must(qvl_weights_quantize(g->weights, &g->config, quantize, g->pool, NULL, &err), &err);
     must(qvl_model_bind(&g->config, g->weights, kernels, g->pool, compute, kv, &g->model, &err), &err);
 }
 

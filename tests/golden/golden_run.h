@@ -24,6 +24,9 @@ struct golden {
 const char *golden_folder(char letter);
 void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
                  enum qvl_compute compute, enum qvl_kv_type kv);
+/* With the decoder's weights packed while loading. */
+void golden_open_quantized(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
+                           enum qvl_quantization quantize, enum qvl_compute compute, enum qvl_kv_type kv);
 void golden_close(struct golden *g);
 
 /* The next kernel level from *isa on that this machine has, and its successor in *isa; NULL after the last. Says on

@@ -13,9 +13,12 @@ static const struct mode {
     const char *name;
     enum qvl_compute compute;
     enum qvl_kv_type kv;
-} modes[] = {{"f32", QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED},
-             {"bf16", QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED},
-             {"int8 keys and values", QVL_COMPUTE_BF16, QVL_KV_INT8}};
+    enum qvl_quantization quantize;
+} modes[] = {{"f32", QVL_COMPUTE_F32, QVL_KV_AS_COMPUTED, QVL_QUANTIZE_NONE},
+             {"bf16", QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED, QVL_QUANTIZE_NONE},
+             {"int8 keys and values", QVL_COMPUTE_BF16, QVL_KV_INT8, QVL_QUANTIZE_NONE},
+             {"q8", QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED, QVL_QUANTIZE_Q8},
+             {"q4, int8 keys and values", QVL_COMPUTE_BF16, QVL_KV_INT8, QVL_QUANTIZE_Q4}};
 enum { N_MODE = sizeof modes / sizeof *modes };
 
 /* Three pictures with text, then n_extra ids of text. The caller frees. */
@@ -56,7 +59,7 @@ static void check_threads_and_chunks(const struct qvl_kernels *kernels, const st
     size_t n_bytes = 0;
     for (uint32_t n_thread = 1; n_thread <= 3; n_thread++) {
         struct golden g;
-        golden_open(&g, 'b', kernels, n_thread, mode->compute, mode->kv);
+        golden_open_quantized(&g, 'b', kernels, n_thread, mode->quantize, mode->compute, mode->kv);
         for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
             if (chunks[i] == 512 && !is_best)
                 continue; /* the same as whole */
@@ -151,7 +154,7 @@ static void check_batches(const struct qvl_kernels *kernels, const struct mode *
 {
     struct golden g;
     struct golden_prompt prompt[MAX_BATCH];
-    golden_open(&g, 'a', kernels, 2, mode->compute, mode->kv);
+    golden_open_quantized(&g, 'a', kernels, 2, mode->quantize, mode->compute, mode->kv);
     size_t n_each = N_STEP * g.config.text.vocab;
     float *alone = calloc(MAX_BATCH * n_each, sizeof *alone),
           *together = calloc(MAX_BATCH * n_each, sizeof *together);

@@ -69,7 +69,8 @@ void on_every_level(struct qvl_engine *(*open)(char letter, struct qvl_engine_op
     check(shared);
 #else
     static const struct qvl_engine_options format[] = {
-        {.compute = QVL_COMPUTE_BF16}, {.compute = QVL_COMPUTE_F32}, {.kv = QVL_KV_INT8}};
+        {.compute = QVL_COMPUTE_BF16}, {.compute = QVL_COMPUTE_F32}, {.kv = QVL_KV_INT8},
+        {.quantize = QVL_QUANTIZE_Q8}, {.quantize = QVL_QUANTIZE_Q4, .kv = QVL_KV_INT8}};
     (void)shared;
     for (int isa = 0; isa < QVL_ISA_COUNT; isa++) {
         const struct qvl_kernels *kernels = qvl_kernels_of((enum qvl_isa)isa);

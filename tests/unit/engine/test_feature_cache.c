@@ -496,7 +496,8 @@ static void answers_are_the_same(void **state)
     return;
 #endif
     static const struct qvl_engine_options format[] = {
-        {.compute = QVL_COMPUTE_BF16}, {.compute = QVL_COMPUTE_F32}, {.kv = QVL_KV_INT8}};
+        {.compute = QVL_COMPUTE_BF16}, {.compute = QVL_COMPUTE_F32}, {.kv = QVL_KV_INT8},
+        {.quantize = QVL_QUANTIZE_Q8}, {.quantize = QVL_QUANTIZE_Q4, .kv = QVL_KV_INT8}};
     for (size_t i = 0; i < sizeof format / sizeof *format; i++) {
         struct qvl_engine *on = open_engine(format[i], 0, false), *off = open_engine(format[i], 0, true);
         check_requests(on, off);

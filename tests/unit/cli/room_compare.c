@@ -1,0 +1,2 @@
+/* See room.c. */
+#include "../../../src/cli/compare_stats.c"
