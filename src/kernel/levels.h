@@ -21,6 +21,7 @@ void qvl_overlay_elementwise_scalar(struct qvl_kernels *table);
 void qvl_overlay_gemm_neon(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_neon(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_neon_dotprod(struct qvl_kernels *table); /* where the processor has sdot */
+void qvl_overlay_rows_a8_neon(struct qvl_kernels *table);
 void qvl_overlay_attention_neon(struct qvl_kernels *table);
 void qvl_overlay_elementwise_neon(struct qvl_kernels *table);
 
