@@ -227,10 +227,11 @@ static enum qvl_status add_head(struct compare *c, struct qvl_bytes *out)
         return status;
     if ((status = qvl_bytes_add_json_string(out, c->dir[1], strlen(c->dir[1]), &c->err)))
         return status;
-    return qvl_bytes_add_format(out, &c->err, ",\"b_quantize\":\"%s\",\"b_kv\":\"%s\",\"b_dtype\":\"%s\"",
-                                quantize[c->options->quantize],
-                                c->options->kv == QVL_KV_INT8 ? "int8" : "as computed",
-                                c->options->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16");
+    return qvl_bytes_add_format(
+        out, &c->err, ",\"b_quantize\":\"%s\",\"b_quantize_vision\":%s,\"b_kv\":\"%s\",\"b_dtype\":\"%s\"",
+        quantize[c->options->quantize], c->options->want_vision_q8 ? "true" : "false",
+        c->options->kv == QVL_KV_INT8 ? "int8" : "as computed",
+        c->options->dtype == QVL_COMPUTE_F32 ? "f32" : "bf16");
 }
 
 static enum qvl_status print_result(struct compare *c)
@@ -268,8 +269,8 @@ static bool is_model_folder(const char *path)
 static enum qvl_status find_variants(struct compare *c)
 {
     const struct qvl_options *o = c->options;
-    bool is_changed =
-        o->quantize != QVL_QUANTIZE_NONE || o->kv != QVL_KV_AS_COMPUTED || o->dtype != QVL_COMPUTE_BF16;
+    bool is_changed = o->quantize != QVL_QUANTIZE_NONE || o->want_vision_q8 || o->kv != QVL_KV_AS_COMPUTED ||
+                      o->dtype != QVL_COMPUTE_BF16;
     size_t n_dir = o->n_item > 1 && is_model_folder(o->item[1].value) ? 2 : 1;
     if (o->n_item == 0)
         return qvl_fail(&c->err, QVL_ERR_ARGUMENT,
@@ -299,6 +300,7 @@ static enum qvl_exit open_variants(struct compare *c)
         one.quantize = QVL_QUANTIZE_NONE;
         one.kv = QVL_KV_AS_COMPUTED;
         one.dtype = QVL_COMPUTE_BF16;
+        one.want_vision_q8 = false;
     }
     for (int i = 0; i < 2; i++)
         if (qvl_engine_load(c->engine[i], &c->err))

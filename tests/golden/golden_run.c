@@ -71,8 +71,10 @@ void golden_open_quantized(struct golden *g, char letter, const struct qvl_kerne
     must(qvl_weights_open(folder, &g->config, &g->weights, &err), &err);
     must(qvl_weights_map(g->weights, &err), &err);
     must(qvl_pool_open(n_thread, &g->pool, &err), &err);
+    struct qvl_config want = g->config;
+    want.quantization = quantize;
     if (quantize != QVL_QUANTIZE_NONE)
-        must(qvl_weights_quantize(g->weights, &g->config, quantize, g->pool, NULL, &err), &err);
+        must(qvl_weights_quantize(g->weights, &g->config, &want, g->pool, NULL, &err), &err);
     must(qvl_model_bind(&g->config, g->weights, kernels, g->pool, compute, kv, &g->model, &err), &err);
 }
 

@@ -144,7 +144,9 @@ static void the_bytes_of_quantising_while_loading(void **state)
         assert_int_equal(check_packed(&written, &err), QVL_OK);
         assert_int_equal(try_open(place.source, &loaded, &err), QVL_OK);
         assert_int_equal(qvl_pool_open(3, &pool, &err), QVL_OK);
-        assert_int_equal(qvl_weights_quantize(loaded.weights, &loaded.config, type, pool, NULL, &err), QVL_OK);
+        struct qvl_config want = loaded.config;
+        want.quantization = type;
+        assert_int_equal(qvl_weights_quantize(loaded.weights, &loaded.config, &want, pool, NULL, &err), QVL_OK);
         assert_same_weights(written.weights, loaded.weights);
         qvl_pool_close(pool);
         qvl_weights_close(written.weights);
