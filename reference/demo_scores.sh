@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make demo-scores`: the demo model's scores through qvl and through transformers, and what mistakes in the engine cost
-# them, into the model card. Arguments go to score_demo.py (--n, --seed, --tasks).
+# `make demo-scores`: the demo model's scores through qvl and through transformers, and what mistakes in the engine and
+# smaller formats cost them, into the model card. Arguments go to score_demo.py (--n, --seed, --tasks).
 # usage: demo_scores.sh BUILD [argument…]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,4 +15,5 @@ score() {
 n_bad=0
 score "$@" || n_bad=1
 score --mutations || n_bad=1
+score --formats || n_bad=1
 exit $n_bad
