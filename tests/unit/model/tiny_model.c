@@ -106,7 +106,7 @@ static void add_vision(struct writer *w)
 {
     const struct qvl_vision_config *v = &tiny.vision;
     uint32_t merged = 4 * v->hidden;
-    char p[128];
+    char p[64];
     add_linear(w, "model.visual.", "patch_embed.proj", v->hidden, 1536, true);
     add_tensor(w, "model.visual.pos_embed.weight", v->n_position, v->hidden, 0.0f);
     for (uint32_t i = 0; i < v->n_layer; i++) {
@@ -131,7 +131,7 @@ static void add_text(struct writer *w)
 {
     const struct qvl_text_config *t = &tiny.text;
     uint32_t n_q = t->n_head * t->head_dim, n_kv = t->n_kv_head * t->head_dim;
-    char p[128];
+    char p[64];
     add_tensor(w, "model.language_model.embed_tokens.weight", t->vocab, t->hidden, 0.0f);
     add_norm(w, "model.language_model.", "norm", t->hidden, false);
     for (uint32_t i = 0; i < t->n_layer; i++) {
