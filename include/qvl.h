@@ -433,8 +433,8 @@ struct qvl_quantizer_info {
 };
 
 /* Reads what is small, checks everything, begins to write. QVL_ERR_ARGUMENT: the options, a model that is quantised
- * already, an out_dir that is there; QVL_ERR_MODEL, QVL_ERR_FILE: the model's files, or too little room. *out is the
- * caller's to close. */
+ * already, an out_dir that is there; QVL_ERR_MODEL: the model's files, also missing ones; QVL_ERR_FILE: out_dir cannot be
+ * made, or there is too little room. *out is the caller's to close. */
 QVL_API enum qvl_status qvl_quantizer_open(const struct qvl_quantizer_options *options, struct qvl_quantizer **out,
                                            struct qvl_error *err);
 /* Some tenths of a second of work. QVL_ERR_MODEL: a weight that is not finite; QVL_ERR_FILE: a full disk; then, and after

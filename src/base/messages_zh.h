@@ -665,6 +665,8 @@
 {"out of memory for a context of %zu positions: its keys and values need %.1f MB, %.1f MB of them were there",
  "内存不足，放不下 %zu 个位置的上下文：KV 缓存需要 %.1f MB，其中 %.1f MB 已经分配"},
 {"out of memory: %zu MiB for %s", "内存不足：%2$s需要 %1$zu MiB"},
+{"packing the weights, which takes a while each time; `qvl quantize` does it once",
+ "正在压缩权重，每次都要花一些时间；用 qvl quantize 只需一次"},
 {"path", "路径"},
 {"picture", "图片"},
 {"picture features", "图片特征"},

@@ -430,8 +430,14 @@ enum qvl_exit qvl_asker_open(const struct qvl_options *options, bool want_sessio
     return QVL_EXIT_OK;
 }
 
+#define SLOW_TO_PACK 1e9 /* weights: with more, packing takes ten seconds and up */
+
 enum qvl_status qvl_asker_load(struct qvl_asker *asker, struct qvl_error *err)
 {
+    if (asker->info.load_ms <= 0 && asker->options->quantize != QVL_QUANTIZE_NONE &&
+        (double)asker->info.n_parameter > SLOW_TO_PACK)
+        qvl_progress_say_dim(&asker->progress,
+                             "packing the weights, which takes a while each time; `qvl quantize` does it once");
     enum qvl_status status = asker->info.load_ms > 0 ? QVL_OK : qvl_engine_load(asker->engine, err);
     if (status || asker->info.load_ms > 0)
         return status;

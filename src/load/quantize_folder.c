@@ -244,8 +244,11 @@ enum qvl_status qvl_quantizer_open(const struct qvl_quantizer_options *options, 
     q->file.fd = -1;
     sha256_init(&q->sha);
     enum qvl_status status;
-    if ((status = check_source(q, options, err)) || (status = qvl_weights_map(q->weights, err)) ||
-        (status = plan_tensors(q, err)) || (status = plan_metadata(q, err)) || (status = plan_config(q, err)) ||
+    if ((status = check_source(q, options, err)) || (status = qvl_weights_map(q->weights, err))) {
+        qvl_quantizer_close(q);
+        return err->status = status == QVL_ERR_FILE ? QVL_ERR_MODEL : status; /* FILE is about what is written */
+    }
+    if ((status = plan_tensors(q, err)) || (status = plan_metadata(q, err)) || (status = plan_config(q, err)) ||
         (status = plan_copies(q, err)) ||
         (status = qvl_pool_open(options->n_thread ? options->n_thread : qvl_os_n_cpu(), &q->pool, err)) ||
         (status = begin_output(q, options->out_dir, err))) {

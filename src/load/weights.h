@@ -20,15 +20,15 @@ struct qvl_tensor {
     uint64_t dim[QVL_MAX_DIMS]; /* outer to inner; of a packed matrix, too: as if it was not */
     uint64_t n_element;
     const uint8_t *sha256; /* [32] of the bytes, as the file's header says, or NULL; weights lifetime */
-    const void *data; /* row-major, aligned to the element, or a packed matrix (kernel/packed.h) aligned to 64 bytes; NULL
-                         before qvl_weights_map; weights lifetime */
+    const void *data;      /* row-major, aligned to the element, or a packed matrix (kernel/packed.h) aligned to 64
+                              bytes; NULL      before qvl_weights_map; weights lifetime */
 };
 
 struct qvl_safetensors;
 struct qvl_weights;
 
-/* The tensors that `config` asks for, sorted by name: names and shapes in the arena, data NULL, dtype QVL_BF16 (what the
- * family is published in) or, where config->quantization says so, a packed one. */
+/* The tensors that `config` asks for, sorted by name: names and shapes in the arena, data NULL, dtype QVL_BF16
+ * (what the family is published in) or, where config->quantization says so, a packed one. */
 enum qvl_status qvl_weights_expect(const struct qvl_config *config, struct qvl_arena *arena,
                                    struct qvl_tensor **out, size_t *out_n, struct qvl_error *err);
 /* Their number, and the number of their elements. */
@@ -50,18 +50,19 @@ enum qvl_status qvl_weights_check_finite(const struct qvl_weights *weights, stru
 /* The same of n tensors. */
 enum qvl_status qvl_tensors_check_finite(const struct qvl_tensor *tensor, size_t n, struct qvl_pool *pool,
                                          const atomic_bool *stop, struct qvl_error *err);
-/* After map, of packed weights: QVL_ERR_MODEL with the name of a tensor whose bytes are not those of its checksum, or
- * whose scales are not finite. */
+/* After map, of packed weights: QVL_ERR_MODEL with the name of a tensor whose bytes are not those of its checksum,
+ * or whose scales are not finite. */
 enum qvl_status qvl_weights_check_packed(const struct qvl_weights *weights, struct qvl_pool *pool,
                                          const atomic_bool *stop, struct qvl_error *err);
 void qvl_weights_close(struct qvl_weights *weights);
 
-/* After map: packs the matrices in memory that *want, which differs from *config in what is packed only, asks for and that
- * are not packed yet, on the pool's threads, and lets the pages they were read from go; then *config is *want. QVL_ERR_MODEL: a value that is not finite. QVL_ERR_CANCELLED when *stop
- * (may be NULL) became true; then and after other errors the weights can only be closed. */
+/* After map: packs the matrices in memory that *want, which differs from *config in what is packed only, asks for
+ * and that are not packed yet, on the pool's threads, and lets the pages they were read from go; then *config is
+ * *want. QVL_ERR_MODEL: a value that is not finite. QVL_ERR_CANCELLED when *stop (may be NULL) became true; then
+ * and after other errors the weights can only be closed. */
 enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
-                                     const struct qvl_config *want, struct qvl_pool *pool,
-                                     const atomic_bool *stop, struct qvl_error *err);
+                                     const struct qvl_config *want, struct qvl_pool *pool, const atomic_bool *stop,
+                                     struct qvl_error *err);
 
 /* NULL where the config asks for no such tensor (a mistake of the caller). */
 const struct qvl_tensor *qvl_weights_find(const struct qvl_weights *weights, const char *canonical_name);
@@ -71,8 +72,8 @@ const struct qvl_tensor *qvl_weights_at(const struct qvl_weights *weights, size_
 
 /* The files that the tensors come from: load/safetensors.h. */
 const struct qvl_safetensors *qvl_weights_files(const struct qvl_weights *weights, size_t *n);
-/* The pages of the file that hold this tensor are not needed any more, until it is read again; what shares one with a
- * neighbour stays. */
+/* The pages of the file that hold this tensor are not needed any more, until it is read again; what shares one with
+ * a neighbour stays. */
 void qvl_weights_let_go(const struct qvl_weights *weights, const struct qvl_tensor *tensor);
 
 #endif

@@ -58,7 +58,7 @@ has "in Chinese" '已经量化过了' "$work/err"
 mkdir "$work/empty"
 check "an empty folder is taken" "$qvl" quantize "$source" "$work/empty/" -q
 check "and is a model then" "$qvl" inspect "$work/empty"
-refuse "missing model" 1 "$work/none" "$qvl" quantize "$work/none" "$work/x"
+refuse "missing model" 3 "$work/none" "$qvl" quantize "$work/none" "$work/x"
 refuse "missing parent" 1 'No such file' "$qvl" quantize "$source" "$work/none/x"
 refuse "f32 arithmetic" 2 'f32' "$qvl" run -m "$work/q4" --dtype f32 x
 

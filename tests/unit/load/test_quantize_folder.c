@@ -197,7 +197,7 @@ static void bad_wishes(void **state)
     snprintf(packed.out, sizeof packed.out, "%s/again", (const char *)*state);
     refuse(&packed, QVL_QUANTIZE_Q8, QVL_ERR_ARGUMENT, "is quantised already");
     snprintf(packed.source, sizeof packed.source, "%s/none", (const char *)*state);
-    refuse(&packed, QVL_QUANTIZE_Q8, QVL_ERR_FILE, "none/config.json");
+    refuse(&packed, QVL_QUANTIZE_Q8, QVL_ERR_MODEL, "none/config.json");
     remove_folder(place.out);
     folder_write_text(*state, "out", "a file");
     refuse(&place, QVL_QUANTIZE_Q4, QVL_ERR_ARGUMENT, "is there already");
