@@ -33,7 +33,7 @@ ifneq ($(ARCH),x86_64)
 KERNEL_SRC := $(filter-out %_avx2.c %_avx2_vnni.c %_avx512.c %_avx512_bf16.c %_avx512_vnni.c %_amx.c,$(KERNEL_SRC))
 endif
 ifneq ($(ARCH),aarch64)
-KERNEL_SRC := $(filter-out %_neon.c %_neon_dotprod.c,$(KERNEL_SRC))
+KERNEL_SRC := $(filter-out %_neon.c %_neon_dotprod.c %_neon_i8mm.c,$(KERNEL_SRC))
 endif
 LIB_SRC := $(wildcard src/base/*.c) $(KERNEL_SRC) \
 	$(foreach room,load text media model engine chat,$(wildcard src/$(room)/*.c))
@@ -81,6 +81,7 @@ deps:
 NEON_FLAGS := $(if $(findstring clang,$(CC)),,-mtune=neoverse-n1 -fno-schedule-insns)
 %_neon.o: ISA_FLAGS := $(NEON_FLAGS)
 %_neon_dotprod.o: ISA_FLAGS := -march=armv8.2-a+dotprod $(NEON_FLAGS)
+%_neon_i8mm.o: ISA_FLAGS := -march=armv8.2-a+dotprod+i8mm $(NEON_FLAGS)
 # (Sanitizers make the unrolled tiles minutes of work for the optimiser.)
 $(BUILD)/src/kernel/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
 # Conversions are checked where bytes from outside are read; kernels are dense with deliberate ones.

@@ -10,7 +10,7 @@ checks='-*,bugprone-*,misc-no-recursion'
 checks+=',-bugprone-easily-swappable-parameters,-bugprone-implicit-widening-of-multiplication-result'
 checks+=',-bugprone-reserved-identifier'
 export checks
-find src -name '*.c' ! -name '*_avx*.c' ! -name '*_neon.c' ! -name '*_amx.c' -print0 |
+find src -name '*.c' ! -name '*_avx*.c' ! -name '*_neon*.c' ! -name '*_amx.c' -print0 |
     xargs -0 -P "$(nproc)" -n 4 sh -c 'clang-tidy-14 --quiet --checks="$checks" --warnings-as-errors="*" "$@" -- \
         -std=c11 -D_GNU_SOURCE -Iinclude -Isrc 2>/dev/null' sh
 echo "ok clang-tidy"

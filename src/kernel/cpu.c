@@ -85,6 +85,11 @@ bool qvl_cpu_has_int8_dot(enum qvl_isa isa)
     }
 }
 
+bool qvl_cpu_has_int8_matrices(void)
+{
+    return false;
+}
+
 /* A table of vendors, not a measurement, so that the choice (and with it every bit of the output) is the same
  * in every run. vdpbf16ps zmm makes 32 products a cycle against 16 of vfmadd on AMD from Zen 4 on; on Intel
  * (Cooper Lake, Sapphire and Granite Rapids) 16 against 32, measured: there f32 arithmetic is the better one. */
@@ -111,6 +116,11 @@ bool qvl_cpu_has(enum qvl_isa isa)
 bool qvl_cpu_has_int8_dot(enum qvl_isa isa)
 {
     return isa == QVL_ISA_NEON && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+}
+
+bool qvl_cpu_has_int8_matrices(void)
+{
+    return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
 }
 
 bool qvl_cpu_is_bf16_fast(void)

@@ -6,6 +6,7 @@
 
 #define TOKS ((size_t)4) /* 16 registers of sums; the others for two lines and products on their way */
 
+/* sum + 4 rows of two neighbouring lines times the 8 numbers at x. */
 QVL_INLINE int32x4_t dot_lines(int32x4_t sum, int8x16_t w0, int8x16_t w1, const int8_t *x)
 {
     int32x2_t numbers = vreinterpret_s32_s8(vld1_s8(x));
@@ -14,6 +15,23 @@ QVL_INLINE int32x4_t dot_lines(int32x4_t sum, int8x16_t w0, int8x16_t w1, const 
     int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(w0), x0), vget_low_s8(w1), x1);
     int16x8_t high = vmlal_s8(vmull_s8(vget_high_s8(w0), x0), vget_high_s8(w1), x1);
     return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+}
+
+QVL_INLINE void add_pair(int32x4_t *sum0, int32x4_t *sum1, int8x16_t w0, int8x16_t w1, const int8_t *x0,
+                         const int8_t *x1)
+{
+    *sum0 = dot_lines(*sum0, w0, w1, x0);
+    *sum1 = dot_lines(*sum1, w0, w1, x1);
+}
+
+/* Lines and sums are in order as they are. */
+QVL_INLINE void arrange_lines(int8x16_t *w0, int8x16_t *w1)
+{
+    (void)w0, (void)w1;
+}
+QVL_INLINE void arrange_sums(int32x4_t *sum0, int32x4_t *sum1)
+{
+    (void)sum0, (void)sum1;
 }
 
 #include "kernel/gemm_packed_neon_lanes.h"

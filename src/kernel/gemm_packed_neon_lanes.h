@@ -1,5 +1,5 @@
-/* gemm_packed_neon_lanes.h: products of packed matrices (packed.h) with neon, written once for processors with and
- * without an instruction for four int8 products.
+/* gemm_packed_neon_lanes.h: products of packed matrices (packed.h) with neon, written once for processors without
+ * and with instructions for sums of int8 products, and for small matrices of such.
  *
  * Idea: block by block of QVL_A8_BLOCK columns the 16 rows of a panel become signed bytes and f32 scales in a
  * buffer of the first-level cache: after that both formats are the same, and what unpacking costs is shared by all
@@ -7,8 +7,11 @@
  * wait in c, which a group of 32 columns visits once.
  *
  * The including file defines, before the include:
- *   TOKS                        tokens of a tile
- *   dot_lines(sum, w0, w1, x)   sum + 4 rows of two neighbouring lines times the 8 numbers at x */
+ *   TOKS                      tokens of a tile, even
+ *   arrange_lines(w0, w1)     from 4 rows of two neighbouring lines to what it wants in the buffer
+ *   add_pair(sum0, sum1, w0, w1, x0, x1)
+ *                             to two sums, in an order of its own, such rows times the 8 numbers at x0 and at x1
+ *   arrange_sums(sum0, sum1)  from that order to the 4 rows' sums with either token */
 #ifndef QVL_KERNEL_GEMM_PACKED_NEON_LANES_H
 #define QVL_KERNEL_GEMM_PACKED_NEON_LANES_H
 
@@ -27,12 +30,22 @@ struct unpacked {
     size_t n_group;
 };
 
+/* 4 rows of two neighbouring lines, the first one's place at `to`. */
+QVL_INLINE void store_lines(int8_t *to, int8x16_t w0, int8x16_t w1)
+{
+    arrange_lines(&w0, &w1);
+    vst1q_s8(to, w0);
+    vst1q_s8(to + QVL_PANEL_LINE, w1);
+}
+
 QVL_INLINE void unpack_q8_group(struct unpacked *to, size_t i_group, const uint8_t *block, size_t i_half)
 {
-    const uint8_t *lines = block + QVL_PANEL_LINE + i_half * GROUP_LINES * QVL_PANEL_LINE;
-    int8_t *w = to->w[i_group][0];
-    for (size_t i = 0; i < GROUP_LINES * QVL_PANEL_LINE; i += 16)
-        vst1q_s8(w + i, vreinterpretq_s8_u8(veorq_u8(vld1q_u8(lines + i), vdupq_n_u8(QVL_Q8_ZERO))));
+    const uint8_t *line = block + QVL_PANEL_LINE + i_half * GROUP_LINES * QVL_PANEL_LINE;
+    const uint8x16_t zero = vdupq_n_u8(QVL_Q8_ZERO);
+    for (size_t j = 0; j < GROUP_LINES; j += 2, line += 2 * QVL_PANEL_LINE)
+        for (size_t i = 0; i < QVL_PANEL_LINE; i += 16)
+            store_lines(to->w[i_group][j] + i, vreinterpretq_s8_u8(veorq_u8(vld1q_u8(line + i), zero)),
+                        vreinterpretq_s8_u8(veorq_u8(vld1q_u8(line + QVL_PANEL_LINE + i), zero)));
     const uint8_t *half = block + i_half * QVL_PANEL_ROWS * sizeof(qvl_bf16);
     for (size_t r = 0; r < QVL_PANEL_ROWS; r += 4) {
         uint16x4_t scale = vreinterpret_u16_u8(vld1_u8(half + r * sizeof(qvl_bf16)));
@@ -49,13 +62,16 @@ QVL_INLINE float32x4_t q4_scales(int16x4_t code)
 
 QVL_INLINE void unpack_q4_group(struct unpacked *to, size_t i_group, const uint8_t *block, int8x16_t level)
 {
-    const uint8_t *lines = block + QVL_PANEL_LINE + i_group * GROUP_LINES / 2 * QVL_PANEL_LINE;
-    int8_t *low = to->w[i_group][0], *high = to->w[i_group][GROUP_LINES / 2];
-    for (size_t i = 0; i < GROUP_LINES / 2 * QVL_PANEL_LINE; i += 16) {
-        uint8x16_t halves = vld1q_u8(lines + i);
-        vst1q_s8(low + i, vqtbl1q_s8(level, vandq_u8(halves, vdupq_n_u8(15))));
-        vst1q_s8(high + i, vqtbl1q_s8(level, vshrq_n_u8(halves, 4)));
-    }
+    const uint8_t *line = block + QVL_PANEL_LINE + i_group * GROUP_LINES / 2 * QVL_PANEL_LINE;
+    const uint8x16_t low_half = vdupq_n_u8(15);
+    for (size_t j = 0; j < GROUP_LINES / 2; j += 2, line += 2 * QVL_PANEL_LINE)
+        for (size_t i = 0; i < QVL_PANEL_LINE; i += 16) {
+            uint8x16_t halves0 = vld1q_u8(line + i), halves1 = vld1q_u8(line + QVL_PANEL_LINE + i);
+            store_lines(to->w[i_group][j] + i, vqtbl1q_s8(level, vandq_u8(halves0, low_half)),
+                        vqtbl1q_s8(level, vandq_u8(halves1, low_half)));
+            store_lines(to->w[i_group][j + GROUP_LINES / 2] + i, vqtbl1q_s8(level, vshrq_n_u8(halves0, 4)),
+                        vqtbl1q_s8(level, vshrq_n_u8(halves1, 4)));
+        }
     const int8_t *code = (const int8_t *)block + i_group * QVL_PANEL_ROWS;
     for (size_t r = 0; r < QVL_PANEL_ROWS; r += 8) {
         int16x8_t wide = vmovl_s8(vld1_s8(code + r));
@@ -79,26 +95,40 @@ QVL_INLINE void unpack(struct unpacked *to, const uint8_t *panel, enum qvl_dtype
     }
 }
 
+/* Integer sums of a group, lines w and numbers x; n_tok is a constant of the call. A token without a partner is its
+ * own, and the second sum is of no use. */
+QVL_INLINE void sum_group(int32x4_t sum[VECTORS][TOKS], const int8_t w[GROUP_LINES][QVL_PANEL_LINE],
+                          const int8_t *x, size_t x_stride, size_t n_tok)
+{
+    QVL_UNROLL(4)
+    for (size_t v = 0; v < VECTORS; v++)
+        QVL_UNROLL(8)
+    for (size_t t = 0; t < TOKS; t++)
+        sum[v][t] = vdupq_n_s32(0);
+    for (size_t j = 0; j < GROUP_LINES; j += 2) {
+        QVL_UNROLL(4)
+        for (size_t v = 0; v < VECTORS; v++) {
+            int8x16_t w0 = vld1q_s8(w[j] + 16 * v), w1 = vld1q_s8(w[j + 1] + 16 * v);
+            QVL_UNROLL(4)
+            for (size_t t = 0; t < n_tok; t += 2) {
+                const int8_t *x0 = x + 4 * j + t * x_stride;
+                add_pair(&sum[v][t], &sum[v][t + 1], w0, w1, x0, t + 1 < n_tok ? x0 + x_stride : x0);
+            }
+        }
+    }
+    QVL_UNROLL(4)
+    for (size_t v = 0; v < VECTORS; v++)
+        QVL_UNROLL(4)
+    for (size_t t = 0; t < n_tok; t += 2)
+        arrange_sums(&sum[v][t], &sum[v][t + 1]);
+}
+
 /* c[t][0..15] += a group of columns for n_tok tokens, a constant of the call; is_first: = instead of +=. */
 QVL_INLINE void add_group(float *c, size_t c_stride, const struct unpacked *w, size_t i_group, const char *x,
                           size_t x_stride, size_t n_tok, bool is_first)
 {
     int32x4_t sum[VECTORS][TOKS];
-    QVL_UNROLL(4)
-    for (size_t v = 0; v < VECTORS; v++)
-        QVL_UNROLL(8)
-    for (size_t t = 0; t < n_tok; t++)
-        sum[v][t] = vdupq_n_s32(0);
-    for (size_t j = 0; j < GROUP_LINES; j += 2) {
-        const int8_t *q = (const int8_t *)x + i_group * QVL_GROUP + 4 * j;
-        QVL_UNROLL(4)
-        for (size_t v = 0; v < VECTORS; v++) {
-            int8x16_t w0 = vld1q_s8(w->w[i_group][j] + 16 * v), w1 = vld1q_s8(w->w[i_group][j + 1] + 16 * v);
-            QVL_UNROLL(8)
-            for (size_t t = 0; t < n_tok; t++)
-                sum[v][t] = dot_lines(sum[v][t], w0, w1, q + t * x_stride);
-        }
-    }
+    sum_group(sum, w->w[i_group], (const int8_t *)x + i_group * QVL_GROUP, x_stride, n_tok);
     QVL_UNROLL(8)
     for (size_t t = 0; t < n_tok; t++) {
         const struct qvl_a8_block *block = (const void *)(x + t * x_stride);

@@ -9,7 +9,7 @@
 #include "base/language.h"
 #include "kernel/levels.h"
 
-#define MAX_OVERLAYS 8
+#define MAX_OVERLAYS 12
 
 /* The overlays of a level of this architecture; none of the other one's. */
 #if defined(__x86_64__)
@@ -29,8 +29,9 @@ static const struct level {
                          qvl_overlay_attention_i8_scalar, qvl_overlay_elementwise_scalar}},
     [QVL_ISA_NEON] = {"neon",
                       {ON_AARCH64(qvl_overlay_gemm_neon, qvl_overlay_gemm_packed_neon,
-                                  qvl_overlay_gemm_packed_neon_dotprod, qvl_overlay_rows_a8_neon,
-                                  qvl_overlay_attention_neon, qvl_overlay_elementwise_neon)}},
+                                  qvl_overlay_gemm_packed_neon_dotprod, qvl_overlay_gemm_packed_neon_i8mm,
+                                  qvl_overlay_rows_a8_neon, qvl_overlay_attention_neon,
+                                  qvl_overlay_elementwise_neon)}},
     [QVL_ISA_AVX2] = {"avx2",
                       {ON_X86(qvl_overlay_gemm_avx2, qvl_overlay_gemm_packed_avx2,
                               qvl_overlay_gemm_packed_avx2_vnni, qvl_overlay_rows_a8_avx2,
@@ -42,8 +43,7 @@ static const struct level {
                                 qvl_overlay_elementwise_avx512)}},
     [QVL_ISA_AVX512_BF16] = {"avx512_bf16",
                              {ON_X86(qvl_overlay_gemm_avx512_bf16, qvl_overlay_attention_avx512_bf16)}},
-    [QVL_ISA_AMX] = {"amx",
-                     {ON_X86(qvl_overlay_gemm_amx, qvl_overlay_gemm_packed_amx, qvl_overlay_attention_amx)}},
+    [QVL_ISA_AMX] = {"amx", {ON_X86(qvl_overlay_gemm_amx, qvl_overlay_gemm_packed_amx, qvl_overlay_attention_amx)}},
 };
 
 static struct qvl_kernels tables[QVL_ISA_COUNT];

@@ -21,6 +21,7 @@ void qvl_overlay_elementwise_scalar(struct qvl_kernels *table);
 void qvl_overlay_gemm_neon(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_neon(struct qvl_kernels *table);
 void qvl_overlay_gemm_packed_neon_dotprod(struct qvl_kernels *table); /* where the processor has sdot */
+void qvl_overlay_gemm_packed_neon_i8mm(struct qvl_kernels *table);    /* where the processor has smmla */
 void qvl_overlay_rows_a8_neon(struct qvl_kernels *table);
 void qvl_overlay_attention_neon(struct qvl_kernels *table);
 void qvl_overlay_elementwise_neon(struct qvl_kernels *table);
@@ -56,6 +57,8 @@ void qvl_overlay_attention_amx_in_c(struct qvl_kernels *table);
 bool qvl_cpu_has(enum qvl_isa isa);
 /* Four int8 products added to an int32 in one instruction, at this level's width: NEON, AVX2, AVX512 or AMX. */
 bool qvl_cpu_has_int8_dot(enum qvl_isa isa);
+/* Products of 2 x 8 and 8 x 2 int8 in one instruction at level neon. */
+bool qvl_cpu_has_int8_matrices(void);
 /* Do bf16 dot products (where there are any) run at twice the rate of f32 multiply-adds? */
 bool qvl_cpu_is_bf16_fast(void);
 

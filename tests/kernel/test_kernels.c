@@ -556,7 +556,8 @@ static double largest_size(const float *x, size_t n)
     return largest;
 }
 
-/* What rounding to multiples of its largest number / 127 may take from a row's numbers: nothing where they are such. */
+/* What rounding to multiples of its largest number / 127 may take from a row's numbers: nothing where they are
+ * such. */
 static double error_of_i8(const float *x, size_t n)
 {
     double unit = largest_size(x, n) / 127;
@@ -711,7 +712,8 @@ static void test_attention_f32(void **level)
     check_attention(*level, QVL_F32);
 }
 
-/* A key or query that is not a number is felt by those rows that see it, and by no other; nor is a value behind them. */
+/* A key or query that is not a number is felt by those rows that see it, and by no other; nor is a value behind
+ * them. */
 static void test_attention_i8(void **level)
 {
     enum { D = 64, N_POS = 300, N_ROW = 7 };
@@ -814,8 +816,8 @@ static size_t place_of_i8(bool is_k, size_t d, size_t i_pos, size_t dim)
 }
 
 /* What the kernel wrote is taken over into `expected` once it was checked; the rest must be as it was. */
-static void check_stored_i8(bool is_k, const char *block, char *expected, size_t n_bytes, size_t i_pos, const float *x,
-                            size_t d)
+static void check_stored_i8(bool is_k, const char *block, char *expected, size_t n_bytes, size_t i_pos,
+                            const float *x, size_t d)
 {
     size_t scale_at = n_bytes - (QVL_KV_BLOCK - i_pos) * sizeof(float);
     double largest = largest_size(x, d);
@@ -1272,8 +1274,8 @@ static bool is_of_this_architecture(enum qvl_isa isa)
 #endif
 }
 
-/* The instructions of matrix tiles against their definition in plain C, on small integers: no sum is rounded, so the
- * order of additions does not show. (Where it may, the level's other tests hold both to one tolerance.) */
+/* The instructions of matrix tiles against their definition in plain C, on small integers: no sum is rounded, so
+ * the order of additions does not show. (Where it may, the level's other tests hold both to one tolerance.) */
 static void test_tiles_do_as_defined(void **state)
 {
     const struct qvl_kernels *real = qvl_kernels_of(QVL_ISA_AMX), *emulated = *state;
@@ -1322,24 +1324,34 @@ static int run_level(enum qvl_isa isa, const struct qvl_kernels *kernels)
     return cmocka_run_group_tests_name(kernels->name, tests, NULL, NULL);
 }
 
-/* The products of AVX-VNNI, with its instruction in parts: every machine with avx2 can run them. */
-static int run_vnni_in_parts(void)
-{
-    int n_failed = 0;
+/* Where a level has several files for some rows, one for each kind of processor, it takes the best for this one:
+ * here are the others that run on it, too (an overlay whose instruction is missing does nothing). */
+static const struct variant {
+    const char *name;
+    enum qvl_isa isa;
+    qvl_overlay_fn *overlay;
+} VARIANTS[] = {
 #if defined(__x86_64__)
-    if (!qvl_kernels_of(QVL_ISA_AVX2)) {
-        printf("SKIP: AVX-VNNI in parts: this machine lacks avx2\n");
+    {"avx2 with vpdpbusd in parts", QVL_ISA_AVX2, qvl_overlay_gemm_packed_avx2_vnni_in_parts},
+#else
+    {"neon without sdot", QVL_ISA_NEON, qvl_overlay_gemm_packed_neon},
+    {"neon with sdot", QVL_ISA_NEON, qvl_overlay_gemm_packed_neon_dotprod},
+#endif
+};
+
+static int run_variant(const struct variant *variant)
+{
+    if (!qvl_kernels_of(variant->isa)) {
+        printf("SKIP: %s: this machine lacks the level\n", variant->name);
         return 0;
     }
-    struct qvl_kernels kernels = *qvl_kernels_of(QVL_ISA_AVX2);
-    qvl_overlay_gemm_packed_avx2_vnni_in_parts(&kernels);
+    struct qvl_kernels kernels = *qvl_kernels_of(variant->isa);
+    variant->overlay(&kernels);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(test_gemm_q8_a8, &kernels),
         cmocka_unit_test_prestate(test_gemm_q4_a8, &kernels),
     };
-    n_failed = cmocka_run_group_tests_name("avx2 with vpdpbusd in parts", tests, NULL, NULL);
-#endif
-    return n_failed;
+    return cmocka_run_group_tests_name(variant->name, tests, NULL, NULL);
 }
 
 /* usage: test_kernels [level]: all levels that the machine has, or one. */
@@ -1360,7 +1372,8 @@ int main(int argc, char **argv)
             n_failed += run_level((enum qvl_isa)isa, qvl_kernels_of((enum qvl_isa)isa));
     if (!only && emulated && emulated != qvl_kernels_of(QVL_ISA_AMX))
         n_failed += run_level(QVL_ISA_AMX, emulated);
-    if (!only)
-        n_failed += run_vnni_in_parts();
+    for (size_t i = 0; i < sizeof VARIANTS / sizeof *VARIANTS; i++)
+        if (!only || strcmp(only, LEVEL_NAMES[VARIANTS[i].isa]) == 0)
+            n_failed += run_variant(&VARIANTS[i]);
     return n_failed != 0;
 }
