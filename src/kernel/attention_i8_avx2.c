@@ -37,7 +37,7 @@ QVL_INLINE ivec ivec_rounded(vec v)
 }
 QVL_INLINE vec vec_swap(vec v, size_t half)
 {
-    return half == 1 ? _mm256_permute_ps(v, 0xb1)
+    return half == 1   ? _mm256_permute_ps(v, 0xb1)
            : half == 2 ? _mm256_permute_ps(v, 0x4e)
                        : _mm256_permute2f128_ps(v, v, 0x01);
 }
@@ -75,7 +75,9 @@ QVL_INLINE ivec mac_values(ivec acc, ivec v, const int16_t *w)
 {
     int two;
     __builtin_memcpy(&two, w, sizeof two);
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(v, _mm256_set1_epi32(two)));
+    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(v, _mm256_set1_epi32(two)));
+    __asm__("" : HELD_IN_REGISTER(acc)); /* or GCC 12 keeps some of a tile's in memory */
+    return acc;
 }
 QVL_INLINE ivec mac_keys(ivec acc, ivec k, const query *q)
 {

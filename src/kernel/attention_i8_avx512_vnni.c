@@ -1,5 +1,5 @@
-/* Attention over int8 keys and values with avx512 and VNNI (attention_i8_lanes.h): keys by vpdpbusd, values, widened
- * to 16 bits, by vpdpwssd. */
+/* Attention over int8 keys and values with avx512 and VNNI (attention_i8_lanes.h): keys by vpdpbusd, values,
+ * widened to 16 bits, by vpdpwssd. */
 #include "kernel/levels.h"
 #include "kernel/vec_avx512.h"
 

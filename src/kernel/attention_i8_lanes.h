@@ -1,12 +1,12 @@
 /* attention_i8_lanes.h: softmax(q k^T scale) v over blocks of int8 keys and values, written once for all vector
  * levels; its bits are those of the definition (attention_i8_scalar.c).
  *
- * In and out: struct qvl_attention_job and the block layouts (kernel.h). The walk is that of attention_lanes.h: a tile
- * of query rows goes through the blocks once, keys in the lanes for Q K^T, dimensions in the lanes for P V, the other
- * operand broadcast, the next block asked for piece by piece. What is different: products are of integers, so that
- * their order does not matter and any tile, at any level, has the same sums; four dimensions of a key, or four keys of
- * a value, lie side by side; a key is stored plus 128, as the unsigned factor of vpdpbusd, and a row's sum begins with
- * what that adds.
+ * In and out: struct qvl_attention_job and the block layouts (kernel.h). The walk is that of attention_lanes.h: a
+ * tile of query rows goes through the blocks once, keys in the lanes for Q K^T, dimensions in the lanes for P V,
+ * the other operand broadcast, the next block asked for piece by piece. What is different: products are of
+ * integers, so that their order does not matter and any tile, at any level, has the same sums; four dimensions of a
+ * key, or four keys of a value, lie side by side; a key is stored plus 128, as the unsigned factor of vpdpbusd, and
+ * a row's sum begins with what that adds.
  *
  * Weights (probability times scale of the value) are 16 bits wide. A block's 128 products of 16 and 8 bits fit an
  * int32: 128 * 32767 * 127 < 2^31. Values are widened by shifts, the even two of four neighbours apart from the odd
@@ -14,15 +14,12 @@
  *
  * The including file defines, on top of a vec_isa.h:
  *   ATTENTION_ROWS, ATTENTION_VECTORS       tile: most rows, vectors
- *   ATTENTION_VECTORS_FEW                   vectors of keys where rows are few, so that sums do not wait for each other
- *   ivec                                    VEC_LANES int32
- *   ivec_set1(x), ivec_max(a, b), ivec_store(p, v), ivec_from_vec_bits(v)
- *   vec_from_ivec(v), ivec_rounded(v)       conversions, to nearest even
- *   query                                   int8_t or int16_t
- *   store_query(dst, v)                     VEC_LANES small integers to queries
- *   store_weights(dst, v)                   VEC_LANES integers to int16_t, each four in the order 0, 2, 1, 3
- *   store_bytes(dst, v)                     VEC_LANES small integers to int8_t
- *   KEY_PARTS                               1: four bytes are multiplied at once; 2: even ones, then odd ones
+ *   ATTENTION_VECTORS_FEW                   vectors of keys where rows are few, so that sums do not wait for each
+ * other ivec                                    VEC_LANES int32 ivec_set1(x), ivec_max(a, b), ivec_store(p, v),
+ * ivec_from_vec_bits(v) vec_from_ivec(v), ivec_rounded(v)       conversions, to nearest even query int8_t or
+ * int16_t store_query(dst, v)                     VEC_LANES small integers to queries store_weights(dst, v)
+ * VEC_LANES integers to int16_t, each four in the order 0, 2, 1, 3 store_bytes(dst, v) VEC_LANES small integers to
+ * int8_t KEY_PARTS                               1: four bytes are multiplied at once; 2: even ones, then odd ones
  *   load_keys(p, part)                      that part of 4 dimensions of VEC_LANES keys
  *   mac_keys(acc, k, q)                     acc + their products with the 4 / KEY_PARTS queries at q
  *   load_values(p, part)                    the even or the odd two of 4 keys of VEC_LANES dimensions
@@ -112,7 +109,7 @@ static void store_v_i8(void *v_block, size_t i_pos, const float *v, size_t head_
 struct tile {
     size_t n_row;
     query *q;          /* [d_pad/4, ATTENTION_ROWS, 4] */
-    float *score;      /* [ATTENTION_ROWS, QVL_KV_BLOCK] dot product times scale of the key; then weights */
+    float *score;      /* [ATTENTION_ROWS, QVL_KV_BLOCK] scores; then probabilities; then weights */
     int16_t *weight;   /* [ATTENTION_ROWS, QVL_KV_BLOCK] */
     float *sum;        /* [ATTENTION_ROWS, d_pad] weighted values */
     float *total;      /* [ATTENTION_ROWS, TOTAL_LANES] probabilities */
@@ -182,8 +179,8 @@ QVL_INLINE void score_keys(const struct tile *tile, size_t n_row, size_t n_vecto
     QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
         QVL_UNROLL(8)
-        for (size_t u = 0; u < n_vector; u++)
-            acc[t][u] = ivec_set1(tile->first[t]);
+    for (size_t u = 0; u < n_vector; u++)
+        acc[t][u] = ivec_set1(tile->first[t]);
     for (size_t step = 0; step < qvl_div_up(head_dim, 4) * KEY_PARTS; step++) {
         size_t j = step / KEY_PARTS, part = step % KEY_PARTS;
         const query *q = tile->q + j * 4 * ATTENTION_ROWS + part * (4 / KEY_PARTS);
@@ -196,18 +193,25 @@ QVL_INLINE void score_keys(const struct tile *tile, size_t n_row, size_t n_vecto
         QVL_UNROLL(16)
         for (size_t t = 0; t < n_row; t++)
             QVL_UNROLL(8)
-            for (size_t u = 0; u < n_vector; u++)
-                acc[t][u] = mac_keys(acc[t][u], k[u], q + t * 4);
+        for (size_t u = 0; u < n_vector; u++)
+            acc[t][u] = mac_keys(acc[t][u], k[u], q + t * 4);
     }
     QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
         QVL_UNROLL(8)
-        for (size_t u = 0; u < n_vector; u++)
-            vec_store(tile->score + t * QVL_KV_BLOCK + (v + u) * VEC_LANES,
-                      vec_mul(vec_from_ivec(acc[t][u]), vec_load(scale + (v + u) * VEC_LANES)));
+    for (size_t u = 0; u < n_vector; u++)
+        vec_store(tile->score + t * QVL_KV_BLOCK + (v + u) * VEC_LANES,
+                  vec_mul(vec_from_ivec(acc[t][u]), vec_load(scale + (v + u) * VEC_LANES)));
 }
 
-/* The new largest score of each row that sees n_key[t] > first_key keys, and how much the sums so far shrink. */
+/* The lanes of the vector at i, those of n on replaced. */
+QVL_INLINE vec fill_unseen(vec x, size_t i, size_t n, float fill)
+{
+    return i + VEC_LANES > n ? vec_fill_from(x, n > i ? n - i : 0, fill) : x;
+}
+
+/* Scores times their row's factor (-inf, whose power is 0, beyond the keys that it sees), the new largest one of
+ * each row that sees n_key[t] > first_key keys, and how much the sums so far shrink. */
 QVL_INLINE void find_largest(struct tile *tile, const uint32_t *n_key, size_t first_key)
 {
     float old[16];
@@ -217,41 +221,43 @@ QVL_INLINE void find_largest(struct tile *tile, const uint32_t *n_key, size_t fi
         if (!tile->is_active[t])
             continue;
         size_t n_seen = n_key[t] - first_key;
-        const float *score = tile->score + t * QVL_KV_BLOCK;
-        vec largest = vec_set1(-INFINITY);
-        for (size_t i = 0; i < qvl_min_size(n_seen, QVL_KV_BLOCK); i += VEC_LANES)
-            largest = vec_max(largest, vec_fill_from(vec_load(score + i), n_seen - i, -INFINITY));
-        float found = vec_largest(largest) * tile->factor[t];
+        float *score = tile->score + t * QVL_KV_BLOCK;
+        vec largest = vec_set1(-INFINITY), factor = vec_set1(tile->factor[t]);
+        for (size_t i = 0; i < QVL_KV_BLOCK; i += VEC_LANES) {
+            vec x = fill_unseen(vec_mul(vec_load(score + i), factor), i, n_seen, -INFINITY);
+            vec_store(score + i, x);
+            largest = vec_max(largest, x);
+        }
+        float found = vec_largest(largest);
         tile->largest[t] = found > old[t] ? found : old[t];
     }
     for (size_t t = 0; t < tile->n_row; t += VEC_LANES)
         vec_store(tile->shrink + t, vec_exp2(vec_sub(vec_load(old + t), vec_load(tile->largest + t))));
 }
 
-/* A row's scores to weights, not yet integers; returns the largest. */
+/* Of each TOTAL_LANES scores of a row VEC_LANES, to probabilities (not yet divided by their total). A function of
+ * its own: the exponential's constants need most registers of avx2. */
+static __attribute__((noinline)) void exponentiate(float *score, float *total, float largest_score, float shrink)
+{
+    vec largest = vec_set1(largest_score), sum = vec_mul(vec_load(total), vec_set1(shrink));
+    for (size_t i = 0; i < QVL_KV_BLOCK; i += TOTAL_LANES) {
+        vec p = vec_exp2(vec_sub(vec_load(score + i), largest));
+        sum = vec_add(sum, p);
+        vec_store(score + i, p);
+    }
+    vec_store(total, sum);
+}
+
+/* Those to weights, not yet integers; returns the largest. Zero times a scale that is no number is none either. */
 QVL_INLINE float weigh_row(const struct tile *tile, size_t t, size_t n_seen, const float *v_scale)
 {
-    float *score = tile->score + t * QVL_KV_BLOCK, *total = tile->total + t * TOTAL_LANES;
-    vec factor = vec_set1(tile->factor[t]), minus_largest = vec_set1(-tile->largest[t]), most = vec_zero();
-    vec sum[TOTAL_LANES / VEC_LANES];
-    for (size_t u = 0; u < TOTAL_LANES / VEC_LANES; u++)
-        sum[u] = vec_mul(vec_load(total + u * VEC_LANES), vec_set1(tile->shrink[t]));
-    for (size_t i = 0; i < QVL_KV_BLOCK; i += TOTAL_LANES)
-        QVL_UNROLL(2)
-        for (size_t u = 0; u < TOTAL_LANES / VEC_LANES; u++) {
-            size_t at = i + u * VEC_LANES;
-            vec p = vec_exp2(vec_fma(vec_load(score + at), factor, minus_largest));
-            vec weight = vec_mul(p, vec_load(v_scale + at));
-            if (at + VEC_LANES > n_seen) {
-                p = vec_fill_from(p, n_seen > at ? n_seen - at : 0, 0.0f);
-                weight = vec_fill_from(weight, n_seen > at ? n_seen - at : 0, 0.0f);
-            }
-            sum[u] = vec_add(sum[u], p);
-            most = vec_max(most, weight);
-            vec_store(score + at, weight);
-        }
-    for (size_t u = 0; u < TOTAL_LANES / VEC_LANES; u++)
-        vec_store(total + u * VEC_LANES, sum[u]);
+    float *p = tile->score + t * QVL_KV_BLOCK;
+    vec most = vec_zero();
+    for (size_t i = 0; i < QVL_KV_BLOCK; i += VEC_LANES) {
+        vec weight = fill_unseen(vec_mul(vec_load(p + i), vec_load(v_scale + i)), i, n_seen, 0.0f);
+        most = vec_max(most, weight);
+        vec_store(p + i, weight);
+    }
     return vec_largest(most);
 }
 
@@ -260,6 +266,9 @@ QVL_INLINE void find_weights(struct tile *tile, const uint32_t *n_key, size_t fi
     for (size_t t = 0; t < tile->n_row; t++) {
         if (!tile->is_active[t])
             continue;
+        for (size_t i = 0; i < TOTAL_LANES; i += VEC_LANES)
+            exponentiate(tile->score + t * QVL_KV_BLOCK + i, tile->total + t * TOTAL_LANES + i, tile->largest[t],
+                         tile->shrink[t]);
         float most = weigh_row(tile, t, n_key[t] - first_key, v_scale);
         vec inverse = vec_set1(most < QVL_I8_TINY ? 0 : 32767.0f / most);
         tile->unit[t] = most / 32767.0f;
@@ -276,8 +285,8 @@ QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vecto
     QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
         QVL_UNROLL(4)
-        for (size_t u = 0; u < n_vector; u++)
-            acc[t][u] = ivec_set1(0);
+    for (size_t u = 0; u < n_vector; u++)
+        acc[t][u] = ivec_set1(0);
     for (size_t step = 0; step < QVL_KV_BLOCK / 2; step++) { /* two of four keys */
         size_t at = step / 2 * 4 * d_pad + dim * 4, part = step % 2;
         ivec v[ATTENTION_VECTORS];
@@ -288,15 +297,16 @@ QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vecto
         QVL_UNROLL(16)
         for (size_t t = 0; t < n_row; t++)
             QVL_UNROLL(4)
-            for (size_t u = 0; u < n_vector; u++)
-                acc[t][u] = mac_values(acc[t][u], v[u], tile->weight + t * QVL_KV_BLOCK + step * 2);
+        for (size_t u = 0; u < n_vector; u++)
+            acc[t][u] = mac_values(acc[t][u], v[u], tile->weight + t * QVL_KV_BLOCK + step * 2);
     }
-    ivec *block_sum = (void *)tile->score; /* in memory: conditions on accumulators would cost them their registers */
+    ivec *block_sum =
+        (void *)tile->score; /* in memory: conditions on accumulators would cost them their registers */
     QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
         QVL_UNROLL(4)
-        for (size_t u = 0; u < n_vector; u++)
-            block_sum[t * n_vector + u] = acc[t][u];
+    for (size_t u = 0; u < n_vector; u++)
+        block_sum[t * n_vector + u] = acc[t][u];
     for (size_t t = 0; t < n_row; t++)
         for (size_t u = 0; u < n_vector && tile->is_active[t]; u++) {
             float *sum = tile->sum + t * d_pad + dim + u * VEC_LANES;
@@ -326,7 +336,7 @@ QVL_INLINE void attend_tile(const struct qvl_attention_job *job, size_t i_row, s
 {
     const uint32_t *n_key = job->n_key + i_row;
     size_t d = job->head_dim, d_pad = qvl_head_dim_padded(d), n_key_most = 0;
-    size_t n_vector = n_wide < ATTENTION_ROWS ? ATTENTION_VECTORS_FEW : ATTENTION_VECTORS;
+    size_t n_vector = n_wide == 2 ? ATTENTION_VECTORS_FEW : ATTENTION_VECTORS;
     struct tile tile = lay_out_tile(job, i_row, n_row);
     for (size_t t = 0; t < n_row; t++)
         n_key_most = n_key[t] > n_key_most ? n_key[t] : n_key_most;
@@ -353,22 +363,29 @@ QVL_INLINE void attend_tile(const struct qvl_attention_job *job, size_t i_row, s
         finish_row(&tile, t, job->out + (i_row + t) * job->out_stride, d);
 }
 
+/* Each shape is a function of its own: what one holds in registers does not crowd the other. */
+#define SHAPE(name, n_wide)                                                                                        \
+    static __attribute__((noinline)) void name(const struct qvl_attention_job *job, size_t i_row, size_t n_row)    \
+    {                                                                                                              \
+        attend_tile(job, i_row, n_row, n_wide);                                                                    \
+    }
+SHAPE(attend_two, 2)
+SHAPE(attend_four, 4)
+SHAPE(attend_many, ATTENTION_ROWS)
+#undef SHAPE
+
 static void attention_i8(const struct qvl_attention_job *job)
 {
     for (size_t i = 0; i < job->n_row; i += ATTENTION_ROWS) {
         size_t n_row = qvl_min_size(job->n_row - i, ATTENTION_ROWS);
-        if (n_row <= 2)
-            attend_tile(job, i, n_row, 2);
-        else if (n_row <= 4)
-            attend_tile(job, i, n_row, 4);
-        else
-            attend_tile(job, i, n_row, ATTENTION_ROWS);
+        (n_row <= 2 ? attend_two : n_row <= 4 ? attend_four : attend_many)(job, i, n_row);
     }
 }
 
 /* ---- rotation ------------------------------------------------------------------------------------- */
 
-/* The steps between vectors; those inside a vector need each lane's partner: a + b in the lower, a - b in the upper. */
+/* The steps between vectors; those inside a vector need each lane's partner: a + b in the lower, a - b in the
+ * upper. */
 static void hadamard(float *x, size_t n)
 {
     float scale = 1 / sqrtf((float)n);

@@ -1,10 +1,11 @@
-/* The definition of attention over int8 keys and values (layouts in kernel.h), which the vector levels repeat bit for
- * bit: dot products are sums of integers, and every step in f32 has one order and rounds once (fmaf).
+/* The definition of attention over int8 keys and values (layouts in kernel.h), which the vector levels repeat bit
+ * for bit: dot products are sums of integers, and every step in f32 has one order and rounds once (fmaf).
  *
- * A row's query becomes int8, too, with one scale. In each block of QVL_KV_BLOCK keys: score = (integer dot) * (scale
- * of the key), times a factor of the row; 2^(score - largest so far) as probability; probability times scale of the
- * value as weight, rounded to a multiple of the block's largest weight / 32767; integer sums of weight times value,
- * added to the f32 sums of the blocks before. What those 16 bits of a weight lose is far below what bf16 does. */
+ * A row's query becomes int8, too, with one scale. In each block of QVL_KV_BLOCK keys: score = (integer dot) *
+ * (scale of the key), times a factor of the row; 2^(score - largest so far) as probability; probability times scale
+ * of the value as weight, rounded to a multiple of the block's largest weight / 32767; integer sums of weight times
+ * value, added to the f32 sums of the blocks before. What those 16 bits of a weight lose is far below what bf16
+ * does. */
 #include <math.h>
 #include <string.h>
 
@@ -80,15 +81,15 @@ static void attend_row(const struct qvl_attention_job *job, size_t i_row)
         size_t n = qvl_min_size(job->n_key[i_row] - first, QVL_KV_BLOCK);
         float scores[QVL_KV_BLOCK], weight[QVL_KV_BLOCK], best = -INFINITY;
         for (size_t i = 0; i < n; i++) {
-            scores[i] = score(job, q, k, i);
+            scores[i] = score(job, q, k, i) * factor;
             best = vec_max(best, scores[i]);
         }
-        float so_far = best * factor > largest ? best * factor : largest, shrink = vec_exp2(largest - so_far);
+        float so_far = best > largest ? best : largest, shrink = vec_exp2(largest - so_far);
         largest = so_far;
         for (size_t i = 0; i < 16; i++)
             total[i] *= shrink;
         for (size_t i = 0; i < n; i++) {
-            float p = vec_exp2(fmaf(scores[i], factor, -largest));
+            float p = vec_exp2(scores[i] - largest);
             total[i % 16] += p;
             weight[i] = p * scale_of(v, qvl_v_i8_scales_at(job->head_dim), i);
         }

@@ -4,8 +4,9 @@
  * Queries of the heads that share keys are gathered into one tile, so that a block of keys is read once for all of
  * them. Which rows meet in a tile changes no bit: the kernel treats each row alone.
  *
- * Int8 keys and their queries are turned by a Hadamard matrix before they are rounded: dot products stay, and the few
- * large dimensions that keys of trained models have are spread over all, so that they do not take the others' digits. */
+ * Int8 keys and their queries are turned by a Hadamard matrix before they are rounded: dot products stay, and the
+ * few large dimensions that keys of trained models have are spread over all, so that they do not take the others'
+ * digits. */
 #include "model/attention.h"
 
 #include <math.h>

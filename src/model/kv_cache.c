@@ -117,8 +117,8 @@ static void store_positions(struct qvl_kv *kv, size_t begin, size_t end, const f
     for (size_t i = 0; i < n_table_row(kv->model); i++)
         for (size_t pos = begin; pos < end; pos++) {
             size_t at = i * kv->n_block_alloc + pos / QVL_KV_BLOCK;
-            qvl_attention_put(kernels, kv->model->kv, kv->k_table[at], kv->v_table[at], pos % QVL_KV_BLOCK, row, row,
-                              dim);
+            qvl_attention_put(kernels, kv->model->kv, kv->k_table[at], kv->v_table[at], pos % QVL_KV_BLOCK, row,
+                              row, dim);
         }
 }
 

@@ -131,8 +131,7 @@ static void add_agreement(struct golden *g, const char *test_case, struct agreem
     for (size_t i = 0; i < N_GENERATED; i++) {
         g->model.kernels->f16_to_f32(reference, (const qvl_f16 *)teacher->data + i * vocab, vocab);
         a->sum_kl += divergence(reference, ours + i * vocab, vocab);
-        a->n_same_top +=
-            (int32_t)best_of(ours + i * vocab, vocab) == ((const int32_t *)generated->data)[i];
+        a->n_same_top += (int32_t)best_of(ours + i * vocab, vocab) == ((const int32_t *)generated->data)[i];
         a->n++;
     }
     free(ours);

@@ -103,8 +103,7 @@ static void check_last_row_nan(struct test_model *t)
     struct qvl_decoder *decoder = NULL;
     struct qvl_batch_row row[N_PROMPT];
     struct qvl_kv kv, *in_batch = &kv;
-    struct qvl_features bad = {
-        .n = 1, .n_level = 1 + config->vision.n_tap, .n_hidden = config->text.hidden};
+    struct qvl_features bad = {.n = 1, .n_level = 1 + config->vision.n_tap, .n_hidden = config->text.hidden};
     float want[VOCAB], *out = NULL;
     size_t n_number = bad.n_level * bad.n_hidden;
     bad.row = malloc(n_number * sizeof *bad.row);
