@@ -3,19 +3,35 @@
 # multiply-adds in it moves a whole vector register to or from a fixed place of the stack. First the check checks
 # itself, on two loops of which one has more sums than there are registers. What it looked at is listed.
 #
-# Loops are found as cycles of the flow graph. Only gcc's code for x86-64 without sanitizers is looked at: it is
-# what the tiles are cut for. Arrays on the stack are read through an index or number by number: no spill.
-# usage: tools/check-spills.sh [BUILD]
+# Loops are found as cycles of the flow graph. Only gcc's code for x86-64 and aarch64 without sanitizers is looked at: it
+# is what the tiles are cut for. Arrays on the stack are read through an index or number by number: no spill.
+# usage: tools/check-spills.sh [BUILD [TOOLS]]    TOOLS: prefix of another machine's programs, "aarch64-linux-gnu-"
 set -u
 cd "$(dirname "$0")/.."
 build=${1:-build}
-command -v objdump >/dev/null || { echo "SKIP: no objdump: spills of inner loops are not looked for"; exit 0; }
+tools=${2:-}
+command -v "${tools}objdump" >/dev/null || {
+    echo "SKIP: no ${tools}objdump: spills of inner loops are not looked for"
+    exit 0
+}
+machine=$("${tools}gcc" -dumpmachine 2>/dev/null | cut -d- -f1)
 
 # Disassembly in, verdict out.
 look() {
-    objdump -d --no-show-raw-insn "$1" | perl -e '
+    "${tools}objdump" -d --no-show-raw-insn "$1" | perl -e '
         use strict; use warnings;
-        my ($name, $function, $n_loop, $n_mac, @code, @bad, @next, @before) = (shift, "", 0, 0);
+        my ($name, $machine, $function, $n_loop, $n_mac, @code, @bad, @next, @before) = (shift, shift, "", 0, 0);
+        my $is_arm = $machine eq "aarch64";
+        my $mac = $is_arm ? qr/^(fmla|s?mla|[su]mlal2?|[su]dot|[su]mmla|bfdot|bfmmla|bfmlal[bt])\s+v/
+                          : qr/^(vf?n?m(add|sub)\d|vpmadd|vpdp|vdpbf16|tdp)/;
+        my $end = $is_arm ? qr/^(b|br|ret|udf|brk)\s*\b(?!\.)/ : qr/^(notrack )?(jmp|ret|ud2)/;
+        my $jump = $is_arm ? qr/^(?:b|b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+, #\w+,)\s+([0-9a-f]+)\b/ : qr/^j\w+\s+([0-9a-f]+)\b/;
+        # Does the instruction move a vector register to or from a place that only the compiler can have chosen?
+        sub is_spill {
+            my ($text, $stack) = @_;
+            return $text =~ /^(ld|st)(r|ur|p)\s+q\d.*$stack/ if $is_arm;
+            return $text =~ $stack && $text =~ /%[xyz]mm/ && $text !~ /^v(p?broadcast|mov(ss|sd|d|q)\b)/;
+        }
         # Sets of instructions within a set that can reach each other (Kosaraju).
         sub cycles {
             my ($in) = @_;
@@ -48,32 +64,32 @@ look() {
         }
         sub end_of_function {
             my %index = map { $code[$_]{at} => $_ } 0 .. $#code;
-            my $has_frame = grep { $_->{text} =~ /^mov\s+%rsp,%rbp/ } @code;
-            my $stack = $has_frame ? qr/\(%r[sb]p\)/ : qr/\(%rsp\)/;
+            my $has_frame = grep { $_->{text} =~ /^mov\s+(%rsp,%rbp|x29, sp)/ } @code;
+            my $stack = $is_arm ? ($has_frame ? qr/\[(sp|x29)(, #-?\d+)?\]/ : qr/\[sp(, #-?\d+)?\]/)
+                                : ($has_frame ? qr/\(%r[sb]p\)/ : qr/\(%rsp\)/);
             @next = map { [] } @code;
             @before = map { [] } @code;
             for my $i (0 .. $#code) {
                 my $text = $code[$i]{text};
-                push @{$next[$i]}, $i + 1 if $text !~ /^(notrack )?(jmp|ret|ud2)/ && $i < $#code;
-                push @{$next[$i]}, $index{hex $1} if $text =~ /^j\w+\s+([0-9a-f]+)\b/ && defined $index{hex $1};
+                push @{$next[$i]}, $i + 1 if $text !~ $end && $i < $#code;
+                push @{$next[$i]}, $index{hex $1} if $text =~ $jump && defined $index{hex $1};
                 push @{$before[$_]}, $i for @{$next[$i]};
             }
             for my $loop (map { innermost($_) } cycles({map { $_ => 1 } 0 .. $#code})) {
                 my @inside = sort { $a <=> $b } keys %$loop;
-                my $n = grep { $code[$_]{text} =~ /^(vf?n?m(add|sub)\d|vpmadd|vpdp|vdpbf16|tdp)/ } @inside or next;
+                my $n = grep { $code[$_]{text} =~ $mac } @inside or next;
                 $n_mac += $n;
                 $n_loop++;
                 for my $i (@inside) {
-                    my $text = $code[$i]{text};
-                    push @bad, sprintf "%s: %x: %s", $function, $code[$i]{at}, $text
-                        if $text =~ $stack && $text =~ /%[xyz]mm/ && $text !~ /^v(p?broadcast|mov(ss|sd|d|q)\b)/;
+                    push @bad, sprintf "%s: %x: %s", $function, $code[$i]{at}, $code[$i]{text}
+                        if is_spill($code[$i]{text}, $stack);
                 }
             }
             @code = ();
         }
         while (<STDIN>) {
             if (/^[0-9a-f]+ <(.+)>:/) { end_of_function(); $function = $1 }
-            elsif (/^\s+([0-9a-f]+):\s+(.*?)\s*(#.*)?$/) { push @code, {at => hex $1, text => $2} }
+            elsif (/^\s+([0-9a-f]+):\s+(.*?)\s*(#\s.*|\/\/.*)?$/) { push @code, {at => hex $1, text => $2} }
         }
         end_of_function();
         printf "%s %s: %d inner loops, %d multiply-adds, %d moves to and from the stack\n",
@@ -81,27 +97,39 @@ look() {
         splice @bad, 12, @bad - 12, "..." if @bad > 12;
         print "    $_\n" for @bad;
         exit(@bad ? 1 : 0);
-    ' "$2"
+    ' "$2" "$machine"
 }
 
-# A loop of $1 sums: 17 do not fit in 16 registers.
+# A loop of $1 sums.
 example() {
     cat <<C
+#if defined(__x86_64__)
 #include <immintrin.h>
+#define VECTOR __m256
+#define ZERO _mm256_setzero_ps()
+#define STORE _mm256_storeu_ps
+#define MULTIPLY_ADD(sum, w, x) _mm256_fmadd_ps(_mm256_loadu_ps(w), _mm256_broadcast_ss(x), sum)
+#else
+#include <arm_neon.h>
+#define VECTOR float32x4_t
+#define ZERO vdupq_n_f32(0)
+#define STORE vst1q_f32
+#define MULTIPLY_ADD(sum, w, x) vfmaq_f32(sum, vld1q_f32(w), vld1q_dup_f32(x))
+#endif
 void sums(float *c, const float *w, const float *x, unsigned long n);
 void sums(float *c, const float *w, const float *x, unsigned long n)
 {
-    __m256 sum[$1];
-#pragma GCC unroll 32
+    VECTOR sum[$1];
+#pragma GCC unroll 64
     for (int t = 0; t < $1; t++)
-        sum[t] = _mm256_setzero_ps();
+        sum[t] = ZERO;
     for (unsigned long i = 0; i < n; i++)
-#pragma GCC unroll 32
+#pragma GCC unroll 64
         for (int t = 0; t < $1; t++)
-            sum[t] = _mm256_fmadd_ps(_mm256_loadu_ps(w + 8 * i), _mm256_broadcast_ss(x + $1 * i + t), sum[t]);
-#pragma GCC unroll 32
+            sum[t] = MULTIPLY_ADD(sum[t], w + 8 * i, x + $1 * i + t);
+#pragma GCC unroll 64
     for (int t = 0; t < $1; t++)
-        _mm256_storeu_ps(c + 8 * t, sum[t]);
+        STORE(c + 8 * t, sum[t]);
 }
 C
 }
@@ -109,32 +137,37 @@ C
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 failed=0
-if [ "$(gcc -dumpmachine 2>/dev/null | cut -d- -f1)" = x86_64 ]; then
-    for n in 12 17; do
-        example $n | gcc -O3 -mavx2 -mfma -x c -c - -o "$folder/sums_$n.o" || exit 1
+case $machine in
+x86_64) few=12 many=17 flags="-mavx2 -mfma" ;; # 16 registers
+aarch64) few=12 many=33 flags= ;;              # 32 registers
+*) few= ;;
+esac
+if [ -n "$few" ]; then
+    for n in $few $many; do
+        # shellcheck disable=SC2086 # flags are words
+        example $n | "${tools}gcc" -O3 $flags -x c -c - -o "$folder/sums_$n.o" || exit 1
     done
-    if ! look "$folder/sums_12.o" sums >/dev/null; then
+    if ! look "$folder/sums_$few.o" sums >/dev/null; then
         echo "not ok the check finds spills where there are none"
         failed=1
-    elif look "$folder/sums_17.o" sums >/dev/null; then
+    elif look "$folder/sums_$many.o" sums >/dev/null; then
         echo "not ok the check misses the spills of a loop that has more sums than registers"
         failed=1
     else
-        echo "ok the check finds the spills of a loop with 17 sums and none in one with 12"
+        echo "ok the check finds the spills of a loop with $many sums and none in one with $few"
     fi
 fi
 
 n_looked=0
-for object in "$build"/src/kernel/{gemm,attention}_*_{avx2,vnni,avx512,bf16,amx}.o \
-    "$build"/src/kernel/{gemm,attention}_{avx2,avx512,amx}.o; do
-    [ -e "$object" ] || continue
+for object in "$build"/src/kernel/{gemm,attention}_*.o; do
     name=$(basename "$object" .o)
-    if ! readelf -p .comment "$object" | grep -q GCC || nm "$object" | grep -qE ' __(asan|ubsan|tsan)_'; then
+    [[ -e $object && $name != *_scalar ]] || continue
+    if ! readelf -p .comment "$object" | grep -q GCC || "${tools}nm" "$object" | grep -qE ' __(asan|ubsan|tsan)_'; then
         echo "SKIP: $name: not gcc's code without sanitizers"
         continue
     fi
     n_looked=$((n_looked + 1))
     look "$object" "$name" || failed=1
 done
-[ $n_looked -gt 0 ] || echo "SKIP: $build holds no x86-64 kernels to look at"
+[ $n_looked -gt 0 ] || echo "SKIP: $build holds no kernels of vectors to look at"
 exit $failed
