@@ -291,6 +291,25 @@ struct qvl_scoring {
     void *user;
 };
 
+/* What an answer may be. Before each token those that cannot lead to such a text are taken out, end tokens among them
+ * until the text may end; where nothing can follow, the answer ends (QVL_FINISH_STOP). An answer that max_tokens, a stop
+ * string or the loop guard ends earlier is as far as it came. Of a Thinking model the reasoning is free. */
+enum qvl_constraint_kind {
+    QVL_CONSTRAINT_NONE,
+    QVL_CONSTRAINT_JSON,        /* an object, of whatever members */
+    QVL_CONSTRAINT_JSON_SCHEMA, /* JSON that satisfies the schema in text; what cannot be enforced is refused */
+    QVL_CONSTRAINT_REGEX,       /* a match of the regular expression in text, from its first to its last character */
+    QVL_CONSTRAINT_CHOICE       /* one of the choices */
+};
+
+struct qvl_constraint {
+    enum qvl_constraint_kind kind;
+    const char *text; /* n bytes of UTF-8; need only live during the call */
+    size_t n;
+    const char *const *choice; /* [n_choice], each not empty; the same */
+    size_t n_choice;
+};
+
 struct qvl_request_options {
     struct qvl_sampling sampling; /* taken as it is: start from qvl_engine_info.sampling */
     uint32_t max_tokens;          /* of the answer; 0 = 4096, or what the context leaves */
@@ -300,6 +319,7 @@ struct qvl_request_options {
     bool no_loop_guard;           /* go on when the output repeats itself without end */
     bool no_lookup;               /* compute one token a step, also where the text seems to repeat itself. The
                                      output is the same, bit for bit */
+    struct qvl_constraint constraint; /* zero: none. QVL_ERR_ARGUMENT, QVL_ERR_LIMIT: what cannot be enforced, and where */
     uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
     struct qvl_trace trace;       /* trace.tensor NULL = off */
     struct qvl_session *session;  /* NULL = none; of this engine; one open request at a time */
@@ -343,7 +363,8 @@ struct qvl_event {
                              back because a stop string may begin in it) */
         size_t n;
         uint32_t id;      /* the token that let it out: one event for each token of the output */
-        const struct qvl_token_logit *top; /* n_top_logits entries, best first, before penalties */
+        const struct qvl_token_logit *top; /* n_top_logits entries, best first, before penalties and
+                                              constraint */
         size_t n_top;
         bool is_reasoning; /* Thinking models: the text up to and with "</think>" */
     } text;

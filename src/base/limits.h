@@ -55,6 +55,25 @@
 #define QVL_MAX_STOP_BYTES 1024u
 #define QVL_MAX_TOP_LOGITS 64u
 
+/* constraints of an answer */
+#define QVL_MAX_CONSTRAINT_BYTES (256u << 10)        /* of a schema, a regular expression, all choices together */
+#define QVL_MAX_CONSTRAINT_CHOICES 4096u
+#define QVL_MAX_SCHEMA_VALUES (1u << 16)             /* JSON values of a schema */
+#define QVL_MAX_SCHEMA_RULES 8192u                   /* places of a schema, told apart by what holds there */
+#define QVL_MAX_SCHEMA_TOGETHER 64u                  /* schemas that hold at one place */
+#define QVL_MAX_SCHEMA_CASES 4096u                   /* of anyOf and oneOf at one place, multiplied out */
+#define QVL_MAX_SCHEMA_REF_BYTES 1024u
+#define QVL_MAX_SCHEMA_NUMBER_BYTES 64u              /* of a bound, as written */
+#define QVL_MAX_SCHEMA_PROPERTIES 1024u              /* of one object */
+#define QVL_MAX_SCHEMA_MULTIPLE 1000u                /* of multipleOf, without its point */
+#define QVL_MAX_GRAMMAR_EDGES (1u << 20)             /* as drawn; an edge has 20 bytes */
+#define QVL_MAX_GRAMMAR_STATES (1u << 17)            /* deterministic; with 20 to 100 classes of bytes 4 bytes each */
+#define QVL_MAX_GRAMMAR_WORK 20000000u               /* edges looked at while it is made deterministic */
+#define QVL_MAX_GRAMMAR_REPEAT 16384u                /* of a counted repetition; items of an array */
+#define QVL_MAX_GRAMMAR_DEPTH 128u                   /* objects and arrays open at a time in an answer */
+#define QVL_MAX_REGEX_DEPTH 64u                      /* groups */
+#define QVL_MAX_MATCHER_BYTES (16u << 20)            /* what one answer keeps of masks and steps; then it begins anew */
+
 /* chat in the terminal */
 #define QVL_MAX_PASTE_BYTES (1u << 20)               /* in one piece; the line is drawn again with every key */
 #define QVL_MAX_HISTORY_ENTRIES 1000u

@@ -1,5 +1,5 @@
 /* answer.h: one request's output: logits in, and out come the token, the text that may be shown, and whether the
- * answer ends. Sampler, UTF-8 assembly, stop strings and loop guard in one place.
+ * answer ends. Sampler, constraint, UTF-8 assembly, stop strings and loop guard in one place.
  *
  * The text of a Thinking model begins with its reasoning, because the prompt opened it, and the token "</think>"
  * ends it. Whatever was held back comes out with that token: no text is reasoning and answer at once, and a stop
@@ -11,6 +11,7 @@
 #include "engine/loop_guard.h"
 #include "engine/sampler.h"
 #include "engine/stop_match.h"
+#include "text/matcher.h"
 #include "text/tokenizer.h"
 #include "text/utf8_stream.h"
 
@@ -25,6 +26,7 @@ struct qvl_answer_settings {
     bool no_loop_guard;
     uint32_t n_top;
     bool is_thinking;         /* the prompt ends inside <think> */
+    struct qvl_matcher *matcher; /* of the constraint, at its beginning; or NULL. The caller's */
 };
 
 struct qvl_answer {
@@ -37,6 +39,7 @@ struct qvl_answer {
     uint32_t *ids;            /* [max_tokens] the output; never moves */
     size_t n;
     bool is_in_reasoning;     /* the next token is */
+    uint64_t *allowed;        /* with a constraint: [a bit for each id] what the next token may be */
     /* of the last step */
     struct qvl_bytes text;    /* may be shown now; at the end all that was held back, too */
     bool is_reasoning;        /* the text is */

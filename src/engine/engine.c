@@ -112,6 +112,7 @@ enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct
     if (!e)
         return qvl_fail_memory(err, sizeof *e, "the engine");
     pthread_mutex_init(&e->lock, NULL);
+    pthread_mutex_init(&e->trie_lock, NULL);
     enum qvl_status status;
     if ((status = apply_options(e, options, err)) || (status = qvl_config_load(e->model_dir, &e->config, err)) ||
         (status = check_quantization(e, err)) || (status = choose_context(e, options->n_ctx, err)) ||
@@ -183,6 +184,8 @@ void qvl_engine_close(struct qvl_engine *e)
     qvl_tokenizer_free(e->tokenizer);
     qvl_bytes_free(&e->inspect_json);
     pthread_mutex_destroy(&e->lock);
+    pthread_mutex_destroy(&e->trie_lock);
+    qvl_token_trie_free(&e->trie);
     free(e->model_dir);
     free(e->media_helper);
     free(e);

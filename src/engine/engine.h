@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "engine/answer.h"
+#include "engine/constraint.h"
 #include "engine/event_queue.h"
 #include "engine/feed.h"
 #include "engine/lookup.h"
@@ -34,6 +35,8 @@ struct qvl_engine {
     size_t vision_cache_bytes;      /* 0: none */
     struct qvl_bytes inspect_json;
     pthread_mutex_t lock;
+    struct qvl_token_trie trie;     /* made for the first constraint, under its lock; read by all from then on */
+    pthread_mutex_t trie_lock;
     /* from qvl_engine_load on */
     bool is_loaded;
     double load_ms;
@@ -58,6 +61,7 @@ struct qvl_request {
     struct qvl_request_options options;
     atomic_bool is_cancelled;
     struct qvl_session *session;    /* that the request has entered, or NULL */
+    struct qvl_constrained constrained;
 
     /* caller */
     enum qvl_request_state state;

@@ -46,6 +46,7 @@ enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_cha
     enum qvl_status status = check_scoring(engine, &options->scoring, has_chat, options->session != NULL, err);
     if (status || (has_chat && (status = qvl_chat_copy(chat, &r->arena, &r->chat, &n_item, err))) ||
         (status = qvl_request_options_copy(options, &r->arena, &r->options, err)) ||
+        (status = qvl_constrained_open(engine, &options->constraint, &r->constrained, err)) ||
         (r->options.session && (status = qvl_session_enter(r->options.session, r, err))) ||
         (status = qvl_feed_init(&r->feed, engine, r->session, &r->chat, n_item, &r->arena, err)) ||
         (status = qvl_event_queue_init(&r->queue, options->n_top_logits, err))) {
@@ -74,6 +75,7 @@ void qvl_request_close(struct qvl_request *r)
         qvl_session_leave(r->session, r);
     qvl_feed_free(&r->feed);
     qvl_answer_free(&r->answer);
+    qvl_constrained_close(&r->constrained);
     qvl_event_queue_free(&r->queue);
     qvl_prompt_parts_free(&r->parts);
     qvl_prompt_free(&r->prompt);
@@ -176,7 +178,7 @@ static struct qvl_answer_settings answer_settings(const struct qvl_request *r)
     struct qvl_answer_settings set = {
         .tokenizer = e->tokenizer, .sampling = o->sampling, .max_tokens = r->max_tokens, .stop = o->stop,
         .n_stop = o->n_stop, .no_loop_guard = o->no_loop_guard, .n_top = o->n_top_logits,
-        .is_thinking = e->config.is_thinking};
+        .is_thinking = e->config.is_thinking, .matcher = r->constrained.matcher};
     if (o->ignore_eos)
         return set;
     for (uint32_t i = 0; i < e->config.generation.n_eos; i++)

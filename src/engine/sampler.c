@@ -116,6 +116,11 @@ void qvl_sampler_free(struct qvl_sampler *sampler)
 
 /* ---- steps --------------------------------------------------------------------------------------- */
 
+static bool is_allowed(const struct qvl_sampler *sampler, uint32_t id)
+{
+    return !sampler->allowed || (sampler->allowed[id / 64] >> id % 64 & 1);
+}
+
 static void apply_penalties(const struct qvl_sampler *sampler, float *logits)
 {
     const struct qvl_sampling *s = &sampler->sampling;
@@ -225,11 +230,13 @@ void qvl_sampler_filter(struct qvl_sampler *sampler, float *logits)
 {
     const struct qvl_sampling *s = &sampler->sampling;
     struct qvl_candidate *c = sampler->candidate;
-    size_t n = sampler->n_id;
+    size_t n = 0;
     apply_penalties(sampler, logits);
-    for (size_t i = 0; i < n; i++) {
-        logits[i] /= s->temperature;
-        c[i].id = (uint32_t)i;
+    for (uint32_t id = 0; id < sampler->n_id; id++) {
+        if (!is_allowed(sampler, id))
+            continue;
+        logits[id] /= s->temperature;
+        c[n++].id = id;
     }
     bool has_top_k = s->top_k > 0 && s->top_k < n;
     if (has_top_k)
@@ -258,11 +265,13 @@ static uint32_t draw_candidate(struct qvl_sampler *sampler)
     return sampler->candidate[last].id; /* the sum may end a rounding below 1 */
 }
 
-static uint32_t find_best(const float *logits, uint32_t n_id)
+static uint32_t find_best(const struct qvl_sampler *sampler, const float *logits)
 {
     uint32_t best = 0;
-    for (uint32_t i = 1; i < n_id; i++)
-        if (logits[i] > logits[best])
+    while (!is_allowed(sampler, best))
+        best++;
+    for (uint32_t i = best + 1; i < sampler->n_id; i++)
+        if (logits[i] > logits[best] && is_allowed(sampler, i))
             best = i;
     return best;
 }
@@ -279,7 +288,7 @@ enum qvl_status qvl_sampler_choose(struct qvl_sampler *sampler, float *logits, u
         *out_id = draw_candidate(sampler);
     } else {
         apply_penalties(sampler, logits);
-        *out_id = find_best(logits, sampler->n_id);
+        *out_id = find_best(sampler, logits);
     }
     count_id(sampler, *out_id, 1);
     return QVL_OK;

@@ -2,7 +2,8 @@
  *
  * Order of the steps, as in transformers (spec: MODEL.md, "Sampling"): repetition penalty (prompt and output,
  * once for each id), presence and frequency penalty (output), temperature, top-k (ties with the k-th stay),
- * top-p (on what top-k left), min-p, softmax, draw. Ids that the tokenizer lacks are never chosen. */
+ * top-p (on what top-k left), min-p, softmax, draw. Ids that the tokenizer lacks are never chosen; ids that a constraint
+ * forbids are as if they were not there. */
 #ifndef QVL_ENGINE_SAMPLER_H
 #define QVL_ENGINE_SAMPLER_H
 
@@ -16,6 +17,8 @@ struct qvl_candidate {
 struct qvl_sampler {
     struct qvl_sampling sampling;
     uint32_t n_id;       /* ids from here on are masked */
+    const uint64_t *allowed; /* [n_id] bits: the only ids that the next step may choose, at least one; NULL: all. The
+                                caller's */
     uint64_t random[4];  /* xoshiro256** */
     /* penalties: the distinct ids of prompt and output; NULL when every penalty is neutral */
     uint32_t *n_seen;    /* [n_id] times in the output + 1 once met at all; 0 = never met */

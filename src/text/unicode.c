@@ -41,6 +41,15 @@ enum qvl_unicode_class qvl_unicode_class(uint32_t cp)
     return QVL_UNICODE_OTHER;
 }
 
+bool qvl_unicode_run(size_t i, struct qvl_unicode_run *out)
+{
+    if (i >= N_OF(unicode_class))
+        return false;
+    *out = (struct qvl_unicode_run){unicode_class[i].first, unicode_class[i].last,
+                                    (enum qvl_unicode_class)unicode_class[i].class};
+    return true;
+}
+
 /* ---- NFC ------------------------------------------------------------------------------------------ */
 
 /* Hangul syllables are composed by arithmetic (Unicode, section 3.12). */

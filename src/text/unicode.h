@@ -8,6 +8,12 @@ enum qvl_unicode_class { QVL_UNICODE_OTHER, QVL_UNICODE_LETTER, QVL_UNICODE_NUMB
 
 /* \p{L}, \p{N}, \s of the library's regular expressions (Unicode 16). */
 enum qvl_unicode_class qvl_unicode_class(uint32_t cp);
+/* The same as runs of code points, in order; false where there are no more. */
+struct qvl_unicode_run {
+    uint32_t first, last;
+    enum qvl_unicode_class class;
+};
+bool qvl_unicode_run(size_t i, struct qvl_unicode_run *out);
 
 /* True when NFC leaves these n bytes of valid UTF-8 as they are. A quick look: false means "perhaps". */
 bool qvl_nfc_is_stable(const char *utf8, size_t n);
