@@ -75,6 +75,7 @@ static enum qvl_status open_request(struct ask *a, const struct qvl_chat *chat)
                                        .no_lookup = o->lookup == QVL_SWITCH_OFF,
                                        .n_top_logits = (uint32_t)o->n_logits,
                                        .session = a->asker->session};
+    wish.constraint = qvl_answer_form_of(&a->asker->form, o);
     if (a->asker->dump)
         wish.trace = qvl_dump_trace(a->asker->dump);
     return qvl_request_open(a->asker->engine, chat, &wish, &a->request, a->err);
@@ -409,6 +410,8 @@ enum qvl_exit qvl_asker_open(const struct qvl_options *options, bool want_sessio
     *out = (struct qvl_asker){.options = options, .start_ms = qvl_now_ms()};
     *err = (struct qvl_error){0};
     qvl_progress_open(&out->progress, options->progress, options->is_quiet);
+    if ((status = qvl_answer_form_open(options, &out->form, err)))
+        return qvl_exit_of(status, QVL_EXIT_USAGE);
     if (!(out->engine = qvl_open_engine(options, &code)))
         return code;
     qvl_engine_get_info(out->engine, &out->info);
@@ -458,5 +461,6 @@ void qvl_asker_close(struct qvl_asker *asker)
     qvl_session_close(asker->session);
     qvl_dump_close(asker->dump);
     qvl_engine_close(asker->engine);
+    qvl_answer_form_close(&asker->form);
     *asker = (struct qvl_asker){0};
 }

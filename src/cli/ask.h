@@ -15,6 +15,7 @@
 #ifndef QVL_CLI_ASK_H
 #define QVL_CLI_ASK_H
 
+#include "cli/answer_form.h"
 #include "cli/exit_code.h"
 #include "cli/progress.h"
 #include "cli/report.h"
@@ -26,6 +27,7 @@ struct qvl_asker {
     struct qvl_engine *engine;
     struct qvl_engine_info info;  /* of the engine; load_ms is filled by the first question */
     struct qvl_sampling sampling; /* the model's, changed by the options, with the seed in use */
+    struct qvl_answer_form form;  /* what the options say the answer must be */
     struct qvl_session *session;  /* or NULL; may be closed and replaced between questions */
     struct qvl_progress progress; /* say things through it, so that no bar is written over */
     struct qvl_dump *dump;        /* of --dump, or NULL */

@@ -190,7 +190,7 @@ static const char *const settings[] = {
     "temp",       "top-k",      "top-p",      "min-p",        "repetition-penalty", "presence-penalty",
     "frequency-penalty", "seed", "max-tokens", "loop-guard",  "lookup",             "max-pixels",
     "min-pixels", "total-pixels", "fps",      "num-frames",   "min-frames",         "max-frames",
-    "sample-fps"};
+    "sample-fps", "format"};
 
 static bool is_setting(const char *name)
 {
@@ -286,6 +286,8 @@ static void show_sampling(const struct qvl_chat_room *room)
         fputs(qvl_text("seed random\n"), stderr);
     fprintf(stderr, "max-tokens %" PRIu64 ", loop-guard %s, lookup %s", o->max_tokens ? o->max_tokens : 4096,
             o->loop_guard == QVL_SWITCH_ON ? "on" : "off", o->lookup == QVL_SWITCH_ON ? "on" : "off");
+    if (o->format == QVL_ANSWER_JSON)
+        fputs(", format json", stderr);
     fprintf(stderr, room->asker.info.is_thinking ? ", think %s\n" : "\n", o->no_think_text ? "off" : "on");
 }
 

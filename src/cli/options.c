@@ -70,6 +70,17 @@ static const struct option table[] = {
      "遇到此文字即停止（可重复）"},
     {"ignore-eos", 0, NULL, R, true, FLAG, TO(ignore_eos), NULL, 0, 0, "go on after the end token",
      "忽略结束符"},
+    {"format", 0, NULL, R, false, CHOICE, TO(format), "text|json", 0, 0,
+     "json: the answer is a JSON object, whatever the model would say (text)",
+     "json：无论模型想说什么，回答都是一个 JSON 对象（text）"},
+    {"json-schema", 0, "json-schema-file", R, false, TEXT, TO(json_schema), "FILE|{...}", 0, 0,
+     "the answer is JSON that satisfies this schema; - is stdin",
+     "回答是符合此 JSON Schema 的 JSON；- 表示标准输入"},
+    {"regex", 0, NULL, R, true, TEXT, TO(regex), "REGEX", 0, 0, "the answer matches, from its first to its last character",
+     "回答从头到尾与此正则表达式匹配"},
+    {"choice", 0, NULL, R, true, TEXT, TO(choice), "A,B,...", 0, 0,
+     "the answer is one of these; a comma in one is written \\,",
+     "回答是其中之一；其中的逗号写作 \\,"},
     {"loop-guard", 0, NULL, R, true, CHOICE, TO(loop_guard), "on|off", 0, 0,
      "stop an answer that repeats itself without end (on)", "检测无限重复并停止（on）"},
     {"lookup", 0, NULL, R, true, CHOICE, TO(lookup), "on|off", 0, 0,
@@ -452,6 +463,11 @@ static enum qvl_status find_contradiction(const struct qvl_options *o, struct qv
     if (o->sample_fps > 0 && o->frame_times)
         return qvl_fail(err, QVL_ERR_ARGUMENT,
                         "--sample-fps and --frame-times contradict each other: a rate, or the times themselves");
+    if ((o->format == QVL_ANSWER_JSON) + !!o->json_schema + !!o->regex + !!o->choice > 1)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "of --format json, --json-schema, --regex and --choice only one can hold");
+    if (o->json_schema && strcmp(o->json_schema, "-") == 0 &&
+        (o->is_interactive || (o->messages && strcmp(o->messages, "-") == 0)))
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "--json-schema - reads stdin, which something else reads here");
     if (o->messages && o->system)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "--messages has its own system message: --system does not go with it");
     if (o->messages && o->n_item > 0)

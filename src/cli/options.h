@@ -25,7 +25,7 @@ enum qvl_switch { QVL_SWITCH_ON, QVL_SWITCH_OFF };
 
 /* What was given; zero or NULL where nothing was. */
 struct qvl_options {
-    const char *model, *system, *messages, *frame_times, *dump, *isa, *media_helper, *tests;
+    const char *model, *system, *messages, *json_schema, *regex, *choice, *frame_times, *dump, *isa, *media_helper, *tests;
     const char **stop;        /* [n_stop] */
     size_t n_stop;
     struct qvl_item *item;    /* [n_item] in order */
@@ -36,6 +36,7 @@ struct qvl_options {
     double fps, sample_fps, start_s, end_s, media_timeout_s;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     enum qvl_switch loop_guard, lookup;
+    enum qvl_answer_format { QVL_ANSWER_TEXT, QVL_ANSWER_JSON } format;
     enum qvl_resize_rule resize;
     enum qvl_compute dtype;
     enum qvl_kv_type kv;
