@@ -5,11 +5,14 @@
 
 #define ATTENTION_ROWS ((size_t)4)
 #define ATTENTION_VECTORS ((size_t)2)
-#define ATTENTION_VECTORS_FEW ((size_t)2)
+#define ATTENTION_KEY_VECTORS ((size_t)2)
+#define ATTENTION_KEY_VECTORS_FEW ((size_t)2)
 
-typedef __m256i ivec;
+typedef __m256i ivec, keys, values, key_sum, value_sum;
 typedef int16_t query;
 #define KEY_PARTS ((size_t)2)
+#define KEY_ZERO 128
+#define VALUE_PARTS ((size_t)2)
 
 QVL_INLINE ivec ivec_set1(int32_t x)
 {
@@ -60,18 +63,35 @@ QVL_INLINE void store_bytes(int8_t *dst, ivec v)
     _mm_storel_epi64((__m128i *)dst, _mm_packs_epi16(h, h));
 }
 
-QVL_INLINE ivec load_keys(const char *p, size_t part)
+QVL_INLINE key_sum key_sum_of(int32_t x)
+{
+    return ivec_set1(x);
+}
+QVL_INLINE value_sum value_sum_zero(void)
+{
+    return ivec_set1(0);
+}
+QVL_INLINE ivec ivec_from_key_sum(key_sum s)
+{
+    return s;
+}
+QVL_INLINE ivec ivec_from_value_sum(value_sum s)
+{
+    return s;
+}
+
+QVL_INLINE keys load_keys(const char *p, size_t part)
 {
     __m128i to_the_top = _mm_cvtsi32_si128(part == 0 ? 8 : 0);
     return _mm256_srli_epi16(_mm256_sll_epi16(_mm256_loadu_si256((const __m256i *)p), to_the_top), 8);
 }
-QVL_INLINE ivec load_values(const char *p, size_t part)
+QVL_INLINE values load_values(const char *p, size_t part)
 {
     __m128i to_the_top = _mm_cvtsi32_si128(part == 0 ? 8 : 0);
     return _mm256_srai_epi16(_mm256_sll_epi16(_mm256_loadu_si256((const __m256i *)p), to_the_top), 8);
 }
 
-QVL_INLINE ivec mac_values(ivec acc, ivec v, const int16_t *w)
+QVL_INLINE value_sum mac_values(value_sum acc, values v, const int16_t *w)
 {
     int two;
     __builtin_memcpy(&two, w, sizeof two);
@@ -79,7 +99,7 @@ QVL_INLINE ivec mac_values(ivec acc, ivec v, const int16_t *w)
     __asm__("" : HELD_IN_REGISTER(acc)); /* or GCC 12 keeps some of a tile's in memory */
     return acc;
 }
-QVL_INLINE ivec mac_keys(ivec acc, ivec k, const query *q)
+QVL_INLINE key_sum mac_keys(key_sum acc, keys k, const query *q)
 {
     return mac_values(acc, k, q);
 }

@@ -5,11 +5,14 @@
 
 #define ATTENTION_ROWS ((size_t)12)
 #define ATTENTION_VECTORS ((size_t)2)
-#define ATTENTION_VECTORS_FEW ((size_t)4)
+#define ATTENTION_KEY_VECTORS ((size_t)2)
+#define ATTENTION_KEY_VECTORS_FEW ((size_t)4)
 
-typedef __m512i ivec;
+typedef __m512i ivec, keys, values, key_sum, value_sum;
 typedef int8_t query;
 #define KEY_PARTS ((size_t)1)
+#define KEY_ZERO 128
+#define VALUE_PARTS ((size_t)2)
 
 QVL_INLINE ivec ivec_set1(int32_t x)
 {
@@ -56,12 +59,29 @@ QVL_INLINE void store_query(query *dst, ivec v)
     store_bytes(dst, v);
 }
 
-QVL_INLINE ivec load_keys(const char *p, size_t part)
+QVL_INLINE key_sum key_sum_of(int32_t x)
+{
+    return ivec_set1(x);
+}
+QVL_INLINE value_sum value_sum_zero(void)
+{
+    return ivec_set1(0);
+}
+QVL_INLINE ivec ivec_from_key_sum(key_sum s)
+{
+    return s;
+}
+QVL_INLINE ivec ivec_from_value_sum(value_sum s)
+{
+    return s;
+}
+
+QVL_INLINE keys load_keys(const char *p, size_t part)
 {
     (void)part; /* there is one */
     return _mm512_loadu_si512(p);
 }
-QVL_INLINE ivec load_values(const char *p, size_t part)
+QVL_INLINE values load_values(const char *p, size_t part)
 {
     __m128i to_the_top = _mm_cvtsi32_si128(part == 0 ? 8 : 0);
     return _mm512_srai_epi16(_mm512_sll_epi16(_mm512_loadu_si512(p), to_the_top), 8);
@@ -74,12 +94,12 @@ QVL_INLINE __m512i broadcast_dword(const void *p)
     return _mm512_set1_epi32(x);
 }
 /* As asm: around the intrinsics GCC 12 moves the accumulators of a tile to the stack and back. */
-QVL_INLINE ivec mac_keys(ivec acc, ivec k, const query *q)
+QVL_INLINE key_sum mac_keys(key_sum acc, keys k, const query *q)
 {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(k), "v"(broadcast_dword(q)));
     return acc;
 }
-QVL_INLINE ivec mac_values(ivec acc, ivec v, const int16_t *w)
+QVL_INLINE value_sum mac_values(value_sum acc, values v, const int16_t *w)
 {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(v), "v"(broadcast_dword(w)));
     return acc;

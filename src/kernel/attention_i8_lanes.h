@@ -9,22 +9,34 @@
  * a row's sum begins with what that adds.
  *
  * Weights (probability times scale of the value) are 16 bits wide. A block's 128 products of 16 and 8 bits fit an
- * int32: 128 * 32767 * 127 < 2^31. Values are widened by shifts, the even two of four neighbours apart from the odd
- * two, so queries of 16 bits and weights lie in the order 0, 2, 1, 3.
+ * int32: 128 * 32767 * 127 < 2^31. Where bytes must be widened it is by shifts, the even two of four neighbours
+ * apart from the odd two; queries of 16 bits and weights then lie in the order 0, 2, 1, 3. How a level cuts a
+ * weight and what it sums in between is its own matter, as long as the sums are right.
  *
  * The including file defines, on top of a vec_isa.h:
- *   ATTENTION_ROWS, ATTENTION_VECTORS       tile: most rows, vectors
- *   ATTENTION_VECTORS_FEW                   vectors of keys where rows are few, so that sums do not wait for each
- * other ivec                                    VEC_LANES int32 ivec_set1(x), ivec_max(a, b), ivec_store(p, v),
- * ivec_from_vec_bits(v) vec_from_ivec(v), ivec_rounded(v)       conversions, to nearest even query int8_t or
- * int16_t store_query(dst, v)                     VEC_LANES small integers to queries store_weights(dst, v)
- * VEC_LANES integers to int16_t, each four in the order 0, 2, 1, 3 store_bytes(dst, v) VEC_LANES small integers to
- * int8_t KEY_PARTS                               1: four bytes are multiplied at once; 2: even ones, then odd ones
- *   load_keys(p, part)                      that part of 4 dimensions of VEC_LANES keys
- *   mac_keys(acc, k, q)                     acc + their products with the 4 / KEY_PARTS queries at q
- *   load_values(p, part)                    the even or the odd two of 4 keys of VEC_LANES dimensions
- *   mac_values(acc, v, w)                   acc + their products with the two weights at w
- *   vec_swap(v, half)                       lane i from lane i ^ half */
+ *   ATTENTION_ROWS             tile: most rows
+ *   ATTENTION_VECTORS          vectors of dimensions in the product with values
+ *   ATTENTION_KEY_VECTORS      vectors of keys
+ *   ATTENTION_KEY_VECTORS_FEW  where rows are two; at least as many, so that sums do not wait for each other
+ *   ivec                       VEC_LANES int32
+ *   ivec_set1(x), ivec_max(a, b), ivec_store(p, v), ivec_from_vec_bits(v)
+ *   vec_from_ivec(v), ivec_rounded(v)  conversions, to nearest even
+ *   query                      int8_t or int16_t
+ *   store_query(dst, v)        VEC_LANES small integers to queries
+ *   store_weights(dst, v)      VEC_LANES integers of 0 to 32767 to as many times 16 bits, each four for themselves
+ *   store_bytes(dst, v)        VEC_LANES small integers to int8_t
+ *   KEY_PARTS                  1: four bytes are multiplied at once; 2: even ones, then odd ones
+ *   KEY_ZERO                   what the product takes for a key's zero: 128, or 0 where load_keys takes it away
+ *   keys = load_keys(p, part)  that part of 4 dimensions of VEC_LANES keys
+ *   key_sum                    sums of VEC_LANES keys in the making
+ *   key_sum_of(x)              that begin with x
+ *   mac_keys(acc, k, q)        acc + the products with the 4 / KEY_PARTS queries at q
+ *   ivec_from_key_sum(acc)     what they are
+ *   VALUE_PARTS                as KEY_PARTS, of keys
+ *   values = load_values(p, part)  that part of 4 keys of VEC_LANES dimensions
+ *   value_sum, value_sum_zero(), mac_values(acc, v, w), ivec_from_value_sum(acc)
+ *                              the same with the 4 / VALUE_PARTS weights at w
+ *   vec_swap(v, half)          lane i from lane i ^ half */
 #ifndef QVL_KERNEL_ATTENTION_I8_LANES_H
 #define QVL_KERNEL_ATTENTION_I8_LANES_H
 
@@ -113,7 +125,7 @@ struct tile {
     int16_t *weight;   /* [ATTENTION_ROWS, QVL_KV_BLOCK] */
     float *sum;        /* [ATTENTION_ROWS, d_pad] weighted values */
     float *total;      /* [ATTENTION_ROWS, TOTAL_LANES] probabilities */
-    int32_t first[16]; /* where a row's sums begin: -128 times the sum of its query */
+    int32_t first[16]; /* where a row's sums begin: -KEY_ZERO times the sum of its query */
     float factor[16];  /* of a row's scores; with it 2^x serves as exponential */
     float largest[16];
     float shrink[16]; /* what the sums so far are multiplied with in this block */
@@ -134,7 +146,7 @@ QVL_INLINE void take_query(struct tile *tile, size_t t, const struct qvl_attenti
         sum += q[i];
     for (size_t i = 0; i < d_pad; i += 4)
         memcpy(tile->q + i * ATTENTION_ROWS + t * 4, q + i, 4 * sizeof *q);
-    tile->first[t] = -128 * sum;
+    tile->first[t] = -KEY_ZERO * sum;
     tile->factor[t] = scale * (job->scale * LOG2_E);
     tile->largest[t] = -INFINITY;
 }
@@ -170,9 +182,9 @@ QVL_INLINE void score_keys(const struct tile *tile, size_t n_row, size_t n_vecto
                            const void *next, size_t v, size_t head_dim)
 {
     size_t group_bytes = qvl_round_up(head_dim, 4) * 16;
-    const char *key[ATTENTION_VECTORS_FEW];
+    const char *key[ATTENTION_KEY_VECTORS_FEW];
     const float *scale = (const void *)(block + qvl_k_i8_scales_at(head_dim));
-    ivec acc[ATTENTION_ROWS][ATTENTION_VECTORS_FEW];
+    key_sum acc[ATTENTION_ROWS][ATTENTION_KEY_VECTORS_FEW];
     QVL_UNROLL(8)
     for (size_t u = 0; u < n_vector; u++)
         key[u] = block + (v + u) * VEC_LANES / 16 * group_bytes + (v + u) * VEC_LANES % 16 * 4;
@@ -180,15 +192,16 @@ QVL_INLINE void score_keys(const struct tile *tile, size_t n_row, size_t n_vecto
     for (size_t t = 0; t < n_row; t++)
         QVL_UNROLL(8)
     for (size_t u = 0; u < n_vector; u++)
-        acc[t][u] = ivec_set1(tile->first[t]);
+        acc[t][u] = key_sum_of(tile->first[t]);
     for (size_t step = 0; step < qvl_div_up(head_dim, 4) * KEY_PARTS; step++) {
         size_t j = step / KEY_PARTS, part = step % KEY_PARTS;
         const query *q = tile->q + j * 4 * ATTENTION_ROWS + part * (4 / KEY_PARTS);
-        ivec k[ATTENTION_VECTORS_FEW];
+        keys k[ATTENTION_KEY_VECTORS_FEW];
         QVL_UNROLL(8)
         for (size_t u = 0; u < n_vector; u++) {
             k[u] = load_keys(key[u] + j * 64, part);
-            fetch_line(next, (size_t)(key[u] - block) + j * 64);
+            if (u * VEC_LANES % 16 == 0) /* a line of 16 keys */
+                fetch_line(next, (size_t)(key[u] - block) + j * 64);
         }
         QVL_UNROLL(16)
         for (size_t t = 0; t < n_row; t++)
@@ -201,7 +214,7 @@ QVL_INLINE void score_keys(const struct tile *tile, size_t n_row, size_t n_vecto
         QVL_UNROLL(8)
     for (size_t u = 0; u < n_vector; u++)
         vec_store(tile->score + t * QVL_KV_BLOCK + (v + u) * VEC_LANES,
-                  vec_mul(vec_from_ivec(acc[t][u]), vec_load(scale + (v + u) * VEC_LANES)));
+                  vec_mul(vec_from_ivec(ivec_from_key_sum(acc[t][u])), vec_load(scale + (v + u) * VEC_LANES)));
 }
 
 /* The lanes of the vector at i, those of n on replaced. */
@@ -281,15 +294,15 @@ QVL_INLINE void find_weights(struct tile *tile, const uint32_t *n_key, size_t fi
 QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vector, const char *block,
                            const void *next, size_t dim, size_t d_pad)
 {
-    ivec acc[ATTENTION_ROWS][ATTENTION_VECTORS];
+    value_sum acc[ATTENTION_ROWS][ATTENTION_VECTORS];
     QVL_UNROLL(16)
     for (size_t t = 0; t < n_row; t++)
         QVL_UNROLL(4)
     for (size_t u = 0; u < n_vector; u++)
-        acc[t][u] = ivec_set1(0);
-    for (size_t step = 0; step < QVL_KV_BLOCK / 2; step++) { /* two of four keys */
-        size_t at = step / 2 * 4 * d_pad + dim * 4, part = step % 2;
-        ivec v[ATTENTION_VECTORS];
+        acc[t][u] = value_sum_zero();
+    for (size_t step = 0; step < QVL_KV_BLOCK / 4 * VALUE_PARTS; step++) {
+        size_t at = step / VALUE_PARTS * 4 * d_pad + dim * 4, part = step % VALUE_PARTS;
+        values v[ATTENTION_VECTORS];
         QVL_UNROLL(4)
         for (size_t u = 0; u < n_vector; u++)
             v[u] = load_values(block + at + u * VEC_LANES * 4, part);
@@ -298,7 +311,7 @@ QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vecto
         for (size_t t = 0; t < n_row; t++)
             QVL_UNROLL(4)
         for (size_t u = 0; u < n_vector; u++)
-            acc[t][u] = mac_values(acc[t][u], v[u], tile->weight + t * QVL_KV_BLOCK + step * 2);
+            acc[t][u] = mac_values(acc[t][u], v[u], tile->weight + t * QVL_KV_BLOCK + step * (4 / VALUE_PARTS));
     }
     ivec *block_sum =
         (void *)tile->score; /* in memory: conditions on accumulators would cost them their registers */
@@ -306,7 +319,7 @@ QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vecto
     for (size_t t = 0; t < n_row; t++)
         QVL_UNROLL(4)
     for (size_t u = 0; u < n_vector; u++)
-        block_sum[t * n_vector + u] = acc[t][u];
+        block_sum[t * n_vector + u] = ivec_from_value_sum(acc[t][u]);
     for (size_t t = 0; t < n_row; t++)
         for (size_t u = 0; u < n_vector && tile->is_active[t]; u++) {
             float *sum = tile->sum + t * d_pad + dim + u * VEC_LANES;
@@ -336,7 +349,7 @@ QVL_INLINE void attend_tile(const struct qvl_attention_job *job, size_t i_row, s
 {
     const uint32_t *n_key = job->n_key + i_row;
     size_t d = job->head_dim, d_pad = qvl_head_dim_padded(d), n_key_most = 0;
-    size_t n_vector = n_wide == 2 ? ATTENTION_VECTORS_FEW : ATTENTION_VECTORS;
+    size_t n_vector = n_wide == 2 ? ATTENTION_KEY_VECTORS_FEW : ATTENTION_KEY_VECTORS;
     struct tile tile = lay_out_tile(job, i_row, n_row);
     for (size_t t = 0; t < n_row; t++)
         n_key_most = n_key[t] > n_key_most ? n_key[t] : n_key_most;

@@ -31,6 +31,7 @@ static const struct level {
                       {ON_AARCH64(qvl_overlay_gemm_neon, qvl_overlay_gemm_packed_neon,
                                   qvl_overlay_gemm_packed_neon_dotprod, qvl_overlay_gemm_packed_neon_i8mm,
                                   qvl_overlay_rows_a8_neon, qvl_overlay_attention_neon,
+                                  qvl_overlay_attention_i8_neon, qvl_overlay_attention_i8_neon_dotprod,
                                   qvl_overlay_elementwise_neon)}},
     [QVL_ISA_AVX2] = {"avx2",
                       {ON_X86(qvl_overlay_gemm_avx2, qvl_overlay_gemm_packed_avx2,

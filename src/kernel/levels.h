@@ -24,6 +24,8 @@ void qvl_overlay_gemm_packed_neon_dotprod(struct qvl_kernels *table); /* where t
 void qvl_overlay_gemm_packed_neon_i8mm(struct qvl_kernels *table);    /* where the processor has smmla */
 void qvl_overlay_rows_a8_neon(struct qvl_kernels *table);
 void qvl_overlay_attention_neon(struct qvl_kernels *table);
+void qvl_overlay_attention_i8_neon(struct qvl_kernels *table);
+void qvl_overlay_attention_i8_neon_dotprod(struct qvl_kernels *table); /* where the processor has sdot */
 void qvl_overlay_elementwise_neon(struct qvl_kernels *table);
 
 void qvl_overlay_gemm_avx2(struct qvl_kernels *table);

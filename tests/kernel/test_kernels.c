@@ -1329,13 +1329,13 @@ static int run_level(enum qvl_isa isa, const struct qvl_kernels *kernels)
 static const struct variant {
     const char *name;
     enum qvl_isa isa;
-    qvl_overlay_fn *overlay;
+    qvl_overlay_fn *overlay[3]; /* up to a NULL */
 } VARIANTS[] = {
 #if defined(__x86_64__)
-    {"avx2 with vpdpbusd in parts", QVL_ISA_AVX2, qvl_overlay_gemm_packed_avx2_vnni_in_parts},
+    {"avx2 with vpdpbusd in parts", QVL_ISA_AVX2, {qvl_overlay_gemm_packed_avx2_vnni_in_parts}},
 #else
-    {"neon without sdot", QVL_ISA_NEON, qvl_overlay_gemm_packed_neon},
-    {"neon with sdot", QVL_ISA_NEON, qvl_overlay_gemm_packed_neon_dotprod},
+    {"neon without sdot", QVL_ISA_NEON, {qvl_overlay_gemm_packed_neon, qvl_overlay_attention_i8_neon}},
+    {"neon with sdot", QVL_ISA_NEON, {qvl_overlay_gemm_packed_neon_dotprod}},
 #endif
 };
 
@@ -1346,10 +1346,12 @@ static int run_variant(const struct variant *variant)
         return 0;
     }
     struct qvl_kernels kernels = *qvl_kernels_of(variant->isa);
-    variant->overlay(&kernels);
+    for (qvl_overlay_fn *const *overlay = variant->overlay; *overlay; overlay++)
+        (*overlay)(&kernels);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(test_gemm_q8_a8, &kernels),
         cmocka_unit_test_prestate(test_gemm_q4_a8, &kernels),
+        cmocka_unit_test_prestate(test_attention_i8, &kernels),
     };
     return cmocka_run_group_tests_name(variant->name, tests, NULL, NULL);
 }
