@@ -26,7 +26,7 @@
 #define UNRESERVED "A-Za-z0-9._~!$&'()*+,;=:-"
 #define PCHAR "(?:[" UNRESERVED "@]|%[0-9A-Fa-f]{2})"
 #define TAIL "(?:\\?(?:" PCHAR "|[/?])*)?(?:#(?:" PCHAR "|[/?])*)?"
-#define AUTHORITY "//(?:" HOST "|\\[" IPV6 "\\])(?::\\d{1,5})?"
+#define AUTHORITY "//(?:" HOST "|\\[" IPV6 "\\])?(?::\\d{1,5})?"
 
 static const struct {
     const char *name, *regex;

@@ -32,7 +32,7 @@ struct regex {
     bool is_ended; /* by a $ */
 };
 
-static enum qvl_status refuse(const struct regex *r, const char *what)
+static enum qvl_status not_a_regex(const struct regex *r, const char *what)
 {
     return qvl_fail(r->err, QVL_ERR_ARGUMENT, "regular expression, byte %zu: %s", r->i, qvl_text(what));
 }
@@ -54,7 +54,7 @@ static enum qvl_status take_char(struct regex *r, uint32_t *out)
 {
     size_t n = qvl_utf8_decode(r->s + r->i, r->n - r->i, out);
     if (n == 0)
-        return refuse(r, "not UTF-8");
+        return not_a_regex(r, "not UTF-8");
     r->i += n;
     return QVL_OK;
 }
@@ -68,13 +68,13 @@ static enum qvl_status take_hex(struct regex *r, size_t n, uint32_t *out)
         int c = peek(r), low = c | 0x20;
         int digit = c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
         if (digit < 0 || n_digit == 6)
-            return refuse(r, "hexadecimal digits were expected");
+            return not_a_regex(r, "hexadecimal digits were expected");
         value = value << 4 | (uint32_t)digit;
     }
     if (n == 0)
         r->i++;
     if (n_digit == 0 || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF))
-        return refuse(r, "no character has this number");
+        return not_a_regex(r, "no character has this number");
     *out = value;
     return QVL_OK;
 }
@@ -113,7 +113,7 @@ static enum qvl_status add_escaped_class(struct regex *r, int letter, struct qvl
         else if (starts_with(r, "{N}"))
             status = add_unicode_class(&set, QVL_UNICODE_NUMBER, r->err);
         else
-            status = refuse(r, "of the Unicode classes only {L} and {N} are known");
+            status = not_a_regex(r, "of the Unicode classes only {L} and {N} are known");
         r->i += status ? 0 : 3;
     }
     qvl_charset_settle(&set);
@@ -133,11 +133,11 @@ static enum qvl_status take_escape(struct regex *r, struct qvl_charset *out, boo
     int c = peek(r);
     enum qvl_status status = QVL_OK;
     if (c <= 0)
-        return refuse(r, "a backslash with nothing behind it");
+        return not_a_regex(r, "a backslash with nothing behind it");
     if (strchr("bB", c))
-        return refuse(r, "word boundaries cannot be enforced");
+        return not_a_regex(r, "word boundaries cannot be enforced");
     if ((c >= '1' && c <= '9') || c == 'k')
-        return refuse(r, "references to groups cannot be enforced");
+        return not_a_regex(r, "references to groups cannot be enforced");
     r->i++;
     *is_class = strchr("dDwWsSpP", c) != NULL;
     if (*is_class)
@@ -152,7 +152,7 @@ static enum qvl_status take_escape(struct regex *r, struct qvl_charset *out, boo
         status = take_hex(r, 0, &cp);
     } else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
         r->i--;
-        return refuse(r, "unknown letter after a backslash");
+        return not_a_regex(r, "unknown letter after a backslash");
     } else {
         r->i--;
         status = take_char(r, &cp);
@@ -184,7 +184,7 @@ static enum qvl_status take_class(struct regex *r, struct qvl_charset *out)
     while (!status && peek(r) != ']') {
         uint32_t lo = 0, hi = 0;
         if (r->i == r->n)
-            return refuse(r, "a class without its ]");
+            return not_a_regex(r, "a class without its ]");
         if ((status = take_entry(r, out, &lo, &is_class)) || is_class)
             continue;
         if (peek(r) != '-' || r->i + 1 >= r->n || r->s[r->i + 1] == ']')
@@ -193,7 +193,7 @@ static enum qvl_status take_class(struct regex *r, struct qvl_charset *out)
         if ((status = take_entry(r, out, &hi, &is_class)))
             continue;
         if (is_class || hi < lo)
-            return refuse(r, "a range of characters that ends before it begins");
+            return not_a_regex(r, "a range of characters that ends before it begins");
         status = qvl_charset_add(out, lo, hi, r->err);
     }
     r->i++;
@@ -237,6 +237,8 @@ static bool take_count(struct regex *r, uint32_t *min, uint32_t *max, bool *is_o
     }
     is_count = is_count && peek(r) == '}';
     r->i = is_count ? r->i + 1 : begin;
+    if (!is_count)
+        *min = *max = 1;
     return is_count;
 }
 
@@ -255,9 +257,9 @@ static enum qvl_status join(struct regex *r, const struct piece *p)
     if (is_repeated && peek(r) == '?')
         r->i++;
     if (min > QVL_MAX_GRAMMAR_REPEAT || (!is_open && max > QVL_MAX_GRAMMAR_REPEAT))
-        return refuse(r, "more repetitions than qvl can count");
+        return not_a_regex(r, "more repetitions than qvl can count");
     if (!is_open && max < min)
-        return refuse(r, "a count that ends before it begins");
+        return not_a_regex(r, "a count that ends before it begins");
     uint32_t n_copy = !is_open ? max : min > 0 ? min : 1, end = qvl_nfa_state(r->nfa);
     for (uint32_t i = 0; i < n_copy && !r->nfa->status; i++) {
         uint32_t offset = i > 0 ? qvl_nfa_copy(r->nfa, p->begin, p->end) : 0;
@@ -307,20 +309,20 @@ static void end_alternative(struct regex *r)
 static enum qvl_status open_group(struct regex *r)
 {
     if (starts_with(r, "?=") || starts_with(r, "?!") || starts_with(r, "?<=") || starts_with(r, "?<!"))
-        return refuse(r, "lookahead and lookbehind cannot be enforced");
+        return not_a_regex(r, "lookahead and lookbehind cannot be enforced");
     if (starts_with(r, "?:")) {
         r->i += 2;
     } else if (starts_with(r, "?<") || starts_with(r, "?P<")) {
         while (r->i < r->n && r->s[r->i] != '>')
             r->i++;
         if (r->i == r->n)
-            return refuse(r, "a group's name without its >");
+            return not_a_regex(r, "a group's name without its >");
         r->i++;
     } else if (peek(r) == '?') {
-        return refuse(r, "flags of groups cannot be enforced");
+        return not_a_regex(r, "flags of groups cannot be enforced");
     }
     if (r->depth == QVL_MAX_REGEX_DEPTH)
-        return refuse(r, "groups are nested too deep");
+        return not_a_regex(r, "groups are nested too deep");
     struct group *g = &r->group[++r->depth];
     *g = (struct group){.before = r->at, .piece = {.begin = qvl_nfa_mark(r->nfa)}};
     g->piece.entry = qvl_nfa_state(r->nfa);
@@ -332,7 +334,7 @@ static enum qvl_status open_group(struct regex *r)
 static enum qvl_status close_group(struct regex *r)
 {
     if (r->depth == 0)
-        return refuse(r, "a ) without its (");
+        return not_a_regex(r, "a ) without its (");
     end_alternative(r);
     struct group *g = &r->group[r->depth--];
     g->piece.end = qvl_nfa_mark(r->nfa);
@@ -371,13 +373,15 @@ static enum qvl_status take_end(struct regex *r)
 {
     r->i++;
     if (r->depth > 0 || (r->i < r->n && r->s[r->i] != '|'))
-        return refuse(r, "a $ that does not end the expression cannot be enforced");
+        return not_a_regex(r, "a $ that does not end the expression cannot be enforced");
     r->is_ended = true;
     return QVL_OK;
 }
 
 static enum qvl_status take_one(struct regex *r)
 {
+    uint32_t min, max;
+    bool is_open;
     switch (peek(r)) {
     case '(': r->i++; return open_group(r);
     case ')': return close_group(r);
@@ -386,11 +390,14 @@ static enum qvl_status take_one(struct regex *r)
         r->i++;
         begin_alternative(r);
         return QVL_OK;
-    case '^': return refuse(r, "a ^ that does not begin the expression cannot be enforced");
+    case '^': return not_a_regex(r, "a ^ that does not begin the expression cannot be enforced");
     case '$': return take_end(r);
     case '*':
     case '+':
-    case '?': return refuse(r, "nothing stands before the repetition");
+    case '?': return not_a_regex(r, "nothing stands before the repetition");
+    case '{':
+        return take_count(r, &min, &max, &is_open) ? not_a_regex(r, "nothing stands before the repetition")
+                                                   : take_atom(r);
     default: return take_atom(r);
     }
 }
@@ -409,7 +416,7 @@ enum qvl_status qvl_regex_draw(struct qvl_nfa *nfa, uint32_t from, uint32_t to, 
     while (r.i < n && !status)
         status = take_one(&r);
     if (!status && r.depth > 0)
-        status = refuse(&r, "a ( without its )");
+        status = not_a_regex(&r, "a ( without its )");
     if (status)
         return status;
     end_alternative(&r);
