@@ -368,8 +368,8 @@ static uint64_t hash_items(const uint32_t *item, size_t n)
 
 static void place_set(struct sets *s, size_t i)
 {
-    size_t begin = set_begin(s, i);
-    size_t k = (size_t)hash_items(s->item + begin, s->end[i] - begin) & (s->n_slot - 1);
+    size_t begin = set_begin(s, i), n = s->end[i] - begin;
+    size_t k = (size_t)hash_items(n > 0 ? s->item + begin : NULL, n) & (s->n_slot - 1);
     while (s->slot[k] != NO_SET)
         k = (k + 1) & (s->n_slot - 1);
     s->slot[k] = (uint32_t)i;
