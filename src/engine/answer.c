@@ -3,6 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
+#include "base/utf8.h"
+
+enum { MAX_FORCED_BYTES = 64 }; /* more than the tokens of a guess have */
+
 enum qvl_status qvl_answer_init(struct qvl_answer *answer, const struct qvl_answer_settings *settings,
                                 const uint32_t *prompt, size_t n_prompt, struct qvl_error *err)
 {
@@ -108,7 +113,8 @@ enum qvl_status qvl_answer_step(struct qvl_answer *answer, float *logits, struct
     answer->n_top = qvl_top_logits(logits, qvl_tokenizer_n(answer->set.tokenizer), answer->set.n_top, answer->top);
     enum qvl_status status = answer->set.matcher ? apply_constraint(answer, err) : QVL_OK;
     if (status || (status = qvl_sampler_choose(&answer->sampler, logits, &id, err)) ||
-        (status = follow_constraint(answer, id, err)) || (!is_eos(answer, id) && (status = add_text(answer, id, err))))
+        (status = follow_constraint(answer, id, err)) ||
+        (!is_eos(answer, id) && (status = add_text(answer, id, err))))
         return status;
     answer->ids[answer->n++] = id;
     answer->is_reasoning = answer->is_in_reasoning;
@@ -123,6 +129,26 @@ enum qvl_status qvl_answer_step(struct qvl_answer *answer, float *logits, struct
     else if (answer->n == answer->set.max_tokens)
         finish(answer, QVL_FINISH_LENGTH);
     return (answer->is_done || ends_reasoning) && !answer->met_stop ? flush(answer, err) : QVL_OK;
+}
+
+/* The last token is left out: the model's may go on beyond what is certain. A guess decides nothing, so one that
+ * cannot be made (the bytes begin inside a character, no memory) is none. */
+size_t qvl_answer_guess(struct qvl_answer *answer, uint32_t *ids, size_t n_max)
+{
+    char bytes[MAX_FORCED_BYTES];
+    struct qvl_ids forced = {0};
+    struct qvl_error ignored = {0};
+    size_t n = 0, n_guess = 0;
+    if (!answer->set.matcher || answer->is_in_reasoning ||
+        qvl_matcher_forced(answer->set.matcher, bytes, sizeof bytes, &n, &ignored))
+        return 0;
+    n -= qvl_utf8_n_incomplete(bytes, n);
+    if (!qvl_tokenizer_encode(answer->set.tokenizer, bytes, n, false, &forced, &ignored) && forced.n > 1)
+        n_guess = qvl_min_size(forced.n - 1, n_max);
+    for (size_t i = 0; i < n_guess; i++)
+        ids[i] = forced.id[i];
+    qvl_ids_free(&forced);
+    return n_guess;
 }
 
 void qvl_answer_free(struct qvl_answer *answer)

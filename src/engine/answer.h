@@ -54,6 +54,9 @@ enum qvl_status qvl_answer_init(struct qvl_answer *answer, const struct qvl_answ
                                 const uint32_t *prompt, size_t n_prompt, struct qvl_error *err);
 /* One token from logits [tokenizer's n or more], which change. */
 enum qvl_status qvl_answer_step(struct qvl_answer *answer, float *logits, struct qvl_error *err);
+/* What the constraint leaves no choice about, as the tokens that the tokenizer would make of it: a guess of what comes
+ * next. Returns how many (<= n_max). */
+size_t qvl_answer_guess(struct qvl_answer *answer, uint32_t *ids, size_t n_max);
 void qvl_answer_free(struct qvl_answer *answer);
 
 #endif

@@ -22,7 +22,8 @@ static enum qvl_status compile(const struct qvl_constraint *c, struct qvl_gramma
 static enum qvl_status get_trie(struct qvl_engine *engine, struct qvl_error *err)
 {
     pthread_mutex_lock(&engine->trie_lock);
-    enum qvl_status status = engine->trie.node ? QVL_OK : qvl_token_trie_build(engine->tokenizer, &engine->trie, err);
+    enum qvl_status status =
+        engine->trie.plain ? QVL_OK : qvl_token_trie_build(engine->tokenizer, &engine->trie, err);
     pthread_mutex_unlock(&engine->trie_lock);
     return status;
 }

@@ -11,7 +11,8 @@
  * The bits of a request do not depend on its company (kernel.h), so neither turns nor batches need to be
  * reproducible.
  *
- * Guesses. The rows of a draft have the bits that steps of their own would have given them, as long as the draft is
+ * Guesses. They are what followed the same tokens before (lookup.h), or what a constraint leaves no choice about (the
+ * keys of an object). The rows of a draft have the bits that steps of their own would have given them, as long as the draft is
  * right. So each is sampled as if it were alone, in order, up to the first token that is not the guessed one; the
  * rows behind that leave the cache. A reader of the output cannot tell, at any temperature.
  *
@@ -416,13 +417,15 @@ struct decode {
  * share each: more rows would be paid for by those who have no draft. */
 static void make_guess(const struct step *step, struct decode_part *part)
 {
-    const struct qvl_request *r = part->request;
+    struct qvl_request *r = part->request;
     const struct qvl_answer *a = &r->answer;
     struct qvl_lookup_text text = {r->prompt.ids.id, a->ids, r->prompt.ids.n, a->n};
     size_t n_share = N_CHEAP_ROW / step->n, n_left = a->set.max_tokens - a->n;
     if (r->options.no_lookup || has_trace(r)) /* a trace has a row for each token */
         return;
-    part->n_guess = qvl_lookup_draft(&text, part->guess);
+    part->n_guess = qvl_answer_guess(&r->answer, part->guess, QVL_LOOKUP_MAX);
+    if (part->n_guess == 0)
+        part->n_guess = qvl_lookup_draft(&text, part->guess);
     part->n_draft = qvl_lookup_worth(&r->lookup, qvl_min_size(part->n_guess, n_left - 1));
     part->n_draft = qvl_min_size(part->n_draft, n_share > 0 ? n_share - 1 : 0);
 }

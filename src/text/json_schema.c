@@ -28,6 +28,7 @@ struct draw {
     uint32_t *item; /* of all sets */
     size_t n_item, n_item_alloc;
     struct qvl_bytes literal; /* of the value at hand */
+    size_t n_work;            /* entries of the tables that strings and numbers took on the way */
 };
 
 /* Schemas that hold together, in the making or all. */
@@ -192,8 +193,15 @@ static enum qvl_status restrict_length(const struct draw *d, const struct qvl_js
     return qvl_json_string_set_length(s, min, max, d->err);
 }
 
+/* More work done on strings and numbers: a schema may hold thousands of them. */
+static enum qvl_status count_work(struct draw *d, size_t n)
+{
+    d->n_work += n;
+    return d->n_work > QVL_MAX_GRAMMAR_WORK ? too_large(d, 0, "the schema is too complex") : QVL_OK;
+}
+
 /* The strings that all of them allow. */
-static enum qvl_status gather_string(const struct draw *d, const struct together *t, struct qvl_json_string *out)
+static enum qvl_status gather_string(struct draw *d, const struct together *t, struct qvl_json_string *out)
 {
     enum qvl_status status = QVL_OK;
     for (uint32_t i = 0; i < t->n && !status; i++) {
@@ -201,7 +209,7 @@ static enum qvl_status gather_string(const struct draw *d, const struct together
         if (!(status = restrict_length(d, schema, out)) && !(status = restrict_format(d, schema, out)))
             status = restrict_pattern(d, schema, out);
     }
-    return status;
+    return status ? status : count_work(d, out->n_work);
 }
 
 static enum qvl_status draw_string(struct draw *d, uint32_t from, uint32_t to, const struct together *t)
@@ -214,11 +222,13 @@ static enum qvl_status draw_string(struct draw *d, uint32_t from, uint32_t to, c
     return status;
 }
 
-static enum qvl_status gather_number(const struct draw *d, const struct together *t, struct qvl_number_facts *f)
+static enum qvl_status gather_number(struct draw *d, const struct together *t, struct qvl_number_facts *f)
 {
     enum qvl_status status = QVL_OK;
     for (uint32_t i = 0; i < t->n && !status; i++)
         status = qvl_schema_number(&d->schema, node_at(d, t->node[i]), f, d->err);
+    for (size_t i = 0; i < f->n_multiple && !status; i++) /* its automaton: ten digits from each remainder */
+        status = count_work(d, 10 * (size_t)f->multiple[i].count * (f->multiple[i].n_fraction + 1));
     return status;
 }
 
@@ -574,7 +584,8 @@ static enum qvl_status satisfies_scalar(struct draw *d, const struct together *t
     bool is_bound = is_string ? s.is_restricted : f.min.is_set || f.max.is_set || f.n_multiple > 0;
     *out = true;
     qvl_nfa_accept(&nfa, 1);
-    if (!status && is_bound && !(status = qvl_dfa_build(&nfa, &begin, 1, &dfa, &start, d->err)))
+    if (!status && is_bound && !(status = qvl_dfa_build(&nfa, &begin, 1, &dfa, &start, d->err)) &&
+        !(status = count_work(d, (size_t)dfa.n_state * dfa.n_class)))
         *out = qvl_dfa_accepts(&dfa, start, d->literal.data, d->literal.n);
     qvl_dfa_free(&dfa);
     qvl_nfa_free(&nfa);

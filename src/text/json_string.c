@@ -57,6 +57,7 @@ static enum qvl_status restrict_by(struct qvl_json_string *s, struct qvl_nfa *nf
     qvl_nfa_accept(nfa, 1);
     enum qvl_status status = qvl_dfa_build(nfa, &start, 1, &one, &dfa_start, err);
     qvl_nfa_free(nfa);
+    s->n_work += (size_t)one.n_state * one.n_class;
     if (!status && !s->is_restricted && want) {
         s->dfa = one;
         s->is_restricted = true;
@@ -64,6 +65,7 @@ static enum qvl_status restrict_by(struct qvl_json_string *s, struct qvl_nfa *nf
     }
     if (!status && (s->is_restricted || !(status = qvl_json_string_set_length(s, 0, UINT32_MAX, err))))
         status = s->dfa.n_state > 1 && one.n_state > 1 ? qvl_dfa_combine(&s->dfa, &one, want, &both, err) : QVL_OK;
+    s->n_work += (size_t)both.n_state * both.n_class;
     qvl_dfa_free(&one);
     if (status) {
         qvl_dfa_free(&both);

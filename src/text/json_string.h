@@ -8,6 +8,7 @@
 struct qvl_json_string {
     bool is_restricted;
     struct qvl_dfa dfa; /* from state 1; with one state only: no string */
+    size_t n_work;      /* entries of all tables made on the way */
 };
 
 /* Unicode characters; max UINT32_MAX: no bound. */

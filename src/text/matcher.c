@@ -10,7 +10,9 @@
  * of which nothing is known. What is accepted so far stays accepted whatever lies below; the nodes at which the
  * rule is left with bytes still to come are listed ("leaves"), and only below them the walk is made again, on the
  * true stack. In the middle of a string that is a hundred thousand tokens once, and a few thousand with a quote in
- * them each time.
+ * them each time. On the bottom of the stack nothing can follow the rule: there a state has a mask of its own,
+ * without leaves. From a state that takes any plain text (token_trie.h) only the other tokens are walked: a string
+ * whose length is bounded has a state, and so a mask, for each character still allowed.
  *
  * Depth. A config lives only if the calls it needs to come to an end (grammar.need) still fit on its stack, so the
  * limit is never a dead end. The frame ANY counts as half of the limit; on deeper stacks masks are made by walking
@@ -26,7 +28,7 @@
 #include "base/array.h"
 #include "base/limits.h"
 
-enum { MAX_CONFIG = 256, N_SPARSE = 1024 };
+enum { MAX_CONFIG = 256, N_SPARSE = 1024, MAX_PLAIN_PAIR = 256 };
 enum { FRAME_END, FRAME_ANY, N_FIXED_FRAME }; /* below FRAME_END there is nothing; below FRAME_ANY anything */
 enum { PLACE_DEAD };
 #define UNKNOWN UINT32_MAX
@@ -52,7 +54,8 @@ struct place {
 struct mask {
     uint64_t *bits; /* [n_word], or NULL: */
     uint32_t *id;   /* [n_id] few tokens as a list */
-    uint32_t *leaf; /* [n_leaf] nodes of the tree */
+    uint32_t *leaf; /* [n_leaf] nodes of the tree that was walked: */
+    const struct qvl_trie_nodes *walked;
     size_t n_id, n_leaf;
 };
 
@@ -71,7 +74,7 @@ struct qvl_matcher {
     const struct qvl_token_trie *trie;
     size_t n_word;
     bool *reads;       /* [n_state] has an edge for some byte */
-    uint32_t *mask_of; /* [n_state] or NO_MASK */
+    uint32_t *mask_of; /* [n_state, N_FIXED_FRAME] or NO_MASK */
     uint32_t at;       /* the place */
     struct frame *frame;
     struct place *place;
@@ -360,11 +363,10 @@ static enum qvl_status add_leaf(struct list *list, uint32_t node, struct qvl_err
 
 /* Walks the nodes [i, end) of the tree, those directly below `depth` bytes from `place`. Adds the tokens met to
  * m->hit and the nodes at which the rule may be left to m->leaf. */
-static enum qvl_status walk(struct qvl_matcher *m, uint32_t i, uint32_t end, uint32_t depth, uint32_t place,
-                            struct qvl_error *err)
+static enum qvl_status walk(struct qvl_matcher *m, const struct qvl_trie_node *node, uint32_t i, uint32_t end,
+                            uint32_t depth, uint32_t place, struct qvl_error *err)
 {
     const struct qvl_dfa *dfa = &m->grammar->dfa;
-    const struct qvl_trie_node *node = m->trie->node;
     uint32_t above[QVL_MAX_TOKEN_BYTES + 1]; /* the place above each depth */
     uint32_t *hit = m->hit;
     size_t n_hit = m->n_hit, n_class = dfa->n_class;
@@ -404,51 +406,100 @@ static void mask_free(struct mask *mask)
     free(mask->leaf);
 }
 
-/* m->hit and m->leaf as a mask of its own. */
-static enum qvl_status keep_mask(struct qvl_matcher *m, struct qvl_error *err)
+/* Whether every plain text up to the longest of a plain token can follow a state without leaving the rule. Pairs of
+ * a state and of what stands of a character are followed a byte at a time, each once. */
+static bool takes_plain_text(const struct qvl_matcher *m, uint32_t state)
 {
-    struct mask mask = {.n_leaf = m->leaf.n};
-    size_t n_byte = m->leaf.n * sizeof *mask.leaf;
-    mask.leaf = malloc(n_byte + 1);
-    if (m->n_hit > N_SPARSE) {
-        n_byte += m->n_word * sizeof *mask.bits;
-        mask.bits = calloc(m->n_word, sizeof *mask.bits);
-        if (mask.bits)
-            set_bits(mask.bits, m->hit, m->n_hit);
-    } else {
-        mask.n_id = m->n_hit;
-        n_byte += mask.n_id * sizeof *mask.id;
-        mask.id = malloc(mask.n_id * sizeof *mask.id + 1);
-        if (mask.id && mask.n_id > 0)
-            memcpy(mask.id, m->hit, mask.n_id * sizeof *mask.id);
+    const struct qvl_dfa *dfa = &m->grammar->dfa;
+    struct {
+        uint32_t state;
+        enum qvl_plain plain;
+    } pair[MAX_PLAIN_PAIR] = {{state, QVL_PLAIN_WHOLE}};
+    size_t n = 1, begin = 0;
+    for (int depth = 0; depth < QVL_MAX_PLAIN_BYTES; depth++) {
+        size_t end = n;
+        for (; begin < end; begin++) {
+            enum qvl_plain last = QVL_PLAIN_NOT;
+            for (int byte = 0x20; byte < 0xF5; byte++) {
+                enum qvl_plain plain = qvl_plain_next(pair[begin].plain, (uint8_t)byte);
+                uint32_t to = dfa->next[(size_t)pair[begin].state * dfa->n_class + dfa->class_of[byte]];
+                bool is_new = plain != last || dfa->class_of[byte] != dfa->class_of[byte - 1];
+                size_t k = n; /* mostly one of the newest */
+                last = plain;
+                if (plain == QVL_PLAIN_NOT || !is_new)
+                    continue;
+                if (!fits(m, to, FRAME_ANY))
+                    return false;
+                while (k > 0 && (pair[k - 1].state != to || pair[k - 1].plain != plain))
+                    k--;
+                if (k > 0)
+                    continue;
+                if (n == MAX_PLAIN_PAIR)
+                    return false;
+                pair[n].state = to;
+                pair[n++].plain = plain;
+            }
+        }
     }
+    return true;
+}
+
+static enum qvl_status add_mask(struct qvl_matcher *m, struct mask *mask, size_t n_byte, struct qvl_error *err)
+{
     struct mask *p = qvl_grow(m->mask, &m->n_mask_alloc, m->n_mask + 1, sizeof *p, "the mask of a constraint", err);
-    if (p)
-        m->mask = p;
-    if (!p || !mask.leaf || (!mask.bits && !mask.id)) {
-        mask_free(&mask);
-        return qvl_fail_memory(err, n_byte, "the mask of a constraint");
+    if (!p) {
+        mask_free(mask);
+        return err->status;
     }
-    if (mask.n_leaf > 0)
-        memcpy(mask.leaf, m->leaf.item, mask.n_leaf * sizeof *mask.leaf);
-    m->n_mask_byte += n_byte + sizeof mask;
-    p[m->n_mask++] = mask;
+    m->mask = p;
+    p[m->n_mask++] = *mask;
+    m->n_mask_byte += n_byte + sizeof *mask;
     return QVL_OK;
 }
 
-/* The mask of a state, on any stack. */
-static enum qvl_status find_mask(struct qvl_matcher *m, uint32_t state, uint32_t *out, struct qvl_error *err)
+/* m->hit and m->leaf, and where `is_plain` all plain tokens, as a mask of its own. */
+static enum qvl_status keep_mask(struct qvl_matcher *m, bool is_plain, struct qvl_error *err)
 {
-    uint32_t place = 0;
-    enum qvl_status status = QVL_OK;
-    if (m->mask_of[state] == NO_MASK) {
-        m->n_hit = m->leaf.n = 0;
-        if ((status = place_of(m, state, FRAME_ANY, false, &place, err)) ||
-            (status = walk(m, 0, m->trie->n_node, 0, place, err)) || (status = keep_mask(m, err)))
-            return status;
-        m->mask_of[state] = (uint32_t)(m->n_mask - 1);
+    struct mask mask = {.n_leaf = m->leaf.n, .walked = is_plain ? &m->trie->others : &m->trie->all};
+    bool is_list = !is_plain && m->n_hit <= N_SPARSE;
+    size_t n_leaf_byte = m->leaf.n * sizeof *mask.leaf;
+    size_t n_byte = is_list ? m->n_hit * sizeof *mask.id : m->n_word * sizeof *mask.bits;
+    mask.leaf = malloc(n_leaf_byte + 1);
+    mask.bits = is_list ? NULL : calloc(1, n_byte);
+    mask.id = is_list ? malloc(n_byte + 1) : NULL;
+    if (!mask.leaf || (!mask.bits && !mask.id)) {
+        mask_free(&mask);
+        return qvl_fail_memory(err, n_byte + n_leaf_byte, "the mask of a constraint");
     }
-    *out = m->mask_of[state];
+    if (is_list) {
+        mask.n_id = m->n_hit;
+        memcpy(mask.id, m->hit, n_byte);
+    } else {
+        if (is_plain)
+            memcpy(mask.bits, m->trie->plain, n_byte);
+        set_bits(mask.bits, m->hit, m->n_hit);
+    }
+    if (mask.n_leaf > 0)
+        memcpy(mask.leaf, m->leaf.item, n_leaf_byte);
+    return add_mask(m, &mask, n_byte + n_leaf_byte, err);
+}
+
+/* The mask of a state on one of the fixed frames. */
+static enum qvl_status find_mask(struct qvl_matcher *m, uint32_t state, uint32_t frame, uint32_t *out,
+                                 struct qvl_error *err)
+{
+    uint32_t *mask_of = &m->mask_of[(size_t)state * N_FIXED_FRAME + frame], place = 0;
+    enum qvl_status status = QVL_OK;
+    if (*mask_of == NO_MASK) {
+        bool is_plain = takes_plain_text(m, state);
+        const struct qvl_trie_nodes *nodes = is_plain ? &m->trie->others : &m->trie->all;
+        m->n_hit = m->leaf.n = 0;
+        if ((status = place_of(m, state, frame, false, &place, err)) ||
+            (status = walk(m, nodes->node, 0, nodes->n, 0, place, err)) || (status = keep_mask(m, is_plain, err)))
+            return status;
+        *mask_of = (uint32_t)(m->n_mask - 1);
+    }
+    *out = *mask_of;
     return QVL_OK;
 }
 
@@ -456,24 +507,24 @@ static enum qvl_status allow_after(struct qvl_matcher *m, const struct config *c
                                    struct qvl_error *err)
 {
     uint32_t i_mask = 0, place = 0;
-    enum qvl_status status = find_mask(m, c->state, &i_mask, err);
+    enum qvl_status status = find_mask(m, c->state, c->frame == FRAME_END ? FRAME_END : FRAME_ANY, &i_mask, err);
     if (status)
         return status;
     const struct mask mask = m->mask[i_mask];
     for (size_t i = 0; mask.bits && i < m->n_word; i++)
         allowed[i] |= mask.bits[i];
     set_bits(allowed, mask.id, mask.n_id);
-    if (c->frame == FRAME_END || mask.n_leaf == 0)
+    if (mask.n_leaf == 0)
         return QVL_OK;
     const struct frame f = m->frame[c->frame];
-    m->n_hit = m->leaf.n = 0;
     if ((status = place_of(m, f.to, f.below, true, &place, err)))
         return status;
     for (size_t i = 0; i < mask.n_leaf && !status; i++) {
-        const struct qvl_trie_node *node = &m->trie->node[mask.leaf[i]];
-        status = walk(m, mask.leaf[i] + 1, node->end, node->depth, place, err);
+        const struct qvl_trie_node *node = &mask.walked->node[mask.leaf[i]];
+        m->n_hit = 0;
+        status = walk(m, mask.walked->node, mask.leaf[i] + 1, node->end, node->depth, place, err);
+        set_bits(allowed, m->hit, m->n_hit);
     }
-    set_bits(allowed, m->hit, m->n_hit);
     return status;
 }
 
@@ -485,7 +536,7 @@ static enum qvl_status allow_after_deep(struct qvl_matcher *m, const struct conf
     m->n_hit = m->leaf.n = 0;
     enum qvl_status status = place_of(m, c->state, c->frame, false, &place, err);
     if (!status)
-        status = walk(m, 0, m->trie->n_node, 0, place, err);
+        status = walk(m, m->trie->all.node, 0, m->trie->all.n, 0, place, err);
     set_bits(allowed, m->hit, m->n_hit);
     return status;
 }
@@ -500,7 +551,7 @@ static void forget(struct qvl_matcher *m)
     free(m->frames.slot);
     free(m->places.slot);
     m->frames = m->places = (struct slots){0};
-    memset(m->mask_of, 0xFF, m->grammar->dfa.n_state * sizeof *m->mask_of);
+    memset(m->mask_of, 0xFF, m->grammar->dfa.n_state * (size_t)N_FIXED_FRAME * sizeof *m->mask_of);
 }
 
 /* The two fixed frames and the dead place. */
@@ -573,7 +624,7 @@ enum qvl_status qvl_matcher_open(const struct qvl_grammar *grammar, const struct
     m->n_word = (trie->n_id + (size_t)63) / 64;
     m->hit = malloc((trie->n_id + (size_t)1) * sizeof *m->hit);
     m->reads = calloc(dfa->n_state, sizeof *m->reads);
-    m->mask_of = malloc(dfa->n_state * sizeof *m->mask_of);
+    m->mask_of = malloc(dfa->n_state * (size_t)N_FIXED_FRAME * sizeof *m->mask_of);
     if (!m->hit || !m->reads || !m->mask_of) {
         status = qvl_fail_memory(err, dfa->n_state * sizeof *m->mask_of, "the constraint");
         goto fail;

@@ -45,7 +45,42 @@ static size_t list_tokens(const struct qvl_tokenizer *t, struct token *out, size
     return n;
 }
 
-static void add_tokens(struct qvl_token_trie *trie, const struct token *token, size_t n)
+enum qvl_plain qvl_plain_next(enum qvl_plain state, uint8_t byte)
+{
+    static const struct {
+        uint8_t lo, hi;
+        enum qvl_plain then;
+    } inside[] = {[QVL_PLAIN_ONE] = {0x80, 0xBF, QVL_PLAIN_WHOLE}, [QVL_PLAIN_TWO] = {0x80, 0xBF, QVL_PLAIN_ONE},
+                  [QVL_PLAIN_THREE] = {0x80, 0xBF, QVL_PLAIN_TWO}, [QVL_PLAIN_E0] = {0xA0, 0xBF, QVL_PLAIN_ONE},
+                  [QVL_PLAIN_ED] = {0x80, 0x9F, QVL_PLAIN_ONE},    [QVL_PLAIN_F0] = {0x90, 0xBF, QVL_PLAIN_TWO},
+                  [QVL_PLAIN_F4] = {0x80, 0x8F, QVL_PLAIN_TWO},    [QVL_PLAIN_NOT] = {1, 0, QVL_PLAIN_NOT}};
+    if (state != QVL_PLAIN_WHOLE)
+        return byte >= inside[state].lo && byte <= inside[state].hi ? inside[state].then : QVL_PLAIN_NOT;
+    if (byte < 0x80)
+        return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\' ? QVL_PLAIN_WHOLE : QVL_PLAIN_NOT;
+    switch (byte) {
+    case 0xE0: return QVL_PLAIN_E0;
+    case 0xED: return QVL_PLAIN_ED;
+    case 0xF0: return QVL_PLAIN_F0;
+    case 0xF4: return QVL_PLAIN_F4;
+    default: break;
+    }
+    return byte < 0xC2   ? QVL_PLAIN_NOT
+           : byte < 0xE0 ? QVL_PLAIN_ONE
+           : byte < 0xF0 ? QVL_PLAIN_TWO
+           : byte < 0xF4 ? QVL_PLAIN_THREE
+                         : QVL_PLAIN_NOT;
+}
+
+static bool is_plain(const struct token *token)
+{
+    enum qvl_plain state = QVL_PLAIN_WHOLE;
+    for (size_t i = 0; i < token->n && state != QVL_PLAIN_NOT; i++)
+        state = qvl_plain_next(state, (uint8_t)token->bytes[i]);
+    return token->n <= QVL_MAX_PLAIN_BYTES && state != QVL_PLAIN_NOT;
+}
+
+static void add_tokens(struct qvl_trie_nodes *trie, const struct token *token, size_t n)
 {
     uint32_t open[QVL_MAX_TOKEN_BYTES + 1]; /* the nodes from the root to the last token's */
     size_t n_open = 0;
@@ -55,42 +90,70 @@ static void add_tokens(struct qvl_token_trie *trie, const struct token *token, s
                trie->node[open[n_shared]].byte == (unsigned char)token[i].bytes[n_shared])
             n_shared++;
         while (n_open > n_shared)
-            trie->node[open[--n_open]].end = trie->n_node;
+            trie->node[open[--n_open]].end = trie->n;
         for (; n_open < token[i].n; n_open++) {
-            open[n_open] = trie->n_node;
-            trie->node[trie->n_node++] = (struct qvl_trie_node){
+            open[n_open] = trie->n;
+            trie->node[trie->n++] = (struct qvl_trie_node){
                 .id = QVL_NO_TOKEN, .depth = (uint16_t)(n_open + 1), .byte = (uint8_t)token[i].bytes[n_open]};
         }
         trie->node[open[n_open - 1]].id = token[i].id;
     }
     while (n_open > 0)
-        trie->node[open[--n_open]].end = trie->n_node;
+        trie->node[open[--n_open]].end = trie->n;
+}
+
+/* The tree of these tokens, which are in order; at most a node for each of their bytes. */
+static enum qvl_status build(const struct token *token, size_t n, size_t n_byte, struct qvl_trie_nodes *out,
+                             struct qvl_error *err)
+{
+    out->node = malloc((n_byte + 1) * sizeof *out->node);
+    if (!out->node)
+        return qvl_fail_memory(err, n_byte * sizeof *out->node, "the tokens in order");
+    add_tokens(out, token, n);
+    struct qvl_trie_node *fitting = realloc(out->node, (out->n + (size_t)1) * sizeof *fitting);
+    out->node = fitting ? fitting : out->node;
+    return QVL_OK;
+}
+
+/* Marks the plain tokens and moves the others, in order, to the front; returns how many. */
+static size_t part_plain(struct token *token, size_t n, uint64_t *plain)
+{
+    size_t n_other = 0;
+    for (size_t i = 0; i < n; i++)
+        if (is_plain(&token[i]))
+            plain[token[i].id / 64] |= 1ull << token[i].id % 64;
+        else
+            token[n_other++] = token[i];
+    return n_other;
 }
 
 enum qvl_status qvl_token_trie_build(const struct qvl_tokenizer *tokenizer, struct qvl_token_trie *out,
                                      struct qvl_error *err)
 {
-    uint32_t n_id = qvl_tokenizer_n(tokenizer);
+    struct qvl_token_trie trie = {.n_id = qvl_tokenizer_n(tokenizer)};
     size_t n_byte = 0;
-    struct token *token = calloc(n_id, sizeof *token);
-    if (!token)
-        return qvl_fail_memory(err, n_id * sizeof *token, "the tokens in order");
-    size_t n = list_tokens(tokenizer, token, &n_byte);
-    qsort(token, n, sizeof *token, compare_tokens);
-    struct qvl_token_trie trie = {.n_id = n_id};
-    trie.node = malloc((n_byte + 1) * sizeof *trie.node); /* at most a node for each byte */
-    if (trie.node) {
-        add_tokens(&trie, token, n);
-        struct qvl_trie_node *fitting = realloc(trie.node, (trie.n_node + (size_t)1) * sizeof *fitting);
-        trie.node = fitting ? fitting : trie.node;
-        *out = trie;
+    struct token *token = calloc(trie.n_id, sizeof *token);
+    trie.plain = calloc(trie.n_id / 64 + 1, sizeof *trie.plain);
+    enum qvl_status status =
+        token && trie.plain ? QVL_OK : qvl_fail_memory(err, trie.n_id * sizeof *token, "the tokens in order");
+    if (!status) {
+        size_t n = list_tokens(tokenizer, token, &n_byte);
+        qsort(token, n, sizeof *token, compare_tokens);
+        if (!(status = build(token, n, n_byte, &trie.all, err)))
+            status = build(token, part_plain(token, n, trie.plain), n_byte, &trie.others, err);
     }
     free(token);
-    return trie.node ? QVL_OK : qvl_fail_memory(err, n_byte * sizeof *trie.node, "the tokens in order");
+    if (status)
+        qvl_token_trie_free(&trie);
+    else
+        *out = trie;
+    return status;
 }
 
 void qvl_token_trie_free(struct qvl_token_trie *trie)
 {
-    free(trie->node);
+    free(trie->all.node);
+    free(trie->others.node);
+    free(trie->plain);
     *trie = (struct qvl_token_trie){0};
 }

@@ -1,4 +1,8 @@
-/* token_trie.h: the vocabulary's byte strings as one tree, in the order in which a walk meets its nodes. */
+/* token_trie.h: the vocabulary's byte strings as one tree, in the order in which a walk meets its nodes.
+ *
+ * Most tokens are plain: printable characters that mean nothing in JSON, and at most 16 bytes of them. Where any
+ * such text may come, as in the middle of a string, they are allowed together, and only the tree of the others is
+ * walked: a tenth. */
 #ifndef QVL_TEXT_TOKEN_TRIE_H
 #define QVL_TEXT_TOKEN_TRIE_H
 
@@ -14,11 +18,31 @@ struct qvl_trie_node {
     uint8_t byte;
 };
 
-struct qvl_token_trie {
-    struct qvl_trie_node *node; /* [n_node] */
-    uint32_t n_node;
-    uint32_t n_id; /* of the tokenizer */
+struct qvl_trie_nodes {
+    struct qvl_trie_node *node; /* [n] */
+    uint32_t n;
 };
+
+struct qvl_token_trie {
+    struct qvl_trie_nodes all, others; /* others: without those that are plain */
+    uint64_t *plain;                   /* [a bit for each id] */
+    uint32_t n_id;                     /* of the tokenizer */
+};
+
+/* What is left of a character behind plain text that was read a byte at a time. */
+enum qvl_plain {
+    QVL_PLAIN_WHOLE, /* nothing: between two characters */
+    QVL_PLAIN_ONE,   /* one byte from 80 to BF; two; three */
+    QVL_PLAIN_TWO,
+    QVL_PLAIN_THREE,
+    QVL_PLAIN_E0, /* after these the next byte has a narrower range */
+    QVL_PLAIN_ED,
+    QVL_PLAIN_F0,
+    QVL_PLAIN_F4,
+    QVL_PLAIN_NOT /* the text is not plain */
+};
+enum { QVL_MAX_PLAIN_BYTES = 16 };
+enum qvl_plain qvl_plain_next(enum qvl_plain state, uint8_t byte);
 
 /* Without the 26 added tokens: what stands in their text can be said in others, and they mean more than that. */
 enum qvl_status qvl_token_trie_build(const struct qvl_tokenizer *tokenizer, struct qvl_token_trie *out,
