@@ -171,7 +171,7 @@ static void test_bf16_mode(void **state)
 
 int main(void)
 {
-    use_emulated_level();
+    use_emulated_level(false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_intermediates),
         cmocka_unit_test(test_greedy),

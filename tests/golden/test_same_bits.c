@@ -193,7 +193,7 @@ static void test_batches(void **state)
 
 int main(void)
 {
-    use_emulated_level();
+    use_emulated_level(false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_and_chunks),
         cmocka_unit_test(test_batches),

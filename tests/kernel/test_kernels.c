@@ -1360,7 +1360,7 @@ static int run_variant(const struct variant *variant)
 int main(int argc, char **argv)
 {
     const char *only = argc > 1 ? argv[1] : NULL;
-    const struct qvl_kernels *emulated = use_emulated_level();
+    const struct qvl_kernels *emulated = use_emulated_level(true);
     const struct CMUnitTest choice[] = {
         cmocka_unit_test_prestate(test_tiles_do_as_defined, (void *)(uintptr_t)emulated),
         cmocka_unit_test(test_tables_are_complete),

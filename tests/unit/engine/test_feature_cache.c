@@ -649,7 +649,7 @@ static int close_shared(void **state)
 
 int main(void)
 {
-    use_emulated_level();
+    use_emulated_level(false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_tell_apart_what_differs),
         cmocka_unit_test(a_frame_is_known_by_its_sha_256),

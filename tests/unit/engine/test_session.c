@@ -1022,7 +1022,7 @@ static void conversations_side_by_side(void **state)
 
 int main(void)
 {
-    use_emulated_level();
+    use_emulated_level(false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(five_turns_on_every_level),
         cmocka_unit_test(five_turns_with_tools),

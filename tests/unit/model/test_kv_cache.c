@@ -167,7 +167,7 @@ static void test_row_nan_is_not_felt_before(void **state)
 
 int main(void)
 {
-    use_emulated_level();
+    use_emulated_level(false);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cut_cache_same_bits),
                                        cmocka_unit_test(test_row_nan_is_not_felt_before)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,7 +162,7 @@ static void test_several_products(void **state)
 
 int main(void)
 {
-    use_emulated_level();
+    use_emulated_level(false);
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_ends), cmocka_unit_test(test_several_products)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -427,7 +427,7 @@ static void test_out_of_memory(void **state)
 
 int main(void)
 {
-    use_emulated_level();
+    use_emulated_level(false);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vision_same_bits),  cmocka_unit_test(test_vision_cancel),
         cmocka_unit_test(test_decoder_same_bits), cmocka_unit_test(test_decoder_cancel),
