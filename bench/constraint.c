@@ -52,10 +52,10 @@ static size_t write_answer(const struct qvl_tokenizer *t, const struct qvl_token
 {
     size_t n = 0;
     while (n < N_TOKEN && !qvl_matcher_is_over(m)) {
-        double start_ms = qvl_now_ms();
+        double start_ms = qvl_cpu_ms(); /* other programs do not count */
         if (qvl_matcher_mask(m, mask, err))
             return n;
-        ms[n] = qvl_now_ms() - start_ms;
+        ms[n] = qvl_cpu_ms() - start_ms;
         size_t n_byte = 0;
         uint32_t id = choose(t, mask, trie->n_id, ++n % 12 != 0);
         const char *bytes = qvl_tokenizer_bytes(t, id, &n_byte);

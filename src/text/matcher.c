@@ -28,7 +28,7 @@
 #include "base/array.h"
 #include "base/limits.h"
 
-enum { MAX_CONFIG = 256, N_SPARSE = 1024, MAX_PLAIN_PAIR = 256 };
+enum { MAX_CONFIG = 256, N_SPARSE = 1024, MAX_PLAIN_PAIR = 512 };
 enum { FRAME_END, FRAME_ANY, N_FIXED_FRAME }; /* below FRAME_END there is nothing; below FRAME_ANY anything */
 enum { PLACE_DEAD };
 #define UNKNOWN UINT32_MAX

@@ -50,16 +50,22 @@ enum qvl_plain qvl_plain_next(enum qvl_plain state, uint8_t byte)
     static const struct {
         uint8_t lo, hi;
         enum qvl_plain then;
-    } inside[] = {[QVL_PLAIN_ONE] = {0x80, 0xBF, QVL_PLAIN_WHOLE}, [QVL_PLAIN_TWO] = {0x80, 0xBF, QVL_PLAIN_ONE},
-                  [QVL_PLAIN_THREE] = {0x80, 0xBF, QVL_PLAIN_TWO}, [QVL_PLAIN_E0] = {0xA0, 0xBF, QVL_PLAIN_ONE},
-                  [QVL_PLAIN_ED] = {0x80, 0x9F, QVL_PLAIN_ONE},    [QVL_PLAIN_F0] = {0x90, 0xBF, QVL_PLAIN_TWO},
-                  [QVL_PLAIN_F4] = {0x80, 0x8F, QVL_PLAIN_TWO},    [QVL_PLAIN_NOT] = {1, 0, QVL_PLAIN_NOT}};
+    } inside[] = {[QVL_PLAIN_ONE] = {0x80, 0xBF, QVL_PLAIN_WHOLE},   [QVL_PLAIN_TWO] = {0x80, 0xBF, QVL_PLAIN_ONE},
+                  [QVL_PLAIN_THREE] = {0x80, 0xBF, QVL_PLAIN_TWO},   [QVL_PLAIN_E0] = {0xA0, 0xBF, QVL_PLAIN_ONE},
+                  [QVL_PLAIN_ED] = {0x80, 0x9F, QVL_PLAIN_ONE},      [QVL_PLAIN_F0] = {0x90, 0xBF, QVL_PLAIN_TWO},
+                  [QVL_PLAIN_F4] = {0x80, 0x8F, QVL_PLAIN_TWO},      [QVL_PLAIN_E2] = {0x81, 0xBF, QVL_PLAIN_ONE},
+                  [QVL_PLAIN_E2_80] = {0x80, 0xBF, QVL_PLAIN_WHOLE}, [QVL_PLAIN_NOT] = {1, 0, QVL_PLAIN_NOT}};
+    if (state == QVL_PLAIN_E2 && byte == 0x80)
+        return QVL_PLAIN_E2_80;
+    if (state == QVL_PLAIN_E2_80 && (byte == 0xA8 || byte == 0xA9)) /* U+2028 and U+2029 end lines */
+        return QVL_PLAIN_NOT;
     if (state != QVL_PLAIN_WHOLE)
         return byte >= inside[state].lo && byte <= inside[state].hi ? inside[state].then : QVL_PLAIN_NOT;
     if (byte < 0x80)
         return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\' ? QVL_PLAIN_WHOLE : QVL_PLAIN_NOT;
     switch (byte) {
     case 0xE0: return QVL_PLAIN_E0;
+    case 0xE2: return QVL_PLAIN_E2;
     case 0xED: return QVL_PLAIN_ED;
     case 0xF0: return QVL_PLAIN_F0;
     case 0xF4: return QVL_PLAIN_F4;

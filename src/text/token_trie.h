@@ -1,8 +1,8 @@
 /* token_trie.h: the vocabulary's byte strings as one tree, in the order in which a walk meets its nodes.
  *
- * Most tokens are plain: printable characters that mean nothing in JSON, and at most 16 bytes of them. Where any
- * such text may come, as in the middle of a string, they are allowed together, and only the tree of the others is
- * walked: a tenth. */
+ * Most tokens are plain: printable characters that mean nothing in JSON and end no line, and at most 16 bytes of
+ * them. Where any such text may come, as in the middle of a string, they are allowed together, and only the tree of
+ * the others is walked: a tenth. */
 #ifndef QVL_TEXT_TOKEN_TRIE_H
 #define QVL_TEXT_TOKEN_TRIE_H
 
@@ -36,6 +36,8 @@ enum qvl_plain {
     QVL_PLAIN_TWO,
     QVL_PLAIN_THREE,
     QVL_PLAIN_E0, /* after these the next byte has a narrower range */
+    QVL_PLAIN_E2,
+    QVL_PLAIN_E2_80,
     QVL_PLAIN_ED,
     QVL_PLAIN_F0,
     QVL_PLAIN_F4,
