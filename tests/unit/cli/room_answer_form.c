@@ -1,0 +1,2 @@
+/* See room.c. */
+#include "../../../src/cli/answer_form.c"
