@@ -13,13 +13,13 @@ struct softmax {
 static struct softmax softmax_of(const float *logits, size_t n)
 {
     struct softmax s = {0};
-    double sum = 0;
+    double sum = 1; /* the best one's own */
     for (size_t i = 1; i < n; i++)
         if (logits[i] > logits[s.i_best])
             s.i_best = i;
     double best = (double)logits[s.i_best];
     for (size_t i = 0; i < n; i++)
-        sum += exp((double)logits[i] - best);
+        sum += i == s.i_best ? 0 : exp((double)logits[i] - best);
     s.log_sum = best + log(sum);
     return s;
 }

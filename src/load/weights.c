@@ -151,8 +151,9 @@ static void place_entry(struct qvl_weights *w, bool is_tied, size_t i_file, cons
     }
     struct source *source = is_tied_head ? &w->tied_head : &w->source[t - w->tensor];
     format_shape(e->dim, e->n_dim, found, sizeof found);
-    format_shape(qvl_dtype_is_packed(t->dtype) ? &(uint64_t){qvl_tensor_bytes(t)} : t->dim,
-                 qvl_dtype_is_packed(t->dtype) ? 1 : t->n_dim, want, sizeof want);
+    const uint64_t n_byte = qvl_tensor_bytes(t);
+    bool is_packed = qvl_dtype_is_packed(t->dtype);
+    format_shape(is_packed ? &n_byte : t->dim, is_packed ? 1 : t->n_dim, want, sizeof want);
     if (source->entry) {
         add_fault(faults, DIFFERENT, e->name, qvl_text(" is there twice"));
     } else if (!is_shape(e, t)) {

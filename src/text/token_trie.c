@@ -117,7 +117,8 @@ static enum qvl_status build(const struct token *token, size_t n, size_t n_byte,
         return qvl_fail_memory(err, n_byte * sizeof *out->node, "the tokens in order");
     add_tokens(out, token, n);
     struct qvl_trie_node *fitting = realloc(out->node, (out->n + (size_t)1) * sizeof *fitting);
-    out->node = fitting ? fitting : out->node;
+    if (fitting)
+        out->node = fitting;
     return QVL_OK;
 }
 
