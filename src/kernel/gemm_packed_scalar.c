@@ -107,8 +107,8 @@ static void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float *x, 
     float inverse = is_finite && largest >= SMALLEST_LARGEST ? 127.0f / largest : 0;
     int32_t sum = 0;
     for (size_t j = 0; j < QVL_GROUP; j++) {
-        int8_t q = j < n && inverse > 0 ? (int8_t)nearbyintf(x[j] * inverse) : 0;
-        y->q[i_group * QVL_GROUP + j] = q;
+        int q = j < n && inverse > 0 ? (int)nearbyintf(x[j] * inverse) : 0;
+        y->q[i_group * QVL_GROUP + j] = (int8_t)q;
         sum += q;
     }
     y->scale[i_group] = !is_finite ? NAN : inverse > 0 ? largest / 127.0f : 0;

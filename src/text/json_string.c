@@ -49,7 +49,8 @@ static const struct {
 
 /* ---- restrictions -------------------------------------------------------------------------------- */
 
-/* What the drawing accepts from state 0 to state 1 must hold, too (want true), or must not. Frees the drawing. */
+/* What the drawing accepts from state 0 to state 1 must hold, too (want true), or must not. Frees the drawing. Calls itself
+ * at most once, by way of a length that is wanted and finds no restriction yet: NOLINTNEXTLINE(misc-no-recursion) */
 static enum qvl_status restrict_by(struct qvl_json_string *s, struct qvl_nfa *nfa, bool want, struct qvl_error *err)
 {
     uint32_t start = 0, dfa_start;
@@ -83,6 +84,7 @@ static struct qvl_nfa begin_drawing(struct qvl_error *err)
     return (struct qvl_nfa){.err = err, .n_state = 2};
 }
 
+/* As deep as restrict_by: NOLINTNEXTLINE(misc-no-recursion) */
 enum qvl_status qvl_json_string_set_length(struct qvl_json_string *s, uint32_t min, uint32_t max,
                                            struct qvl_error *err)
 {

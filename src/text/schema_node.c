@@ -122,7 +122,7 @@ static void add_piece(char out[PLACE_BYTES], size_t *n, const char *s, size_t n_
     for (size_t i = 0; i < n_s && *n + 3 < PLACE_BYTES; i++) {
         if (s[i] == '~' || s[i] == '/')
             out[(*n)++] = '~';
-        out[(*n)++] = s[i] == '~' ? '0' : s[i] == '/' ? '1' : s[i];
+        out[(*n)++] = (char)(s[i] == '~' ? '0' : s[i] == '/' ? '1' : s[i]);
     }
 }
 
