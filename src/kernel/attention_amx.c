@@ -93,11 +93,9 @@ static void attend_tile(const struct qvl_attention_job *job, size_t i_row, size_
 {
     float kept[ATTENTION_ROWS * QVL_MAX_HEAD_DIM];
     const uint32_t *n_key = job->n_key + i_row;
-    size_t d_pad = qvl_head_dim_padded(job->head_dim), n_key_most = 0;
+    size_t d_pad = qvl_head_dim_padded(job->head_dim), n_key_most = most_keys(n_key, n_row);
     float scale = job->scale * LOG2_E;
     struct tile tile = lay_out_tile(job, i_row, n_row);
-    for (size_t t = 0; t < n_row; t++)
-        n_key_most = n_key[t] > n_key_most ? n_key[t] : n_key_most;
 
     for (size_t first = 0; first < n_key_most; first += QVL_KV_BLOCK) {
         const void *const *k = job->k_block + first / QVL_KV_BLOCK, *v = job->v_block[first / QVL_KV_BLOCK];

@@ -8,7 +8,7 @@
 #define ATTENTION_KEY_VECTORS ((size_t)2)
 #define ATTENTION_KEY_VECTORS_FEW ((size_t)2)
 
-typedef __m256i ivec, keys, values, key_sum, value_sum;
+typedef __m256i ivec, keys, values;
 typedef int16_t query;
 #define KEY_PARTS ((size_t)2)
 #define KEY_ZERO 128
@@ -63,22 +63,7 @@ QVL_INLINE void store_bytes(int8_t *dst, ivec v)
     _mm_storel_epi64((__m128i *)dst, _mm_packs_epi16(h, h));
 }
 
-QVL_INLINE key_sum key_sum_of(int32_t x)
-{
-    return ivec_set1(x);
-}
-QVL_INLINE value_sum value_sum_zero(void)
-{
-    return ivec_set1(0);
-}
-QVL_INLINE ivec ivec_from_key_sum(key_sum s)
-{
-    return s;
-}
-QVL_INLINE ivec ivec_from_value_sum(value_sum s)
-{
-    return s;
-}
+#include "kernel/ivec_sums.h"
 
 QVL_INLINE keys load_keys(const char *p, size_t part)
 {

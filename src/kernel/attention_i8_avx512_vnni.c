@@ -8,7 +8,7 @@
 #define ATTENTION_KEY_VECTORS ((size_t)2)
 #define ATTENTION_KEY_VECTORS_FEW ((size_t)4)
 
-typedef __m512i ivec, keys, values, key_sum, value_sum;
+typedef __m512i ivec, keys, values;
 typedef int8_t query;
 #define KEY_PARTS ((size_t)1)
 #define KEY_ZERO 128
@@ -59,22 +59,7 @@ QVL_INLINE void store_query(query *dst, ivec v)
     store_bytes(dst, v);
 }
 
-QVL_INLINE key_sum key_sum_of(int32_t x)
-{
-    return ivec_set1(x);
-}
-QVL_INLINE value_sum value_sum_zero(void)
-{
-    return ivec_set1(0);
-}
-QVL_INLINE ivec ivec_from_key_sum(key_sum s)
-{
-    return s;
-}
-QVL_INLINE ivec ivec_from_value_sum(value_sum s)
-{
-    return s;
-}
+#include "kernel/ivec_sums.h"
 
 QVL_INLINE keys load_keys(const char *p, size_t part)
 {

@@ -44,13 +44,11 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernel/attention_tile.h"
 #include "kernel/vec_math.h"
 
-#define LOG2_E 1.44269504f
 #define KEY_VECTORS (QVL_KV_BLOCK / VEC_LANES)
 #define TOTAL_LANES ((size_t)16) /* the same at every level: key i counts into total i % 16 */
-
-_Static_assert(ATTENTION_ROWS <= QVL_ATTENTION_MAX_TILE_ROWS, "the scratch is sized for this many rows");
 
 /* ---- float rows to int8 --------------------------------------------------------------------------- */
 
@@ -73,7 +71,7 @@ QVL_INLINE float factor_to_i8(const float *x, size_t n, float *scale)
         bits = lane[i] > bits ? lane[i] : bits;
     memcpy(&largest, &bits, sizeof largest);
     *scale = bits >= 0x7f800000 ? NAN : 0;
-    if (bits >= 0x7f800000 || largest < QVL_I8_TINY)
+    if (bits >= 0x7f800000 || largest < QVL_SMALLEST_LARGEST)
         return 0;
     *scale = largest / 127.0f;
     return 127.0f / largest;
@@ -283,7 +281,7 @@ QVL_INLINE void find_weights(struct tile *tile, const uint32_t *n_key, size_t fi
             exponentiate(tile->score + t * QVL_KV_BLOCK + i, tile->total + t * TOTAL_LANES + i, tile->largest[t],
                          tile->shrink[t]);
         float most = weigh_row(tile, t, n_key[t] - first_key, v_scale);
-        vec inverse = vec_set1(most < QVL_I8_TINY ? 0 : 32767.0f / most);
+        vec inverse = vec_set1(most < QVL_SMALLEST_LARGEST ? 0 : 32767.0f / most);
         tile->unit[t] = most / 32767.0f;
         for (size_t i = t * QVL_KV_BLOCK; i < (t + 1) * QVL_KV_BLOCK; i += VEC_LANES)
             store_weights(tile->weight + i, ivec_rounded(vec_mul(vec_load(tile->score + i), inverse)));
@@ -331,28 +329,20 @@ QVL_INLINE void add_values(const struct tile *tile, size_t n_row, size_t n_vecto
 QVL_INLINE void finish_row(const struct tile *tile, size_t t, float *out, size_t head_dim)
 {
     float total[TOTAL_LANES];
-    const float *sum = tile->sum + t * qvl_head_dim_padded(head_dim);
     memcpy(total, tile->total + t * TOTAL_LANES, sizeof total);
     for (size_t half = TOTAL_LANES / 2; half > 0; half /= 2)
         for (size_t i = 0; i < half; i++)
             total[i] += total[i + half];
-    vec all = vec_set1(total[0]);
-    size_t dim = 0;
-    for (; dim + VEC_LANES <= head_dim; dim += VEC_LANES)
-        vec_store(out + dim, vec_div(vec_load(sum + dim), all));
-    if (dim < head_dim)
-        vec_store_n(out + dim, vec_div(vec_load(sum + dim), all), head_dim - dim);
+    divide_row(out, tile->sum + t * qvl_head_dim_padded(head_dim), total[0], head_dim);
 }
 
 /* n_wide is a constant of the call: the rows that are computed, at least n_row. */
 QVL_INLINE void attend_tile(const struct qvl_attention_job *job, size_t i_row, size_t n_row, size_t n_wide)
 {
     const uint32_t *n_key = job->n_key + i_row;
-    size_t d = job->head_dim, d_pad = qvl_head_dim_padded(d), n_key_most = 0;
+    size_t d = job->head_dim, d_pad = qvl_head_dim_padded(d), n_key_most = most_keys(n_key, n_row);
     size_t n_vector = n_wide == 2 ? ATTENTION_KEY_VECTORS_FEW : ATTENTION_KEY_VECTORS;
     struct tile tile = lay_out_tile(job, i_row, n_row);
-    for (size_t t = 0; t < n_row; t++)
-        n_key_most = n_key[t] > n_key_most ? n_key[t] : n_key_most;
 
     for (size_t first = 0; first < n_key_most; first += QVL_KV_BLOCK) {
         const char *k = job->k_block[first / QVL_KV_BLOCK], *v = job->v_block[first / QVL_KV_BLOCK];

@@ -27,7 +27,7 @@ static float quantise(int8_t *y, const float *x, size_t n)
     memset(y, 0, n);
     if (!is_finite)
         return NAN;
-    if (largest < QVL_I8_TINY)
+    if (largest < QVL_SMALLEST_LARGEST)
         return 0;
     float inverse = 127.0f / largest;
     for (size_t j = 0; j < n; j++)
@@ -62,7 +62,7 @@ static void add_values(float *sum, const float *weight, size_t n, const void *bl
     float most = 0;
     for (size_t i = 0; i < n; i++)
         most = fmaxf(most, weight[i]);
-    float inverse = most < QVL_I8_TINY ? 0 : 32767.0f / most;
+    float inverse = most < QVL_SMALLEST_LARGEST ? 0 : 32767.0f / most;
     for (size_t dim = 0; dim < head_dim; dim++) {
         int32_t block_sum = 0;
         for (size_t i = 0; i < n; i++)

@@ -21,12 +21,10 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernel/attention_tile.h"
 #include "kernel/vec_math.h"
 
-#define LOG2_E 1.44269504f
 #define ATTENTION_ROWS_PADDED ((ATTENTION_ROWS + 15) / 16 * 16) /* to whole vectors */
-
-_Static_assert(ATTENTION_ROWS <= QVL_ATTENTION_MAX_TILE_ROWS, "the scratch is sized for this many rows");
 
 /* A tile at work; the arrays lie in the job's scratch. */
 struct tile {
@@ -116,14 +114,8 @@ QVL_INLINE void finish_rows(const struct qvl_attention_job *job, const struct ti
 {
     size_t d_pad = qvl_head_dim_padded(job->head_dim);
     for (size_t t = 0; t < tile->n_row; t++) {
-        const float *sum = tile->sum + t * d_pad;
-        float *out = job->out + (i_row + t) * job->out_stride;
-        vec total = vec_set1(vec_sum(vec_load(tile->total + t * VEC_LANES)));
-        size_t dim = 0;
-        for (; dim + VEC_LANES <= job->head_dim; dim += VEC_LANES)
-            vec_store(out + dim, vec_div(vec_load(sum + dim), total));
-        if (dim < job->head_dim)
-            vec_store_n(out + dim, vec_div(vec_load(sum + dim), total), job->head_dim - dim);
+        float total = vec_sum(vec_load(tile->total + t * VEC_LANES));
+        divide_row(job->out + (i_row + t) * job->out_stride, tile->sum + t * d_pad, total, job->head_dim);
     }
 }
 

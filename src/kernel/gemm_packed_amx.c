@@ -11,7 +11,7 @@
 
 #include <immintrin.h>
 
-#include "kernel/packed.h"
+#include "kernel/packed_avx512.h"
 
 #define GROUP_LINES (QVL_GROUP / 4)
 #define N_GROUP (QVL_A8_BLOCK / QVL_GROUP)
@@ -41,14 +41,6 @@ static void configure(size_t n_tok)
     tile_configure(&config);
 }
 
-/* qvl_q4_scale for 16 rows. */
-QVL_INLINE __m512 q4_scales(const uint8_t *code)
-{
-    __m512i bits = _mm512_slli_epi32(_mm512_cvtepi8_epi32(_mm_load_si128((const void *)code)), 19);
-    bits = _mm512_and_epi32(bits, _mm512_set1_epi32((int)0x83f80000));
-    return _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_set1_epi32(120 << 23)));
-}
-
 /* The lines of a group of QVL_Q4, from 4 of half bytes. */
 QVL_INLINE void unpack(uint8_t *to, const uint8_t *lines, __m512i level)
 {
@@ -73,8 +65,7 @@ QVL_INLINE void multiply_group(const struct panel *panel, int i, const char *x, 
         lines = unpacked;
     } else {
         const uint8_t *block = panel->at + i / 2 * QVL_PANEL_BLOCK_BYTES;
-        __m256i scale = _mm256_load_si256((const void *)(block + i % 2 * 2 * QVL_PANEL_ROWS));
-        sums->w_scale[i] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(scale), 16));
+        sums->w_scale[i] = q8_scales(block + i % 2 * 2 * QVL_PANEL_ROWS);
         lines = block + (1 + i % 2 * GROUP_LINES) * QVL_PANEL_LINE;
     }
     tile_zero(i);
@@ -144,23 +135,12 @@ static void product(float *c, size_t c_stride, const struct qvl_packed_head *w, 
     tile_release();
 }
 
-static void gemm_q8_a8(float *c, size_t c_stride, const struct qvl_packed_head *w, size_t row0,
-                       const struct qvl_a8_block *x, size_t x_stride, size_t n_row, size_t n_tok, size_t k)
-{
-    product(c, c_stride, w, QVL_Q8, row0, (const char *)x, x_stride, n_row, n_tok, k);
-}
-
-static void gemm_q4_a8(float *c, size_t c_stride, const struct qvl_packed_head *w, size_t row0,
-                       const struct qvl_a8_block *x, size_t x_stride, size_t n_row, size_t n_tok, size_t k)
-{
-    product(c, c_stride, w, QVL_Q4, row0, (const char *)x, x_stride, n_row, n_tok, k);
-}
+#include "kernel/gemm_packed_table.h"
 
 /* Every processor with tiles so far multiplies int8 in them, but the two features have names of their own. */
 void TILE_OVERLAY(gemm_packed)(struct qvl_kernels *table)
 {
     if (!TILE_HAS_INT8)
         return;
-    table->gemm_q8_a8 = gemm_q8_a8;
-    table->gemm_q4_a8 = gemm_q4_a8;
+    overlay_gemm_packed(table);
 }

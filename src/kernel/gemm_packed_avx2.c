@@ -32,6 +32,5 @@ QVL_INLINE __m256i numbers_start(__m256i minus_64_sum)
 
 void qvl_overlay_gemm_packed_avx2(struct qvl_kernels *table)
 {
-    table->gemm_q8_a8 = gemm_q8_a8;
-    table->gemm_q4_a8 = gemm_q4_a8;
+    overlay_gemm_packed(table);
 }

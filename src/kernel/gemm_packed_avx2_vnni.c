@@ -62,6 +62,5 @@ void OVERLAY(struct qvl_kernels *table)
 {
     if (!is_usable())
         return;
-    table->gemm_q8_a8 = gemm_q8_a8;
-    table->gemm_q4_a8 = gemm_q4_a8;
+    overlay_gemm_packed(table);
 }

@@ -10,7 +10,7 @@
 
 #include <immintrin.h>
 
-#include "kernel/packed.h"
+#include "kernel/packed_avx512.h"
 
 #define TOKS 12 /* with their f32 sums 24 registers; two for weights, three for table, mask and scales remain */
 
@@ -75,17 +75,7 @@ QVL_INLINE void q8_group(__m512 *acc, const uint8_t *block, size_t i_half, const
     QVL_UNROLL(8)
     for (size_t j = 0; j < 8; j++)
         add_line(sum, _mm512_load_si512(lines + j * QVL_PANEL_LINE), x, i_group * QVL_GROUP + 4 * j, n_tok);
-    __m256i half = _mm256_load_si256((const void *)(block + i_half * 2 * QVL_PANEL_ROWS));
-    __m512 w_scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-    add_group(acc, sum, w_scale, x, i_group, n_tok);
-}
-
-/* qvl_q4_scale for 16 rows. */
-QVL_INLINE __m512 q4_scales(const uint8_t *code)
-{
-    __m512i bits = _mm512_slli_epi32(_mm512_cvtepi8_epi32(_mm_load_si128((const void *)code)), 19);
-    bits = _mm512_and_epi32(bits, _mm512_set1_epi32((int)0x83f80000));
-    return _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_set1_epi32(120 << 23)));
+    add_group(acc, sum, q8_scales(block + i_half * 2 * QVL_PANEL_ROWS), x, i_group, n_tok);
 }
 
 QVL_INLINE void q4_group(__m512 *acc, const uint8_t *block, __m512i level, const struct rows *x, size_t i_group,
@@ -174,22 +164,11 @@ QVL_INLINE void product(float *c, size_t c_stride, const struct qvl_packed_head 
     }
 }
 
-static void gemm_q8_a8(float *c, size_t c_stride, const struct qvl_packed_head *w, size_t row0,
-                       const struct qvl_a8_block *x, size_t x_stride, size_t n_row, size_t n_tok, size_t k)
-{
-    product(c, c_stride, w, QVL_Q8, row0, (const char *)x, x_stride, n_row, n_tok, k);
-}
-
-static void gemm_q4_a8(float *c, size_t c_stride, const struct qvl_packed_head *w, size_t row0,
-                       const struct qvl_a8_block *x, size_t x_stride, size_t n_row, size_t n_tok, size_t k)
-{
-    product(c, c_stride, w, QVL_Q4, row0, (const char *)x, x_stride, n_row, n_tok, k);
-}
+#include "kernel/gemm_packed_table.h"
 
 void qvl_overlay_gemm_packed_avx512_vnni(struct qvl_kernels *table)
 {
     if (!qvl_cpu_has_int8_dot(QVL_ISA_AVX512))
         return;
-    table->gemm_q8_a8 = gemm_q8_a8;
-    table->gemm_q4_a8 = gemm_q4_a8;
+    overlay_gemm_packed(table);
 }

@@ -17,27 +17,10 @@ QVL_INLINE int32x4_t dot_lines(int32x4_t sum, int8x16_t w0, int8x16_t w1, const 
     return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
 }
 
-QVL_INLINE void add_pair(int32x4_t *sum0, int32x4_t *sum1, int8x16_t w0, int8x16_t w1, const int8_t *x0,
-                         const int8_t *x1)
-{
-    *sum0 = dot_lines(*sum0, w0, w1, x0);
-    *sum1 = dot_lines(*sum1, w0, w1, x1);
-}
-
-/* Lines and sums are in order as they are. */
-QVL_INLINE void arrange_lines(int8x16_t *w0, int8x16_t *w1)
-{
-    (void)w0, (void)w1;
-}
-QVL_INLINE void arrange_sums(int32x4_t *sum0, int32x4_t *sum1)
-{
-    (void)sum0, (void)sum1;
-}
-
+#include "kernel/gemm_packed_neon_dot.h"
 #include "kernel/gemm_packed_neon_lanes.h"
 
 void qvl_overlay_gemm_packed_neon(struct qvl_kernels *table)
 {
-    table->gemm_q8_a8 = gemm_q8_a8;
-    table->gemm_q4_a8 = gemm_q4_a8;
+    overlay_gemm_packed(table);
 }

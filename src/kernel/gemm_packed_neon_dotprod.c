@@ -13,29 +13,12 @@ QVL_INLINE int32x4_t dot_lines(int32x4_t sum, int8x16_t w0, int8x16_t w1, const 
     return vdotq_lane_s32(vdotq_lane_s32(sum, w0, numbers, 0), w1, numbers, 1);
 }
 
-QVL_INLINE void add_pair(int32x4_t *sum0, int32x4_t *sum1, int8x16_t w0, int8x16_t w1, const int8_t *x0,
-                         const int8_t *x1)
-{
-    *sum0 = dot_lines(*sum0, w0, w1, x0);
-    *sum1 = dot_lines(*sum1, w0, w1, x1);
-}
-
-/* Lines and sums are in order as they are. */
-QVL_INLINE void arrange_lines(int8x16_t *w0, int8x16_t *w1)
-{
-    (void)w0, (void)w1;
-}
-QVL_INLINE void arrange_sums(int32x4_t *sum0, int32x4_t *sum1)
-{
-    (void)sum0, (void)sum1;
-}
-
+#include "kernel/gemm_packed_neon_dot.h"
 #include "kernel/gemm_packed_neon_lanes.h"
 
 void qvl_overlay_gemm_packed_neon_dotprod(struct qvl_kernels *table)
 {
     if (!qvl_cpu_has_int8_dot(QVL_ISA_NEON))
         return;
-    table->gemm_q8_a8 = gemm_q8_a8;
-    table->gemm_q4_a8 = gemm_q4_a8;
+    overlay_gemm_packed(table);
 }

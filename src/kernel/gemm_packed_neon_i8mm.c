@@ -36,6 +36,5 @@ void qvl_overlay_gemm_packed_neon_i8mm(struct qvl_kernels *table)
 {
     if (!qvl_cpu_has_int8_matrices())
         return;
-    table->gemm_q8_a8 = gemm_q8_a8;
-    table->gemm_q4_a8 = gemm_q4_a8;
+    overlay_gemm_packed(table);
 }

@@ -94,8 +94,6 @@ static float dot_a8_a8(const struct qvl_a8_block *a, const struct qvl_a8_block *
 
 /* A group whose largest number is too small for its inverse is zero; one with a number that is not finite becomes
  * NaN. */
-#define SMALLEST_LARGEST 0x1p-100f
-
 static void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float *x, size_t n)
 {
     float largest = 0;
@@ -104,7 +102,7 @@ static void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float *x, 
         is_finite = is_finite && isfinite(x[j]);
         largest = fabsf(x[j]) > largest ? fabsf(x[j]) : largest;
     }
-    float inverse = is_finite && largest >= SMALLEST_LARGEST ? 127.0f / largest : 0;
+    float inverse = is_finite && largest >= QVL_SMALLEST_LARGEST ? 127.0f / largest : 0;
     int32_t sum = 0;
     for (size_t j = 0; j < QVL_GROUP; j++) {
         int q = j < n && inverse > 0 ? (int)nearbyintf(x[j] * inverse) : 0;

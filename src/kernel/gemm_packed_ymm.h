@@ -185,16 +185,6 @@ QVL_INLINE void product(float *c, size_t c_stride, const struct qvl_packed_head 
         }
 }
 
-static void gemm_q8_a8(float *c, size_t c_stride, const struct qvl_packed_head *w, size_t row0,
-                       const struct qvl_a8_block *x, size_t x_stride, size_t n_row, size_t n_tok, size_t k)
-{
-    product(c, c_stride, w, QVL_Q8, row0, (const char *)x, x_stride, n_row, n_tok, k);
-}
-
-static void gemm_q4_a8(float *c, size_t c_stride, const struct qvl_packed_head *w, size_t row0,
-                       const struct qvl_a8_block *x, size_t x_stride, size_t n_row, size_t n_tok, size_t k)
-{
-    product(c, c_stride, w, QVL_Q4, row0, (const char *)x, x_stride, n_row, n_tok, k);
-}
+#include "kernel/gemm_packed_table.h"
 
 #endif

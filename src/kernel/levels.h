@@ -88,9 +88,6 @@ static inline size_t qvl_v_i8_scales_at(size_t head_dim)
     return QVL_KV_BLOCK * qvl_head_dim_padded(head_dim);
 }
 
-/* A row whose largest number is below this counts as zero, so that no reciprocal overflows. */
-#define QVL_I8_TINY 0x1p-100f
-
 /* Inlined whole, so that arguments which are constants at the call fold away: one body, several shapes. */
 #define QVL_INLINE static inline __attribute__((always_inline))
 

@@ -18,9 +18,6 @@
 static const uint8_t DEFAULT_LEVEL[QVL_Q4_LEVELS] = {4,  18, 28, 36, 43, 50,  56,  62,
                                                      69, 75, 81, 88, 95, 103, 113, 127};
 
-/* Smaller largest numbers have no safe inverse: such groups and rows are zero. */
-#define SMALLEST_LARGEST 0x1p-100f
-
 static bool find_largest(const float *x, size_t n, float *largest)
 {
     uint32_t most = 0; /* of the bits without sign, which order as the numbers do; NaN above all */
@@ -51,7 +48,7 @@ static void group_to_q8(uint8_t number[QVL_GROUP], qvl_bf16 *scale, const float 
     memset(number, QVL_Q8_ZERO, QVL_GROUP);
     if (!find_largest(x, QVL_GROUP, &largest)) {
         *scale = qvl_bf16_round(NAN);
-    } else if (largest >= SMALLEST_LARGEST) {
+    } else if (largest >= QVL_SMALLEST_LARGEST) {
         *scale = bf16_not_below(largest / 127);
         float inverse = 1 / qvl_bf16_widen(*scale);
         for (size_t j = 0; j < QVL_GROUP; j++)
@@ -160,7 +157,7 @@ static uint8_t search_scale(const struct lookup *lookup, const float *x, float l
     return best;
 }
 
-/* The factor of a row or group with numbers up to largest >= SMALLEST_LARGEST. */
+/* The factor of a row or group with numbers up to largest >= QVL_SMALLEST_LARGEST. */
 static float factor_for(float largest)
 {
     return largest / (LEAST_REACH * LARGEST_SCALE);
@@ -216,7 +213,7 @@ void qvl_pack_panel(uint8_t *panel, float *factor, const float *const row[QVL_PA
     for (size_t r = 0; r < QVL_PANEL_ROWS; r++) {
         float largest = 0;
         bool is_finite = !row[r] || find_largest(row[r], n_in, &largest);
-        bool is_zero = largest < SMALLEST_LARGEST;
+        bool is_zero = largest < QVL_SMALLEST_LARGEST;
         if (format == QVL_Q4)
             factor[r] = !is_finite ? NAN : is_zero ? 0 : factor_for(largest);
         if (is_zero || (format == QVL_Q4 && !is_finite))
@@ -272,7 +269,7 @@ static double try_levels(const float value[QVL_Q4_LEVELS], const float *sample, 
     for (size_t i = 0; i + QVL_GROUP <= n; i += QVL_GROUP) {
         const float *x = sample + i;
         float largest, error;
-        if (!find_largest(x, QVL_GROUP, &largest) || largest < SMALLEST_LARGEST)
+        if (!find_largest(x, QVL_GROUP, &largest) || largest < QVL_SMALLEST_LARGEST)
             continue;
         float factor = factor_for(largest);
         float scale = qvl_q4_scale(search_scale(&lookup, x, largest, factor, &error)) * factor;

@@ -52,6 +52,10 @@ struct qvl_a8_block {
 };
 _Static_assert(sizeof(struct qvl_a8_block) == 160, "no padding");
 
+/* Where the largest magnitude of a group, a row or a vector is smaller, it becomes zero when it is packed or rounded to
+ * integers, so that no inverse overflows. */
+#define QVL_SMALLEST_LARGEST 0x1p-100f
+
 #define QVL_PACKED_MAGIC 0x504c5651u /* "QVLP", little-endian */
 #define QVL_PACKED_VERSION 1u
 #define QVL_PACKED_VERSION_TEXT "1"

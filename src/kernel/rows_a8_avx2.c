@@ -4,11 +4,8 @@
 
 #include <immintrin.h>
 #include <math.h>
-#include <string.h>
 
 #include "kernel/packed.h"
-
-#define SMALLEST_LARGEST 0x1p-100f /* as in the definition */
 
 QVL_INLINE int32_t sum_of_lanes(__m256i v)
 {
@@ -44,7 +41,7 @@ QVL_INLINE void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float 
     float largest = largest_of(x);
     if (!(largest < INFINITY)) {
         scale = NAN;
-    } else if (largest >= SMALLEST_LARGEST) {
+    } else if (largest >= QVL_SMALLEST_LARGEST) {
         __m256 inverse = _mm256_set1_ps(127.0f / largest);
         __m256i n[4];
         QVL_UNROLL(4)
@@ -60,53 +57,23 @@ QVL_INLINE void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float 
     y->minus_64_sum[i_group] = -64 * sum;
 }
 
-static void f32_to_a8(struct qvl_a8_block *y, size_t column, const float *x, size_t n)
+QVL_INLINE void eight_to_f32(float *y, const struct qvl_a8_block *block, size_t j)
 {
-    size_t j = 0;
-    for (; j + QVL_GROUP <= n; j += QVL_GROUP)
-        group_to_a8(&y[(column + j) / QVL_A8_BLOCK], (column + j) % QVL_A8_BLOCK / QVL_GROUP, x + j);
-    if (j < n) {
-        float last[QVL_GROUP] = {0};
-        memcpy(last, x + j, (n - j) * sizeof *x);
-        group_to_a8(&y[(column + j) / QVL_A8_BLOCK], (column + j) % QVL_A8_BLOCK / QVL_GROUP, last);
-    }
+    __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(block->q + j))));
+    _mm256_storeu_ps(y, _mm256_mul_ps(q, _mm256_set1_ps(block->scale[j / QVL_GROUP])));
 }
 
-QVL_INLINE __m256 eight_of(const struct qvl_a8_block *block, size_t j)
+QVL_INLINE int32_t dot_group(const int8_t *a, const int8_t *b)
 {
-    __m128i q = _mm_loadl_epi64((const void *)(block->q + j));
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)), _mm256_set1_ps(block->scale[j / QVL_GROUP]));
+    __m256i p = _mm256_loadu_si256((const void *)a), q = _mm256_loadu_si256((const void *)b);
+    /* unsigned times signed: the sign of p goes to q, of which none is -128 */
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(p), _mm256_sign_epi8(q, p));
+    return sum_of_lanes(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-static void a8_to_f32(float *y, const struct qvl_a8_block *x, size_t n)
-{
-    size_t j = 0;
-    for (; j + 8 <= n; j += 8)
-        _mm256_storeu_ps(y + j, eight_of(&x[j / QVL_A8_BLOCK], j % QVL_A8_BLOCK));
-    if (j < n) {
-        float last[8];
-        _mm256_storeu_ps(last, eight_of(&x[j / QVL_A8_BLOCK], j % QVL_A8_BLOCK));
-        memcpy(y + j, last, (n - j) * sizeof *y);
-    }
-}
-
-static float dot_a8_a8(const struct qvl_a8_block *a, const struct qvl_a8_block *b, size_t k)
-{
-    float acc = 0;
-    for (size_t i = 0; i < qvl_div_up(k, QVL_GROUP); i++) {
-        __m256i p = _mm256_loadu_si256((const void *)(a[i / 4].q + i % 4 * QVL_GROUP));
-        __m256i q = _mm256_loadu_si256((const void *)(b[i / 4].q + i % 4 * QVL_GROUP));
-        /* unsigned times signed: the sign of p goes to q, of which none is -128 */
-        __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(p), _mm256_sign_epi8(q, p));
-        int32_t sum = sum_of_lanes(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-        acc = fmaf((float)sum, a[i / 4].scale[i % 4] * b[i / 4].scale[i % 4], acc);
-    }
-    return acc;
-}
+#include "kernel/rows_a8_lanes.h"
 
 void qvl_overlay_rows_a8_avx2(struct qvl_kernels *table)
 {
-    table->f32_to_a8 = f32_to_a8;
-    table->a8_to_f32 = a8_to_f32;
-    table->dot_a8_a8 = dot_a8_a8;
+    overlay_rows_a8(table);
 }

@@ -3,11 +3,9 @@
 
 #include <arm_neon.h>
 #include <math.h>
-#include <string.h>
 
 #include "kernel/packed.h"
 
-#define SMALLEST_LARGEST 0x1p-100f /* as in the definition */
 #define VECTORS ((size_t)(QVL_GROUP / 4))
 
 /* The largest of 32 magnitudes as bits, which order as the numbers do: not finite above all. */
@@ -38,7 +36,7 @@ QVL_INLINE void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float 
     float largest = largest_of(x);
     if (!(largest < INFINITY)) {
         scale = NAN;
-    } else if (largest >= SMALLEST_LARGEST) {
+    } else if (largest >= QVL_SMALLEST_LARGEST) {
         float inverse = 127.0f / largest;
         int32x4_t n[VECTORS];
         QVL_UNROLL(8)
@@ -54,37 +52,12 @@ QVL_INLINE void group_to_a8(struct qvl_a8_block *y, size_t i_group, const float 
     y->minus_64_sum[i_group] = -64 * (vaddlvq_s8(low) + vaddlvq_s8(high));
 }
 
-static void f32_to_a8(struct qvl_a8_block *y, size_t column, const float *x, size_t n)
-{
-    size_t j = 0;
-    for (; j + QVL_GROUP <= n; j += QVL_GROUP)
-        group_to_a8(&y[(column + j) / QVL_A8_BLOCK], (column + j) % QVL_A8_BLOCK / QVL_GROUP, x + j);
-    if (j < n) {
-        float last[QVL_GROUP] = {0};
-        memcpy(last, x + j, (n - j) * sizeof *x);
-        group_to_a8(&y[(column + j) / QVL_A8_BLOCK], (column + j) % QVL_A8_BLOCK / QVL_GROUP, last);
-    }
-}
-
-/* Eight columns from j on. */
 QVL_INLINE void eight_to_f32(float *y, const struct qvl_a8_block *block, size_t j)
 {
     int16x8_t q = vmovl_s8(vld1_s8(block->q + j));
     float scale = block->scale[j / QVL_GROUP];
     vst1q_f32(y, vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(q))), scale));
     vst1q_f32(y + 4, vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(vget_high_s16(q))), scale));
-}
-
-static void a8_to_f32(float *y, const struct qvl_a8_block *x, size_t n)
-{
-    size_t j = 0;
-    for (; j + 8 <= n; j += 8)
-        eight_to_f32(y + j, &x[j / QVL_A8_BLOCK], j % QVL_A8_BLOCK);
-    if (j < n) {
-        float last[8];
-        eight_to_f32(last, &x[j / QVL_A8_BLOCK], j % QVL_A8_BLOCK);
-        memcpy(y + j, last, (n - j) * sizeof *y);
-    }
 }
 
 /* Products of 16 columns, two in each lane: 2 * 127 * 127 < 2^15. */
@@ -94,21 +67,15 @@ QVL_INLINE int16x8_t multiply_16(const int8_t *a, const int8_t *b)
     return vmlal_s8(vmull_s8(vget_low_s8(p), vget_low_s8(q)), vget_high_s8(p), vget_high_s8(q));
 }
 
-static float dot_a8_a8(const struct qvl_a8_block *a, const struct qvl_a8_block *b, size_t k)
+QVL_INLINE int32_t dot_group(const int8_t *a, const int8_t *b)
 {
-    float acc = 0;
-    for (size_t i = 0; i < qvl_div_up(k, QVL_GROUP); i++) {
-        const int8_t *p = a[i / 4].q + i % 4 * QVL_GROUP, *q = b[i / 4].q + i % 4 * QVL_GROUP;
-        int32x4_t sum = vpaddlq_s16(multiply_16(p, q));
-        sum = vpadalq_s16(sum, multiply_16(p + 16, q + 16));
-        acc = fmaf((float)vaddvq_s32(sum), a[i / 4].scale[i % 4] * b[i / 4].scale[i % 4], acc);
-    }
-    return acc;
+    int32x4_t sum = vpaddlq_s16(multiply_16(a, b));
+    return vaddvq_s32(vpadalq_s16(sum, multiply_16(a + 16, b + 16)));
 }
+
+#include "kernel/rows_a8_lanes.h"
 
 void qvl_overlay_rows_a8_neon(struct qvl_kernels *table)
 {
-    table->f32_to_a8 = f32_to_a8;
-    table->a8_to_f32 = a8_to_f32;
-    table->dot_a8_a8 = dot_a8_a8;
+    overlay_rows_a8(table);
 }
