@@ -204,7 +204,8 @@ static enum qvl_status bind_text(struct binder *b, struct qvl_error *err)
 
 /* ---- the model ----------------------------------------------------------------------------------- */
 
-/* A thread's scratch holds one row of a norm, two rows of the tower, or one tile of attention. */
+/* A thread's scratch holds one row of a norm, the best scores of a head's strips, two rows of the tower, or one tile of
+ * attention. */
 static enum qvl_status alloc_scratch(struct qvl_model *m, struct qvl_error *err)
 {
     const struct qvl_text_config *text = &m->config.text;
@@ -212,7 +213,7 @@ static enum qvl_status alloc_scratch(struct qvl_model *m, struct qvl_error *err)
     size_t merged = (size_t)vision->merge * vision->merge * vision->hidden;
     size_t need[] = {
         text->hidden * sizeof(float),
-        qvl_div_up(text->vocab, 64) * sizeof(float), /* the best of each strip of the head: decoder.c */
+        qvl_div_up(text->vocab, QVL_HEAD_STRIP) * sizeof(float),
         merged * sizeof(float),
         2 * vision->hidden * sizeof(float),
         qvl_attention_tile_bytes(vision->head_dim, 1),

@@ -282,10 +282,10 @@ static bool run_layers(struct step *step)
 
 /* ---- logits -------------------------------------------------------------------------------------- */
 
-/* The best rows of a packed head are computed again with 8 bits: all whose score reaches the BEST_STRIPS-th largest of the
- * strips' best, which are at least that many, and rarely more than twice as many. A strip's best is one of the scores, so
- * which rows these are does not depend on threads or on the other rows of the step. */
-enum { HEAD_STRIP = 64, BEST_STRIPS = 256 };
+/* The best rows of a packed head are computed again with 8 bits: all whose score reaches the BEST_STRIPS-th largest
+ * of the strips' best, which are at least that many, and rarely more than twice as many. A strip's best is one of
+ * the scores, so which rows these are does not depend on threads or on the other rows of the step. */
+enum { BEST_STRIPS = 256 };
 
 static int compare_descending(const void *a, const void *b)
 {
@@ -296,13 +296,13 @@ static int compare_descending(const void *a, const void *b)
 /* A lower bound of the scores to compute again; -inf where all are. */
 static float find_bound(const float *logits, size_t n, float *best)
 {
-    size_t n_strip = qvl_div_up(n, HEAD_STRIP);
+    size_t n_strip = qvl_div_up(n, QVL_HEAD_STRIP);
     if (n_strip <= BEST_STRIPS)
         return -INFINITY;
     for (size_t i = 0; i < n_strip; i++) {
-        const float *at = logits + i * HEAD_STRIP;
+        const float *at = logits + i * QVL_HEAD_STRIP;
         float largest = at[0];
-        for (size_t j = 1; j < qvl_min_size(n - i * HEAD_STRIP, HEAD_STRIP); j++)
+        for (size_t j = 1; j < qvl_min_size(n - i * QVL_HEAD_STRIP, QVL_HEAD_STRIP); j++)
             largest = at[j] > largest ? at[j] : largest;
         best[i] = largest;
     }

@@ -40,6 +40,9 @@ struct qvl_decoder_layer {
     struct qvl_linear q, k, v, o, gate, up, down;
 };
 
+/* Rows of a packed head whose best score is looked for together (decoder.c); a thread's scratch holds one number of each. */
+enum { QVL_HEAD_STRIP = 64 };
+
 struct qvl_model {
     struct qvl_config config;
     const struct qvl_kernels *kernels;
