@@ -49,22 +49,60 @@ static const struct {
 
 /* ---- restrictions -------------------------------------------------------------------------------- */
 
-/* What the drawing accepts from state 0 to state 1 must hold, too (want true), or must not. Frees the drawing. Calls itself
- * at most once, by way of a length that is wanted and finds no restriction yet: NOLINTNEXTLINE(misc-no-recursion) */
-static enum qvl_status restrict_by(struct qvl_json_string *s, struct qvl_nfa *nfa, bool want, struct qvl_error *err)
+static struct qvl_nfa begin_drawing(struct qvl_error *err)
+{
+    return (struct qvl_nfa){.err = err, .n_state = 2};
+}
+
+/* min to max characters; max UINT32_MAX: no end. */
+static void draw_length(struct qvl_nfa *nfa, uint32_t min, uint32_t max)
+{
+    uint32_t n = max < UINT32_MAX ? max : min, at = 0;
+    for (uint32_t i = 0; i <= n && !nfa->status; i++) {
+        uint32_t next = i < n ? qvl_nfa_state(nfa) : 0;
+        if (i >= min)
+            qvl_nfa_skip(nfa, at, 1);
+        if (i < n)
+            qvl_nfa_any_char(nfa, at, next, QVL_SPELLING_JSON);
+        else if (max == UINT32_MAX)
+            qvl_nfa_any_char(nfa, at, at, QVL_SPELLING_JSON);
+        at = next;
+    }
+}
+
+/* What the drawing accepts from state 0 to state 1. Frees the drawing. */
+static enum qvl_status build(struct qvl_json_string *s, struct qvl_nfa *nfa, struct qvl_dfa *out,
+                             struct qvl_error *err)
 {
     uint32_t start = 0, dfa_start;
-    struct qvl_dfa one = {0}, both = {0};
     qvl_nfa_accept(nfa, 1);
-    enum qvl_status status = qvl_dfa_build(nfa, &start, 1, &one, &dfa_start, err);
+    enum qvl_status status = qvl_dfa_build(nfa, &start, 1, out, &dfa_start, err);
     qvl_nfa_free(nfa);
-    s->n_work += (size_t)one.n_state * one.n_class;
+    s->n_work += (size_t)out->n_state * out->n_class;
+    return status;
+}
+
+/* Every string, as something to exclude others from. */
+static enum qvl_status build_any(struct qvl_json_string *s, struct qvl_error *err)
+{
+    struct qvl_nfa any = begin_drawing(err);
+    draw_length(&any, 0, UINT32_MAX);
+    enum qvl_status status = build(s, &any, &s->dfa, err);
+    s->is_restricted = !status;
+    return status;
+}
+
+/* What the drawing accepts must hold, too (want true), or must not. Frees the drawing. */
+static enum qvl_status restrict_by(struct qvl_json_string *s, struct qvl_nfa *nfa, bool want, struct qvl_error *err)
+{
+    struct qvl_dfa one = {0}, both = {0};
+    enum qvl_status status = build(s, nfa, &one, err);
     if (!status && !s->is_restricted && want) {
         s->dfa = one;
         s->is_restricted = true;
         return QVL_OK;
     }
-    if (!status && (s->is_restricted || !(status = qvl_json_string_set_length(s, 0, UINT32_MAX, err))))
+    if (!status && (s->is_restricted || !(status = build_any(s, err))))
         status = s->dfa.n_state > 1 && one.n_state > 1 ? qvl_dfa_combine(&s->dfa, &one, want, &both, err) : QVL_OK;
     s->n_work += (size_t)both.n_state * both.n_class;
     qvl_dfa_free(&one);
@@ -79,27 +117,11 @@ static enum qvl_status restrict_by(struct qvl_json_string *s, struct qvl_nfa *nf
     return QVL_OK;
 }
 
-static struct qvl_nfa begin_drawing(struct qvl_error *err)
-{
-    return (struct qvl_nfa){.err = err, .n_state = 2};
-}
-
-/* As deep as restrict_by: NOLINTNEXTLINE(misc-no-recursion) */
 enum qvl_status qvl_json_string_set_length(struct qvl_json_string *s, uint32_t min, uint32_t max,
                                            struct qvl_error *err)
 {
     struct qvl_nfa nfa = begin_drawing(err);
-    uint32_t n = max < UINT32_MAX ? max : min, at = 0;
-    for (uint32_t i = 0; i <= n && !nfa.status; i++) {
-        uint32_t next = i < n ? qvl_nfa_state(&nfa) : 0;
-        if (i >= min)
-            qvl_nfa_skip(&nfa, at, 1);
-        if (i < n)
-            qvl_nfa_any_char(&nfa, at, next, QVL_SPELLING_JSON);
-        else if (max == UINT32_MAX)
-            qvl_nfa_any_char(&nfa, at, at, QVL_SPELLING_JSON);
-        at = next;
-    }
+    draw_length(&nfa, min, max);
     return restrict_by(s, &nfa, true, err);
 }
 
