@@ -160,6 +160,7 @@ struct qvl_chat {
     const char *tools_json; /* a JSON array of tool definitions, or NULL */
     bool want_vision_ids;   /* "Picture k: " before each picture */
     bool want_video_wrapper; /* clips as transformers >= 5.10 writes them (MODEL.md, "Clips") */
+    bool is_open;            /* the last message is the assistant's and not finished: the answer goes on with its text */
 };
 
 /* ---- sampling ----------------------------------------------------------------------------------- */
@@ -201,12 +202,21 @@ enum qvl_compute { QVL_COMPUTE_BF16, QVL_COMPUTE_F32 };
 enum qvl_kv_type { QVL_KV_AS_COMPUTED, QVL_KV_INT8 };
 
 /* How the decoder's matrices are held: as stored; 8 bits; 4 bits; 4 bits with 8 where they count most (keys, values, the
- * MLP's last product). The vision tower stays as stored. A folder written by `qvl quantize` is one of them. */
-enum qvl_quantization { QVL_QUANTIZE_NONE, QVL_QUANTIZE_Q8, QVL_QUANTIZE_Q4, QVL_QUANTIZE_BALANCED };
+ * MLP's last product). The vision tower stays as stored. A folder written by `qvl quantize` is one of them. What another
+ * program has quantised (GGUF, AWQ, …) is not held as stored: NONE makes it 8 bits, or f32 with QVL_COMPUTE_F32; FLOATS,
+ * for options only, bf16, or f32. */
+enum qvl_quantization {
+    QVL_QUANTIZE_NONE,
+    QVL_QUANTIZE_Q8,
+    QVL_QUANTIZE_Q4,
+    QVL_QUANTIZE_BALANCED,
+    QVL_QUANTIZE_FLOATS
+};
 
 /* Zero fields take the default in parentheses. */
 struct qvl_engine_options {
-    const char *model_dir;   /* a folder as published on Hugging Face */
+    const char *model_dir;   /* a folder as published on Hugging Face; or a GGUF file of the text model, or a folder that
+                                holds one, with the vision tower's (mmproj*.gguf) beside it or named behind a comma */
     const char *media_helper; /* path of qvl-media (beside the running program, else libexec) */
     uint32_t media_deadline_ms; /* for one picture or frame (30,000; reading through a clip once: 300,000) */
     enum qvl_compute compute; /* (bf16) */
@@ -217,9 +227,19 @@ struct qvl_engine_options {
     uint32_t n_thread;       /* (what affinity mask and cgroup quota allow) */
     uint32_t n_ctx;          /* positions a request may use (the model's maximum) */
     uint32_t n_prefill_chunk; /* most prompt tokens of a model step (288); a prompt is cut evenly */
+    size_t kv_bytes;         /* for keys and values of all requests together, what is kept of earlier ones included (no
+                                bound). A request begins when prompt and longest answer fit beside those that have begun,
+                                and waits in QVL_STAGE_QUEUE until then; one that never could is QVL_ERR_LIMIT. A session
+                                that has no request loses its cache where another request needs the room */
+    size_t prefix_cache_bytes; /* of those, for prompts and answers of ended requests: one that begins like another one
+                                takes over what they share, with the same bits (0: none) */
     size_t vision_cache_bytes; /* for features of pictures and temporal patches seen before (256 MiB): equal pixels
                                   are not encoded twice, with the same bits */
     bool no_vision_cache;
+    const char *vision_cache_dir; /* a folder that keeps them, too, over the end of the program (none). Made where it is
+                                     not there; any number of engines and processes may share it. What is wrong with it
+                                     is told (qvl_engine_watch_warnings), and no error */
+    uint64_t vision_disk_bytes;   /* of all files there (4 GiB); those not used for longest go */
     const char *isa;         /* cap of the kernel level: "scalar", "avx2", "avx512"… (all the CPU has) */
 };
 
@@ -228,8 +248,19 @@ struct qvl_engine_options {
  * close. */
 QVL_API enum qvl_status qvl_engine_open(const struct qvl_engine_options *options, struct qvl_engine **out,
                                         struct qvl_error *err);
-/* Maps the weights and starts the engine's threads. Requests can be opened and prepared before. QVL_ERR_FILE,
- * QVL_ERR_MODEL: the weight files. Again: nothing happens. */
+/* Context and room anew: n_ctx, kv_bytes and prefix_cache_bytes as in the options of qvl_engine_open, whose errors it
+ * returns, for programs that choose them by what qvl_engine_get_info says. Before any request and session. */
+QVL_API enum qvl_status qvl_engine_set_room(struct qvl_engine *engine, uint32_t n_ctx, size_t kv_bytes,
+                                            size_t prefix_cache_bytes, struct qvl_error *err);
+/* tell is called, in the thread of qvl_engine_load, some times a second while that packs weights, with the share that is
+ * done. NULL: none. */
+QVL_API void qvl_engine_watch_load(struct qvl_engine *engine, void (*tell)(void *arg, double share), void *arg);
+/* warn is called with a sentence about something that the engine goes on without (a folder of vision_cache_dir that cannot
+ * be used, a disk that is full), each once, from any of its threads, one at a time. NULL: nobody. At any
+ * time; the one before is not called any more. */
+QVL_API void qvl_engine_watch_warnings(struct qvl_engine *engine, void (*warn)(void *arg, const char *sentence), void *arg);
+/* Maps the weights, packs them where that is to be, and starts the engine's threads. Requests can be opened and prepared
+ * before. QVL_ERR_FILE, QVL_ERR_MODEL: the weight files. Again: nothing happens. */
 QVL_API enum qvl_status qvl_engine_load(struct qvl_engine *engine, struct qvl_error *err);
 /* Reads every weight once, on n_thread threads: QVL_ERR_MODEL names the first that is infinite or not a number.
  * Before qvl_engine_load or after it. */
@@ -245,10 +276,12 @@ struct qvl_engine_info {
     uint32_t n_thread;
     uint32_t n_ctx;
     uint32_t n_ctx_model;      /* max_position_embeddings */
+    uint64_t kv_bytes_per_tok; /* of keys and values, which are held in blocks of 128 tokens */
     uint64_t n_parameter;      /* numbers in the weights */
-    uint64_t weight_bytes;
+    uint64_t weight_bytes;     /* of them, once loaded; of the files: inspect_json */
     double load_ms;            /* what qvl_engine_load took; 0 before */
     bool is_thinking;
+    bool is_quantized;         /* the weights are rounded to fewer than 16 bits: in the files, or while loading */
     bool is_golden;            /* random weights, made for tests */
     bool is_demo;              /* the built-in demo model, for simple pictures only */
     struct qvl_sampling sampling; /* generation_config.json, else the family's published values */
@@ -261,7 +294,30 @@ QVL_API void qvl_engine_get_info(const struct qvl_engine *engine, struct qvl_eng
 QVL_API enum qvl_status qvl_tokenize(const struct qvl_engine *engine, const char *utf8, size_t n,
                                      bool want_special, uint32_t **out_ids, size_t *out_n,
                                      struct qvl_error *err);
+/* The text of token ids, special ones as they are written ("<|im_end|>"); bytes that make no whole character become
+ * U+FFFD. *out_utf8 [*out_n], followed by a 0, is the caller's to free with qvl_free. QVL_ERR_ARGUMENT: an id that the
+ * model does not have. */
+QVL_API enum qvl_status qvl_detokenize(const struct qvl_engine *engine, const uint32_t *ids, size_t n, char **out_utf8,
+                                       size_t *out_n, struct qvl_error *err);
+/* What a token stands for: *n bytes, which may begin or end inside a character; none for an id that the model does not have.
+ * *is_special: one that is no part of an answer's text ("<|im_end|>"). Engine lifetime. */
+QVL_API const char *qvl_token_bytes(const struct qvl_engine *engine, uint32_t id, size_t *n, bool *is_special);
 QVL_API void qvl_free(void *p); /* NULL is fine */
+
+/* What the engine is doing, at any time, from any thread. */
+struct qvl_engine_stats {
+    size_t n_request;              /* submitted and not ended */
+    size_t n_running, n_waiting;   /* of those: begun; waiting for room or for their first turn */
+    uint64_t kv_bytes, kv_max_bytes; /* in use (kept prefixes included); the bound, 0 where there is none */
+    uint64_t prefix_bytes;         /* of kv_bytes: kept for later requests only */
+    uint64_t n_prefix_asked_tok, n_prefix_found_tok; /* prompt tokens since the start; those that were taken over */
+    uint64_t vision_cache_bytes;
+    uint64_t n_patch_asked, n_patch_found;           /* temporal patches since the start; those that were known */
+    uint64_t vision_disk_bytes;                      /* in the folder, of all processes, as last heard */
+    uint64_t n_disk_asked, n_disk_found;             /* temporal patches that it was asked for; that it had */
+    uint64_t n_prompt_tok, n_output_tok;             /* computed or taken over; sampled */
+};
+QVL_API void qvl_engine_get_stats(const struct qvl_engine *engine, struct qvl_engine_stats *out);
 
 /* ---- request ------------------------------------------------------------------------------------ */
 
@@ -299,7 +355,12 @@ enum qvl_constraint_kind {
     QVL_CONSTRAINT_JSON,        /* an object, of whatever members */
     QVL_CONSTRAINT_JSON_SCHEMA, /* JSON that satisfies the schema in text; what cannot be enforced is refused */
     QVL_CONSTRAINT_REGEX,       /* a match of the regular expression in text, from its first to its last character */
-    QVL_CONSTRAINT_CHOICE       /* one of the choices */
+    QVL_CONSTRAINT_CHOICE,      /* one of the choices */
+    QVL_CONSTRAINT_TOOL_CALLS,  /* one or more calls of the tools in text (qvl_chat.tools_json), as the model writes them,
+                                   with arguments that satisfy their schemas: of a tool that is "strict" wholly, of
+                                   others as far as can be enforced; choice: only those of these names */
+    QVL_CONSTRAINT_TOOLS_AUTO   /* whatever it likes, and in it calls of that kind: one that is begun is finished. Where
+                                   a schema makes no sense or is too complex, and is not strict, any object will do */
 };
 
 struct qvl_constraint {
@@ -308,11 +369,20 @@ struct qvl_constraint {
     size_t n;
     const char *const *choice; /* [n_choice], each not empty; the same */
     size_t n_choice;
+    bool want_one_call;        /* tool calls: just one, and nothing behind it */
+    const char *instead;       /* QVL_CONSTRAINT_TOOL_CALLS: or, instead of calls, JSON that satisfies this schema */
+    size_t n_instead;          /* bytes of it; 0: calls only */
+};
+
+/* Added to the logit of a token before anything else acts on it. */
+struct qvl_logit_bias {
+    uint32_t id;
+    float bias; /* -100 to 100; -100 in effect forbids it, unless a constraint allows nothing else */
 };
 
 struct qvl_request_options {
     struct qvl_sampling sampling; /* taken as it is: start from qvl_engine_info.sampling */
-    uint32_t max_tokens;          /* of the answer; 0 = 4096, or what the context leaves */
+    uint32_t max_tokens;          /* of the answer; 0 = 4096, or what context and kv_bytes leave */
     const char *const *stop;      /* stop strings, not part of the answer; none reaches over "</think>" */
     size_t n_stop;                /* at most 16, each of 1 to 1024 bytes of UTF-8 */
     bool ignore_eos;              /* go on after the model's end token */
@@ -320,12 +390,16 @@ struct qvl_request_options {
     bool no_lookup;               /* compute one token a step, also where the text seems to repeat itself. The
                                      output is the same, bit for bit */
     struct qvl_constraint constraint; /* zero: none. QVL_ERR_ARGUMENT, QVL_ERR_LIMIT: what cannot be enforced, and where */
+    const struct qvl_logit_bias *logit_bias; /* [n_logit_bias], at most 1024, each token once */
+    size_t n_logit_bias;
     uint32_t n_top_logits;        /* K best (id, logit) pairs with every token; at most 64 */
+    bool want_log_sum;            /* qvl_event.text.log_sum is wanted */
     struct qvl_trace trace;       /* trace.tensor NULL = off */
     struct qvl_session *session;  /* NULL = none; of this engine; one open request at a time */
     struct qvl_scoring scoring;   /* not with a session */
-    uint64_t vision_cache_salt;   /* only requests with the same one share picture features: so nobody can find out
-                                     by its time what others have looked at */
+    uint64_t cache_salt;          /* only requests with the same one share picture features and prefixes: so nobody can
+                                     find out by its time what others have asked */
+    uint64_t client;              /* turns and room are shared out equally among clients, then among their requests */
 };
 
 /* Copies chat and options (not the media, see qvl_part.source). Does no other work. QVL_ERR_ARGUMENT,
@@ -363,9 +437,14 @@ struct qvl_event {
                              back because a stop string may begin in it) */
         size_t n;
         uint32_t id;      /* the token that let it out: one event for each token of the output */
-        const struct qvl_token_logit *top; /* n_top_logits entries, best first, before penalties and
+        const struct qvl_token_logit *top; /* n_top_logits entries, best first, before bias, penalties and
                                               constraint */
         size_t n_top;
+        float logit, log_sum; /* with want_log_sum: of this token, and the logarithm of the sum of the exponentials of
+                                 all logits (of the ids that the tokenizer has), both before bias, penalties and
+                                 constraint: logit - log_sum is the natural logarithm of its probability at temperature
+                                 1, and so with those of top. With quantised weights the best some hundred logits are
+                                 computed in 8 bits, and of all others the sum has what the head as it is packed gives */
         bool is_reasoning; /* Thinking models: the text up to and with "</think>" */
     } text;
     struct {
@@ -399,7 +478,8 @@ struct qvl_media_info {
     uint32_t resized_h, resized_w;   /* pixels */
     uint32_t grid_t, grid_h, grid_w; /* patches; grid_t: 1, of a clip one for each two frames */
     uint32_t n_tok;                  /* in the prompt; of a clip without those of its timestamps */
-    uint32_t n_reused;               /* of grid_t: so far taken from the vision cache, or equal to one beside it */
+    uint32_t n_reused;               /* of grid_t: so far taken from the vision cache, in memory or in its folder, or
+                                        equal to one beside it */
     /* of a clip */
     const uint64_t *frame_index;     /* [n_frame] in the file; 0, 1, … of frames and pictures; request lifetime */
     const double *frame_s;           /* [n_frame] their times, seconds */
@@ -421,7 +501,7 @@ struct qvl_request_info {
     const uint32_t *output_ids;  /* event lifetime */
     size_t n_output_tok;
     size_t n_image_tok, n_video_tok;
-    size_t n_cached_tok;         /* of the prompt, taken over from the session */
+    size_t n_cached_tok;         /* of the prompt, taken over from the session or from other requests' prefixes */
     size_t n_drafted_tok;        /* guessed from the text so far and computed along */
     size_t n_accepted_tok;       /* of those: came, and needed no step of their own */
     /* Milliseconds spent so far: pictures and frames decoded and resized (partly while the model works); prompt
@@ -435,24 +515,49 @@ QVL_API void qvl_request_get_info(const struct qvl_request *request, struct qvl_
 
 /* ---- quantising --------------------------------------------------------------------------------- */
 
-/* Writes a model folder anew, its decoder's matrices packed (enum qvl_quantization), in pieces: next until it is done.
+/* Writes a model as a folder, its decoder's matrices packed (enum qvl_quantization), in pieces: next until it is done.
  * The new folder is a whole model, to be opened like any other, and appears when the last piece is done, or never. One
  * thread's affair, except qvl_quantizer_cancel. */
 struct qvl_quantizer;
 
+/* A model that still comes: its small files are there, and its weight files, as long as they will be, fill from their
+ * beginning. Any of a quantizer's functions may call these, with the name of a weight file in model_dir. */
+struct qvl_quantizer_source {
+    void *user;
+    /* Whether the first `end` bytes are there. If not, it is these that are waited for. Of a file that may yet turn out
+     * to be wrong the last byte is not there: the new folder never appears without all of it. */
+    bool (*has)(void *user, const char *name, uint64_t end);
+    /* The first `end` bytes are not read again. May be NULL. */
+    void (*let_go)(void *user, const char *name, uint64_t end);
+};
+
 struct qvl_quantizer_options {
-    const char *model_dir; /* bf16, f16 or f32 weights */
+    const char *model_dir; /* any model that qvl reads and has not packed itself */
     const char *out_dir;   /* must not exist, or be an empty folder */
     enum qvl_quantization type; /* not QVL_QUANTIZE_NONE */
     uint32_t n_thread;     /* 0: what affinity mask and cgroup quota allow */
+    const struct qvl_quantizer_source *source; /* NULL: the model is there. Else only what qvl_quantizer_ask has called
+                                                  QVL_QUANTIZER_FOLLOWS */
+};
+
+/* How a model that still comes can be read. */
+enum qvl_quantizer_way {
+    QVL_QUANTIZER_LATER,    /* more of it has to be there to say so: ask again */
+    QVL_QUANTIZER_FOLLOWS,  /* in the order of its files, while they come */
+    QVL_QUANTIZER_NEEDS_ALL /* when it is there: GGUF, what other programs have quantised, an unusual layout */
 };
 
 struct qvl_quantizer_info {
+    bool is_waiting;      /* the last call found nothing to do: what it needs is not there */
     uint64_t done, total; /* work */
     uint64_t n_parameter;
     uint64_t in_bytes, out_bytes; /* of the weights */
 };
 
+/* Of options->source, which must be there. Errors as those of qvl_quantizer_open, of what there is to read; *out says
+ * QVL_QUANTIZER_NEEDS_ALL when it is the small files', which no more bytes will change, and else QVL_QUANTIZER_LATER. */
+QVL_API enum qvl_status qvl_quantizer_ask(const struct qvl_quantizer_options *options, enum qvl_quantizer_way *out,
+                                          struct qvl_error *err);
 /* Reads what is small, checks everything, begins to write. QVL_ERR_ARGUMENT: the options, a model that is quantised
  * already, an out_dir that is there; QVL_ERR_MODEL: the model's files, also missing ones; QVL_ERR_FILE: out_dir cannot be
  * made, or there is too little room. *out is the caller's to close. */
@@ -466,6 +571,47 @@ QVL_API void qvl_quantizer_get_info(const struct qvl_quantizer *quantizer, struc
 QVL_API void qvl_quantizer_cancel(struct qvl_quantizer *quantizer);
 /* Removes what is not done. */
 QVL_API void qvl_quantizer_close(struct qvl_quantizer *quantizer);
+
+/* Writes a model for llama.cpp: two GGUF files, the language model and, for the other, the vision tower with its mergers, in
+ * pieces: next until it is done. They appear together when the last piece is done, or never. One thread's affair, except
+ * qvl_converter_cancel. */
+struct qvl_converter;
+
+enum qvl_convert_type { /* of matrices; vectors are f32, and what has no whole blocks in Q8_0 is F16 */
+    QVL_CONVERT_F16,
+    QVL_CONVERT_Q8_0, /* 8 bits: 34 bytes for 32 numbers */
+    QVL_CONVERT_BF16
+};
+
+struct qvl_converter_options {
+    const char *model_dir; /* any model that qvl reads; of a packed one the weights that it computes with are written */
+    const char *out;       /* the language model's file; must not exist */
+    const char *mmproj;    /* the tower's; NULL: "mmproj-" before the name of out, in the same folder */
+    enum qvl_convert_type type;
+    uint32_t n_thread; /* 0: what affinity mask and cgroup quota allow */
+};
+
+struct qvl_converter_info {
+    uint64_t done, total; /* work */
+    uint64_t n_parameter;
+    uint64_t in_bytes, out_bytes; /* of the weights; of both files */
+    const char *mmproj;           /* its path; converter's lifetime */
+    bool is_source_quantized;     /* so that the files hold weights that were rounded before */
+};
+
+/* Reads what is small, checks everything, takes the room on the disk. QVL_ERR_ARGUMENT: the options, a file that is there;
+ * QVL_ERR_MODEL: the model's files, also missing ones, and what GGUF cannot say; QVL_ERR_FILE: the files cannot be made, or
+ * there is too little room. *out is the caller's to close. */
+QVL_API enum qvl_status qvl_converter_open(const struct qvl_converter_options *options, struct qvl_converter **out,
+                                           struct qvl_error *err);
+/* Some tenths of a second of work. QVL_ERR_MODEL: a weight that is not finite, or too large for the type; QVL_ERR_FILE: the
+ * disk; then, and after QVL_ERR_CANCELLED, it can only be closed. */
+QVL_API enum qvl_status qvl_converter_next(struct qvl_converter *converter, bool *is_done, struct qvl_error *err);
+QVL_API void qvl_converter_get_info(const struct qvl_converter *converter, struct qvl_converter_info *out);
+/* From any thread: qvl_converter_next, now and from now on, ends with QVL_ERR_CANCELLED, unless it is done. */
+QVL_API void qvl_converter_cancel(struct qvl_converter *converter);
+/* Removes what is not done. */
+QVL_API void qvl_converter_close(struct qvl_converter *converter);
 
 /* ---- measuring ---------------------------------------------------------------------------------- */
 

@@ -99,3 +99,13 @@ void qvl_bytes_free(struct qvl_bytes *b)
     free(b->data);
     *b = (struct qvl_bytes){0};
 }
+
+void qvl_hex(const uint8_t *bytes, size_t n, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        *out++ = digits[bytes[i] >> 4];
+        *out++ = digits[bytes[i] & 15];
+    }
+    *out = 0;
+}

@@ -22,4 +22,7 @@ enum qvl_status qvl_bytes_add_json_string(struct qvl_bytes *b, const char *utf8,
                                           struct qvl_error *err);
 void qvl_bytes_free(struct qvl_bytes *b);
 
+/* 2n hexadecimal digits, small letters, and a NUL. */
+void qvl_hex(const uint8_t *bytes, size_t n, char *out);
+
 #endif

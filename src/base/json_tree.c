@@ -92,12 +92,16 @@ const struct qvl_json_node *qvl_json_member(const struct qvl_json_node *object, 
 {
     if (!object || object->kind != QVL_JSON_OBJECT)
         return NULL;
-    size_t n_key = strlen(key);
     const struct qvl_json_node *member = object + 1;
     for (uint32_t i = 0; i < object->n_child; i++, member = qvl_json_next(member))
-        if (member->n_key == n_key && memcmp(member->key, key, n_key) == 0)
+        if (qvl_json_has_key(member, key))
             return member->kind == QVL_JSON_NULL ? NULL : member;
     return NULL;
+}
+
+bool qvl_json_has_key(const struct qvl_json_node *member, const char *key)
+{
+    return member->n_key == strlen(key) && memcmp(member->key, key, member->n_key) == 0;
 }
 
 bool qvl_json_equals(const struct qvl_json_node *node, const char *text)

@@ -40,6 +40,7 @@ static inline const struct qvl_json_node *qvl_json_next(const struct qvl_json_no
 
 /* The member, or NULL where it is absent or null, and where `object` is NULL or no object. */
 const struct qvl_json_node *qvl_json_member(const struct qvl_json_node *object, const char *key);
+bool qvl_json_has_key(const struct qvl_json_node *member, const char *key);
 bool qvl_json_equals(const struct qvl_json_node *node, const char *text); /* is the string `text` */
 #define QVL_JSON_NUMBER_BYTES 63 /* 17 digits are all that a double can hold */
 /* A number as double; false where it is none, beyond double, or written with more bytes. */

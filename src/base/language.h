@@ -9,5 +9,7 @@
 /* The text in the language chosen by qvl_set_language; itself where the table has none. Static or the argument. */
 const char *qvl_text(const char *english) __attribute__((format_arg(1)));
 enum qvl_language qvl_language(void);
+/* Marks a sentence that stands in a table and is looked up later. */
+#define QVL_SAID(english) english
 
 #endif

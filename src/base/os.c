@@ -2,13 +2,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/language.h"
 #include "base/limits.h"
 
@@ -169,6 +173,11 @@ uint64_t qvl_os_peak_bytes(void)
     return read_kb("/proc/self/status", "VmHWM");
 }
 
+uint64_t qvl_os_resident_bytes(void)
+{
+    return read_kb("/proc/self/status", "VmRSS");
+}
+
 void qvl_os_reset_peak(void)
 {
     int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
@@ -237,6 +246,42 @@ fail:
     return status;
 }
 
+enum qvl_status qvl_os_read_at(int fd, const char *path, uint64_t at, void *out, size_t n, struct qvl_error *err)
+{
+    for (size_t n_read = 0; n_read < n;) {
+        ssize_t got = pread(fd, (char *)out + n_read, n - n_read, (off_t)(at + n_read));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return qvl_fail(err, QVL_ERR_FILE, "%s: cannot read the header: %s", path,
+                            got == 0 ? qvl_text("the file became shorter") : qvl_errno_text(errno));
+        n_read += (size_t)got;
+    }
+    return QVL_OK;
+}
+
+enum qvl_status qvl_os_map(int fd, const char *path, uint64_t n_bytes, const uint8_t **out, struct qvl_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != n_bytes)
+        return qvl_fail(err, QVL_ERR_FILE, "%s: changed since it was opened: expected %" PRIu64 " bytes", path,
+                        n_bytes);
+    void *map = mmap(NULL, (size_t)n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED)
+        return qvl_fail(err, errno == ENOMEM ? QVL_ERR_MEMORY : QVL_ERR_FILE,
+                        "%s: cannot map %" PRIu64 " bytes: %s", path, n_bytes, qvl_errno_text(errno));
+    *out = map;
+    return QVL_OK;
+}
+
+void qvl_os_let_go(const uint8_t *map, uint64_t begin, uint64_t end)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t from = qvl_round_up((size_t)begin, page), to = (size_t)end / page * page;
+    if (from < to)
+        madvise((void *)(uintptr_t)(map + from), to - from, MADV_DONTNEED);
+}
+
 void qvl_os_program_dir(char *out, size_t n_out)
 {
     ssize_t n = readlink("/proc/self/exe", out, n_out);
@@ -248,4 +293,11 @@ void qvl_os_program_dir(char *out, size_t n_out)
     char *slash = strrchr(out, '/');
     if (slash)
         *slash = 0;
+}
+
+enum qvl_status qvl_os_random(void *out, size_t n, struct qvl_error *err)
+{
+    if (getrandom(out, n, 0) != (ssize_t)n)
+        return qvl_fail(err, QVL_ERR_INTERNAL, "the system gives no random numbers: %s", qvl_errno_text(errno));
+    return QVL_OK;
 }
