@@ -36,22 +36,6 @@ static enum qvl_status check_model_type(const struct qvl_config_place *top, stru
     return QVL_OK;
 }
 
-static enum qvl_status check_unquantised(const struct qvl_config_place *place, struct qvl_error *err)
-{
-    static const char *const keys[] = {"quantization_config", "compression_config"};
-    char shown[QVL_JSON_SHOWN_BYTES];
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const json_t *quantised = qvl_json_get(place->object, keys[i]);
-        if (quantised)
-            return qvl_fail(err, QVL_ERR_MODEL,
-                            "%s: %s%s is there (quant_method %s): qvl reads bf16, f16 and f32 weights, not "
-                            "quantised ones",
-                            place->file, place->prefix, keys[i],
-                            qvl_json_show(qvl_json_get(quantised, "quant_method"), shown));
-    }
-    return QVL_OK;
-}
-
 const char *qvl_quantization_name(enum qvl_quantization quantization)
 {
     static const char *const names[] = {
@@ -60,27 +44,51 @@ const char *qvl_quantization_name(enum qvl_quantization quantization)
 }
 
 /* "quantization_config": {"quant_method": "qvl", "version": 1, "type": "q4"}, as `qvl quantize` writes it. */
-static enum qvl_status read_quantization(const struct qvl_config_place *top, struct qvl_config *c,
-                                         struct qvl_error *err)
+static enum qvl_status read_packed(const struct qvl_config_place *place, struct qvl_config *c, struct qvl_error *err)
 {
     char shown[QVL_JSON_SHOWN_BYTES];
-    const json_t *object = qvl_json_get(top->object, "quantization_config");
-    const char *method = json_string_value(qvl_json_get(object, "quant_method"));
-    if (!method || strcmp(method, "qvl") != 0)
-        return check_unquantised(top, err);
-    const json_t *type = qvl_json_get(object, "type"), *version = qvl_json_get(object, "version");
+    const json_t *type = qvl_json_get(place->object, "type"), *version = qvl_json_get(place->object, "version");
     const char *name = json_string_value(type);
     if (json_integer_value(version) != QVL_PACKED_VERSION)
-        return qvl_fail(err, QVL_ERR_MODEL, "%s: quantization_config.version is %s, and this qvl reads version %u",
-                        top->file, qvl_json_show(version, shown), QVL_PACKED_VERSION);
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: %sversion is %s, and this qvl reads version %u", place->file,
+                        place->prefix, qvl_json_show(version, shown), QVL_PACKED_VERSION);
     for (int i = QVL_QUANTIZE_Q8; name && i <= QVL_QUANTIZE_BALANCED; i++)
         if (strcmp(name, qvl_quantization_name((enum qvl_quantization)i)) == 0)
             c->quantization = (enum qvl_quantization)i;
     return c->quantization != QVL_QUANTIZE_NONE
                ? QVL_OK
-               : qvl_fail(err, QVL_ERR_MODEL,
-                          "%s: quantization_config.type is %s, expected \"q8\", \"q4\" or \"balanced\"", top->file,
-                          qvl_json_show(type, shown));
+               : qvl_fail(err, QVL_ERR_MODEL, "%s: %stype is %s, expected \"q8\", \"q4\" or \"balanced\"", place->file,
+                          place->prefix, qvl_json_show(type, shown));
+}
+
+/* Programs write it at the top or into the part that they have quantised, under an older name, too. */
+static enum qvl_status read_quantization(const struct qvl_config_place *top, struct qvl_config *c,
+                                         struct qvl_error *err)
+{
+    static const struct {
+        const char *part, *key, *prefix;
+    } holders[] = {{NULL, "quantization_config", "quantization_config."},
+                   {NULL, "compression_config", "compression_config."},
+                   {"text_config", "quantization_config", "text_config.quantization_config."},
+                   {"text_config", "compression_config", "text_config.compression_config."},
+                   {"vision_config", "quantization_config", "vision_config.quantization_config."}};
+    struct qvl_config_place found = {top->file, NULL, NULL, top->section};
+    for (size_t i = 0; i < sizeof holders / sizeof *holders; i++) {
+        const json_t *holder = holders[i].part ? qvl_json_get(top->object, holders[i].part) : top->object;
+        const json_t *object = qvl_json_get(holder, holders[i].key);
+        if (object && found.object && !json_equal(object, found.object))
+            return qvl_fail(err, QVL_ERR_MODEL, "%s: %.*s and %.*s differ", top->file, (int)strlen(found.prefix) - 1,
+                            found.prefix, (int)strlen(holders[i].prefix) - 1, holders[i].prefix);
+        if (object && !found.object) {
+            found.object = object;
+            found.prefix = holders[i].prefix;
+        }
+    }
+    const char *method = json_string_value(qvl_json_get(found.object, "quant_method"));
+    if (!found.object)
+        return QVL_OK;
+    return method && strcmp(method, "qvl") == 0 ? read_packed(&found, c, err)
+                                                : qvl_config_parse_foreign(&found, &c->foreign, err);
 }
 
 static enum qvl_status read_tie(const struct qvl_config_place *top, const struct qvl_config_place *text,
@@ -304,7 +312,7 @@ static enum qvl_status read_text(const struct qvl_config_place *top, struct qvl_
     enum qvl_status status = qvl_config_read_object(top, "text_config", &text.object, err);
     if (!status && !text.object)
         status = qvl_fail(err, QVL_ERR_MODEL, "%s: text_config is missing", top->file);
-    if (status || (status = check_unquantised(&text, err)) || (status = qvl_config_read_table(&text, c, err)) ||
+    if (status || (status = qvl_config_read_table(&text, c, err)) ||
         (status = read_tie(top, &text, c, err)) || (status = read_rope(&text, c, err)))
         return status;
     return check_text(c, top->file, err);
@@ -337,7 +345,7 @@ static enum qvl_status read_vision(const struct qvl_config_place *top, struct qv
     enum qvl_status status = qvl_config_read_object(top, "vision_config", &vision.object, err);
     if (!status && !vision.object)
         status = qvl_fail(err, QVL_ERR_MODEL, "%s: vision_config is missing", top->file);
-    if (status || (status = check_unquantised(&vision, err)) || (status = qvl_config_read_table(&vision, c, err)) ||
+    if (status || (status = qvl_config_read_table(&vision, c, err)) ||
         (status = qvl_config_read_object(&vision, "rope_parameters", &rope.object, err)) ||
         (rope.object && (status = qvl_config_read_table(&rope, c, err))) ||
         (status = read_taps(&vision, &c->vision, err)))

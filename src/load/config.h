@@ -4,7 +4,7 @@
 #ifndef QVL_LOAD_CONFIG_H
 #define QVL_LOAD_CONFIG_H
 
-#include "base/error.h"
+#include "base/bytes.h"
 
 #define QVL_MAX_TAPS 8
 
@@ -55,6 +55,32 @@ struct qvl_generation_config {
     uint32_t n_eos;
 };
 
+/* One way in which another program has quantised matrices. Which matrices, their own tensors tell: an original runtime
+ * finds them by names and regular expressions in config.json, and in a sound folder the two agree. */
+enum qvl_foreign_kind {
+    QVL_FOREIGN_AWQ,
+    QVL_FOREIGN_GPTQ,       /* zeros are stored less 1 */
+    QVL_FOREIGN_GPTQ_V2,    /* as they are */
+    QVL_FOREIGN_CT_PACKED,  /* compressed-tensors: integers of n_bit in words */
+    QVL_FOREIGN_CT_INT,     /* 8-bit integers, one in a byte */
+    QVL_FOREIGN_CT_FLOAT,   /* e4m3 */
+    QVL_FOREIGN_FP8
+};
+struct qvl_foreign_scheme {
+    enum qvl_foreign_kind kind;
+    uint32_t n_bit;
+    uint32_t group_rows, group_columns; /* that share a scale; 0: all */
+    bool is_symmetric;                  /* may come without zeros */
+    bool is_ordered;                    /* the group of each column is listed */
+};
+
+#define QVL_MAX_SCHEMES 16
+
+struct qvl_foreign_config { /* quantization_config of AWQ, GPTQ, compressed-tensors and FP8 folders */
+    struct qvl_foreign_scheme scheme[QVL_MAX_SCHEMES];
+    uint32_t n_scheme; /* 0: of no such folder */
+};
+
 struct qvl_config {
     struct qvl_text_config text;
     struct qvl_vision_config vision;
@@ -62,6 +88,7 @@ struct qvl_config {
     struct qvl_video_config video;
     struct qvl_generation_config generation;
     uint32_t image_token, video_token, vision_start_token, vision_end_token;
+    struct qvl_foreign_config foreign;
     enum qvl_quantization quantization; /* of the decoder's matrices */
     bool is_vision_packed;              /* the tower's are held in 8 bits: in memory only */
     bool is_thinking; /* the chat template opens the reasoning */
@@ -72,10 +99,14 @@ struct qvl_config {
 /* "none", "q8", "q4", "balanced". */
 const char *qvl_quantization_name(enum qvl_quantization quantization);
 
-/* Reads the folder's JSON files. Errors name file and key, found and expected value. */
+/* Reads the folder's JSON files, or the keys of a pair of GGUF files (qvl_gguf_pair_find). Errors name file and key, found
+ * and expected value. */
 enum qvl_status qvl_config_load(const char *model_dir, struct qvl_config *out, struct qvl_error *err);
 /* The part of it that looks at one text (fuzzed): config.json's n bytes. */
 enum qvl_status qvl_config_parse(const char *json, size_t n, const char *name, struct qvl_config *out,
                                  struct qvl_error *err);
+
+/* The chat template's text, as published; nothing is added where the folder has none. */
+enum qvl_status qvl_config_read_template(const char *model_dir, struct qvl_bytes *out, struct qvl_error *err);
 
 #endif

@@ -35,6 +35,10 @@ extern const struct qvl_config qvl_config_family;
 /* Every number and every fixed setting of the place's section. */
 enum qvl_status qvl_config_read_table(const struct qvl_config_place *place, struct qvl_config *out,
                                       struct qvl_error *err);
+/* The other way: a line for each number of the section that is within its range (what may be silent is 0 where it is), each
+ * with a comma behind it. */
+enum qvl_status qvl_config_write_table(enum qvl_config_section section, const struct qvl_config *config,
+                                       const char *indent, struct qvl_bytes *out, struct qvl_error *err);
 enum qvl_status qvl_config_read_bool(const struct qvl_config_place *place, const char *key, bool *out,
                                      struct qvl_error *err);
 /* A list of min_n to max_n numbers from min to max. *n becomes its length. */
@@ -56,6 +60,9 @@ enum qvl_status qvl_config_parse_image(const json_t *object, const char *file, c
                                        struct qvl_config *out, struct qvl_error *err);
 enum qvl_status qvl_config_parse_video(const json_t *object, const char *file, const char *prefix,
                                        struct qvl_config *out, struct qvl_error *err);
+/* quantization_config of a folder that another program has quantised. QVL_ERR_MODEL: not in a format that qvl reads. */
+enum qvl_status qvl_config_parse_foreign(const struct qvl_config_place *place, struct qvl_foreign_config *out,
+                                         struct qvl_error *err);
 /* The published sampling values of the Instruct or Thinking models. */
 void qvl_config_default_sampling(bool is_thinking, struct qvl_sampling *out);
 /* generation_config.json over what out->generation holds. */

@@ -15,6 +15,7 @@
 #include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
+#include "load/config_gguf.h"
 
 /* ---- pictures and clips -------------------------------------------------------------------------- */
 
@@ -218,25 +219,37 @@ static enum qvl_status read_optional(const char *dir, const char *file, struct q
     return status || !is_there ? status : qvl_json_read(path->data, QVL_MAX_CONFIG_BYTES, root, err);
 }
 
-static enum qvl_status read_thinking(const char *dir, struct qvl_bytes *path, bool *out, struct qvl_error *err)
+enum qvl_status qvl_config_read_template(const char *model_dir, struct qvl_bytes *out, struct qvl_error *err)
 {
     static const char *const holders[] = {"chat_template.json", "tokenizer_config.json"};
-    struct qvl_bytes text = {0};
+    struct qvl_bytes path = {0};
+    struct qvl_gguf_pair pair;
     json_t *root = NULL;
     const char *found = NULL;
     bool is_there;
-    enum qvl_status status = join(dir, "chat_template.jinja", path, &is_there, err);
-    if (!status && is_there) {
-        status = qvl_os_read_file(path->data, QVL_MAX_CONFIG_BYTES, &text, err);
-        found = text.data;
-    }
+    enum qvl_status status = qvl_gguf_pair_find(model_dir, &pair, err);
+    if (status || pair.is_found)
+        return status ? status : qvl_config_read_gguf_template(&pair, out, err);
+    status = join(model_dir, "chat_template.jinja", &path, &is_there, err);
+    if (!status && is_there)
+        status = qvl_os_read_file(path.data, QVL_MAX_CONFIG_BYTES, out, err);
     for (size_t i = 0; i < sizeof holders / sizeof *holders && !status && !is_there && !found; i++) {
-        status = read_optional(dir, holders[i], path, &root, err);
+        status = read_optional(model_dir, holders[i], &path, &root, err);
         found = find_template(root);
     }
-    if (!status)
-        *out = found && qvl_config_template_thinks(found);
+    if (!status && found)
+        status = qvl_bytes_add_text(out, found, err);
     json_decref(root);
+    qvl_bytes_free(&path);
+    return status;
+}
+
+static enum qvl_status read_thinking(const char *dir, bool *out, struct qvl_error *err)
+{
+    struct qvl_bytes text = {0};
+    enum qvl_status status = qvl_config_read_template(dir, &text, err);
+    if (!status)
+        *out = text.n && qvl_config_template_thinks(text.data);
     qvl_bytes_free(&text);
     return status;
 }
@@ -274,15 +287,19 @@ enum qvl_status qvl_config_load(const char *model_dir, struct qvl_config *out, s
     static const struct media_reader video = {"video_processor", "video_processor.",
                                               "video_preprocessor_config.json", qvl_config_parse_video};
     struct qvl_bytes path = {0}, text = {0};
+    struct qvl_gguf_pair pair;
     json_t *root = NULL;
     struct qvl_config c;
     bool is_there;
-    enum qvl_status status = join(model_dir, "config.json", &path, &is_there, err);
+    enum qvl_status status = qvl_gguf_pair_find(model_dir, &pair, err);
+    if (status || pair.is_found)
+        return status ? status : qvl_config_load_gguf(&pair, out, err);
+    status = join(model_dir, "config.json", &path, &is_there, err);
     if (status || (status = qvl_os_read_file(path.data, QVL_MAX_CONFIG_BYTES, &text, err)) ||
         (status = qvl_config_parse(text.n ? text.data : "", text.n, path.data, &c, err)) ||
         (status = read_media(model_dir, &image, &path, &c, err)) ||
         (status = read_media(model_dir, &video, &path, &c, err)) ||
-        (status = read_thinking(model_dir, &path, &c.is_thinking, err)) ||
+        (status = read_thinking(model_dir, &c.is_thinking, err)) ||
         (status = read_optional(model_dir, "generation_config.json", &path, &root, err)))
         goto fail;
     qvl_config_default_sampling(c.is_thinking, &c.generation.sampling);

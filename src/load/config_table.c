@@ -152,6 +152,46 @@ static enum qvl_status read_number(const struct qvl_config_place *place, const s
     return status;
 }
 
+static double fetch(const struct number *row, const struct qvl_config *config)
+{
+    const char *source = (const char *)config + row->offset;
+    switch (row->type) {
+    case U32: return *(const uint32_t *)(const void *)source;
+    case U64: return (double)*(const uint64_t *)(const void *)source;
+    case F32: return *(const float *)(const void *)source;
+    case F64: break;
+    }
+    return *(const double *)(const void *)source;
+}
+
+/* With as few digits as give the same number again. */
+static void show_number(const struct number *row, double x, char *out, size_t n_out)
+{
+    snprintf(out, n_out, "%.0f", x);
+    for (int n_digit = 1; n_digit <= 17; n_digit++) {
+        double back = strtod(out, NULL);
+        if (row->type == F32 ? (float)back == (float)x : back == x)
+            return;
+        snprintf(out, n_out, "%.*g", n_digit, x);
+    }
+}
+
+enum qvl_status qvl_config_write_table(enum qvl_config_section section, const struct qvl_config *config,
+                                       const char *indent, struct qvl_bytes *out, struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    char text[40];
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers && !status; i++) {
+        const struct number *row = &numbers[i];
+        double x = fetch(row, config);
+        if (row->section != section || x < row->min || x > row->max)
+            continue;
+        show_number(row, x, text, sizeof text);
+        status = qvl_bytes_add_format(out, err, "%s\"%s\": %s,\n", indent, row->key, text);
+    }
+    return status;
+}
+
 /* ---- settings with one value --------------------------------------------------------------------- */
 
 struct fixed {

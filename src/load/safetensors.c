@@ -8,14 +8,11 @@
  * family uses. Zero-sized dimensions are legal here; the shape check against the model refuses them. */
 #include "load/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -31,7 +28,8 @@ enum { SHA256_BYTES = 32 };
 static const struct {
     const char *name;
     enum qvl_dtype dtype;
-} dtypes[] = {{"BF16", QVL_BF16}, {"F16", QVL_F16}, {"F32", QVL_F32}, {"I8", QVL_I8}};
+} dtypes[] = {{"BF16", QVL_BF16}, {"F16", QVL_F16}, {"F32", QVL_F32},    {"I8", QVL_I8},
+              {"I32", QVL_I32},   {"I64", QVL_I64}, {"F8_E4M3", QVL_F8}};
 
 const char *qvl_dtype_name(enum qvl_dtype dtype)
 {
@@ -331,20 +329,6 @@ enum qvl_status qvl_safetensors_parse(const uint8_t *bytes, size_t n, uint64_t f
 
 /* ---- the file ------------------------------------------------------------------------------------ */
 
-static enum qvl_status read_at_start(int fd, const char *path, uint8_t *out, size_t n, struct qvl_error *err)
-{
-    for (size_t n_read = 0; n_read < n;) {
-        ssize_t got = pread(fd, out + n_read, n - n_read, (off_t)n_read);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return qvl_fail(err, QVL_ERR_FILE, "%s: cannot read the header: %s", path,
-                            got == 0 ? qvl_text("the file became shorter") : qvl_errno_text(errno));
-        n_read += (size_t)got;
-    }
-    return QVL_OK;
-}
-
 enum qvl_status qvl_safetensors_open(const char *path, struct qvl_arena *arena, struct qvl_safetensors *out,
                                      struct qvl_error *err)
 {
@@ -356,7 +340,7 @@ enum qvl_status qvl_safetensors_open(const char *path, struct qvl_arena *arena, 
     if (status)
         return status;
     size_t n_length = (size_t)(file_bytes < N_LENGTH_BYTES ? file_bytes : N_LENGTH_BYTES);
-    if ((status = read_at_start(fd, path, length, n_length, err)) ||
+    if ((status = qvl_os_read_at(fd, path, 0, length, n_length, err)) ||
         (status = check_length(length, n_length, file_bytes, path, &n_json, err)))
         goto fail;
     header = malloc(N_LENGTH_BYTES + n_json);
@@ -364,7 +348,7 @@ enum qvl_status qvl_safetensors_open(const char *path, struct qvl_arena *arena, 
         status = qvl_fail_memory(err, n_json, "safetensors header");
         goto fail;
     }
-    if ((status = read_at_start(fd, path, header, N_LENGTH_BYTES + n_json, err)) ||
+    if ((status = qvl_os_read_at(fd, path, 0, header, N_LENGTH_BYTES + n_json, err)) ||
         (status = qvl_safetensors_parse(header, N_LENGTH_BYTES + n_json, file_bytes, path, arena, out, err)))
         goto fail;
     out->fd = fd;
@@ -378,26 +362,12 @@ fail:
 
 enum qvl_status qvl_safetensors_map(struct qvl_safetensors *file, struct qvl_error *err)
 {
-    struct stat st;
-    if (file->map)
-        return QVL_OK;
-    if (fstat(file->fd, &st) != 0 || (uint64_t)st.st_size != file->n_bytes)
-        return qvl_fail(err, QVL_ERR_FILE, "%s: changed since it was opened: expected %" PRIu64 " bytes",
-                        file->path, file->n_bytes);
-    void *map = mmap(NULL, (size_t)file->n_bytes, PROT_READ, MAP_PRIVATE, file->fd, 0);
-    if (map == MAP_FAILED)
-        return qvl_fail(err, errno == ENOMEM ? QVL_ERR_MEMORY : QVL_ERR_FILE,
-                        "%s: cannot map %" PRIu64 " bytes: %s", file->path, file->n_bytes, qvl_errno_text(errno));
-    file->map = map;
-    return QVL_OK;
+    return file->map ? QVL_OK : qvl_os_map(file->fd, file->path, file->n_bytes, &file->map, err);
 }
 
 void qvl_safetensors_let_go(const struct qvl_safetensors *file, uint64_t begin, uint64_t end)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t from = qvl_round_up((size_t)begin, page), to = (size_t)end / page * page;
-    if (from < to)
-        madvise((void *)(uintptr_t)(file->map + from), to - from, MADV_DONTNEED);
+    qvl_os_let_go(file->map, begin, end);
 }
 
 void qvl_safetensors_close(struct qvl_safetensors *file)

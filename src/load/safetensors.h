@@ -46,7 +46,7 @@ enum qvl_status qvl_safetensors_map(struct qvl_safetensors *file, struct qvl_err
 void qvl_safetensors_let_go(const struct qvl_safetensors *file, uint64_t begin, uint64_t end);
 void qvl_safetensors_close(struct qvl_safetensors *file);
 
-/* "BF16", "F16", "F32". */
+/* "BF16", "F8_E4M3". */
 const char *qvl_dtype_name(enum qvl_dtype dtype);
 
 #endif

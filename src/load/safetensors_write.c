@@ -7,16 +7,6 @@
 #include "load/quantize.h"
 #include "load/safetensors.h"
 
-void qvl_hex(const uint8_t *bytes, size_t n, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < n; i++) {
-        *out++ = digits[bytes[i] >> 4];
-        *out++ = digits[bytes[i] & 15];
-    }
-    *out = 0;
-}
-
 /* Packed ones and those as long as whole lines keep the place behind them aligned; then by size of the element. */
 static int rank(const struct qvl_tensor *t)
 {

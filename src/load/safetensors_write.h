@@ -7,9 +7,6 @@
 
 enum { QVL_SHA256_BYTES = 32 };
 
-/* 2n digits and a NUL. */
-void qvl_hex(const uint8_t *bytes, size_t n, char *out);
-
 struct qvl_safetensors_out {
     const struct qvl_tensor *tensor; /* a packed one becomes a row of I8 */
     uint64_t begin;                  /* data byte */

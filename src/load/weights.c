@@ -1,5 +1,5 @@
-/* What enters: a model folder and its config. What leaves: the table of weights_table.c with the bytes behind
- * each row.
+/* What enters: a model folder (or a pair of GGUF files: weights_gguf.c) and its config. What leaves: the table of
+ * weights_table.c with the bytes behind each row.
  *
  * The table is made first, from the config alone; the files are then held against it, row by row and name by
  * name, so that whatever the model room finds here has the shape it computes with. Names are looked up by
@@ -14,9 +14,12 @@
 #include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
+#include "load/foreign.h"
 #include "load/quantize.h"
 #include "load/safetensors.h"
 #include "load/shard_index.h"
+#include "load/weights_faults.h"
+#include "load/weights_gguf.h"
 
 struct source {
     const struct qvl_safetensors_entry *entry; /* NULL: not found yet */
@@ -30,8 +33,13 @@ struct qvl_weights {
     struct qvl_tensor *tensor; /* [n], sorted by name */
     struct source *source;     /* [n] */
     size_t n;
+    struct qvl_foreign_parts *foreign; /* [n] of a folder quantised by another program; else NULL */
+    struct qvl_stored *stored;         /* [n] the same */
     struct source tied_head; /* lm_head.weight stored beside a tied embedding */
+    struct qvl_gguf_model gguf; /* of two GGUF files; then there is no source, file or foreign */
+    bool is_gguf;
     uint64_t n_bytes;
+    bool is_mapped;
 };
 
 /* ---- names --------------------------------------------------------------------------------------- */
@@ -65,65 +73,14 @@ static int compare_name(const void *key, const void *tensor)
     return strcmp(key, ((const struct qvl_tensor *)tensor)->name);
 }
 
+const struct qvl_tensor *qvl_tensors_find(const struct qvl_tensor *tensor, size_t n, const char *canonical_name)
+{
+    return bsearch(canonical_name, tensor, n, sizeof *tensor, compare_name);
+}
+
 const struct qvl_tensor *qvl_weights_find(const struct qvl_weights *weights, const char *canonical_name)
 {
-    return bsearch(canonical_name, weights->tensor, weights->n, sizeof *weights->tensor, compare_name);
-}
-
-/* ---- what does not fit --------------------------------------------------------------------------- */
-
-enum kind { MISSING, UNEXPECTED, DIFFERENT, N_KIND };
-enum { N_NAMED = 2 }; /* of each kind in the sentence */
-
-struct faults {
-    size_t n[N_KIND];
-    char text[N_KIND][N_NAMED][200];
-};
-
-static void format_shape(const uint64_t *dim, uint32_t n_dim, char *out, size_t n_out)
-{
-    size_t n = 0;
-    for (uint32_t i = 0; i < n_dim && n < n_out; i++)
-        n += (size_t)snprintf(out + n, n_out - n, "%s%" PRIu64, i ? ", " : "", dim[i]);
-    if (n_dim == 0)
-        snprintf(out, n_out, "%s", qvl_text("nothing"));
-}
-
-static void add_fault(struct faults *faults, enum kind kind, const char *name, const char *detail)
-{
-    if (faults->n[kind] < N_NAMED)
-        snprintf(faults->text[kind][faults->n[kind]], sizeof faults->text[kind][0], "%.72s%s", name, detail);
-    faults->n[kind]++;
-}
-
-/* "3 missing: a, b, ..." */
-static size_t format_faults(const struct faults *faults, enum kind kind, char *out, size_t n_out)
-{
-    size_t n = faults->n[kind];
-    char names[N_NAMED * sizeof faults->text[0][0] + 8];
-    snprintf(names, sizeof names, "%s%s%s%s", faults->text[kind][0], n > 1 ? ", " : "",
-             n > 1 ? faults->text[kind][1] : "", n > N_NAMED ? ", ..." : "");
-    const char *format = kind == MISSING      ? qvl_text("%zu missing: %s")
-                         : kind == UNEXPECTED ? qvl_text("%zu not asked for: %s")
-                                              : qvl_text("%zu different: %s");
-    return (size_t)snprintf(out, n_out, format, n, names);
-}
-
-static enum qvl_status report(const struct faults *faults, const char *model_dir, size_t n_expected,
-                              struct qvl_error *err)
-{
-    char text[360] = "";
-    size_t n = 0;
-    for (enum kind k = 0; k < N_KIND; k++) {
-        if (faults->n[k] && n > 0 && n < sizeof text)
-            n += (size_t)snprintf(text + n, sizeof text - n, "; ");
-        if (faults->n[k] && n < sizeof text)
-            n += format_faults(faults, k, text + n, sizeof text - n);
-    }
-    if (n == 0)
-        return QVL_OK;
-    return qvl_fail(err, QVL_ERR_MODEL, "%s: the weights are not the %zu tensors that config.json asks for: %s",
-                    model_dir, n_expected, text);
+    return qvl_tensors_find(weights->tensor, weights->n, canonical_name);
 }
 
 /* ---- files against the table --------------------------------------------------------------------- */
@@ -133,53 +90,101 @@ static bool is_shape(const struct qvl_safetensors_entry *e, const struct qvl_ten
 {
     if (qvl_dtype_is_packed(t->dtype))
         return e->dtype == QVL_I8 && e->n_dim == 1 && e->dim[0] == qvl_tensor_bytes(t);
-    return e->dtype != QVL_I8 && e->n_dim == t->n_dim && memcmp(e->dim, t->dim, t->n_dim * sizeof *t->dim) == 0;
+    return e->n_dim == t->n_dim && memcmp(e->dim, t->dim, t->n_dim * sizeof *t->dim) == 0;
+}
+
+/* A part of a quantised matrix; false where it is none. */
+static bool place_part(struct qvl_weights *w, const struct qvl_foreign_config *foreign, size_t i_file,
+                       const struct qvl_safetensors_entry *e, struct qvl_faults *faults)
+{
+    char stem[QVL_MAX_TENSOR_NAME_BYTES + sizeof ".weight"], name[2 * QVL_MAX_TENSOR_NAME_BYTES];
+    enum qvl_foreign_role role = qvl_foreign_role_of(foreign, e, stem, sizeof stem);
+    if (role == QVL_PART_NONE || role == QVL_PART_PASSED_OVER)
+        return role == QVL_PART_PASSED_OVER;
+    const struct qvl_tensor *t = to_canonical(stem, name, sizeof name) ? qvl_weights_find(w, name) : NULL;
+    if (!t) {
+        qvl_faults_add(faults, QVL_FAULT_UNEXPECTED, e->name, "");
+        return true;
+    }
+    struct qvl_foreign_part *part = &w->foreign[t - w->tensor].of[role];
+    if (part->entry || (role == QVL_PART_WEIGHT && w->source[t - w->tensor].entry))
+        qvl_faults_add(faults, QVL_FAULT_DIFFERENT, e->name, qvl_text(" is there twice"));
+    *part = (struct qvl_foreign_part){e, &w->file[i_file]};
+    return true;
 }
 
 static void place_entry(struct qvl_weights *w, bool is_tied, size_t i_file, const struct qvl_safetensors_entry *e,
-                        struct faults *faults)
+                        struct qvl_faults *faults)
 {
-    char name[2 * QVL_MAX_TENSOR_NAME_BYTES], found[24 * QVL_MAX_DIMS], want[24 * QVL_MAX_DIMS], detail[120];
+    char name[2 * QVL_MAX_TENSOR_NAME_BYTES], detail[120];
     bool is_known = to_canonical(e->name, name, sizeof name);
     const struct qvl_tensor *t = is_known ? qvl_weights_find(w, name) : NULL;
     bool is_tied_head = !t && is_known && is_tied && strcmp(name, "lm_head.weight") == 0;
     if (is_tied_head)
         t = qvl_weights_find(w, "model.language_model.embed_tokens.weight");
     if (!t) {
-        add_fault(faults, UNEXPECTED, e->name, "");
+        qvl_faults_add(faults, QVL_FAULT_UNEXPECTED, e->name, "");
         return;
     }
     struct source *source = is_tied_head ? &w->tied_head : &w->source[t - w->tensor];
-    format_shape(e->dim, e->n_dim, found, sizeof found);
     const uint64_t n_byte = qvl_tensor_bytes(t);
     bool is_packed = qvl_dtype_is_packed(t->dtype);
-    format_shape(is_packed ? &n_byte : t->dim, is_packed ? 1 : t->n_dim, want, sizeof want);
-    if (source->entry) {
-        add_fault(faults, DIFFERENT, e->name, qvl_text(" is there twice"));
+    if (source->entry || (w->foreign && w->foreign[t - w->tensor].of[QVL_PART_WEIGHT].entry)) {
+        qvl_faults_add(faults, QVL_FAULT_DIFFERENT, e->name, qvl_text(" is there twice"));
+    } else if (!is_packed && !qvl_dtype_is_float(e->dtype)) {
+        snprintf(detail, sizeof detail, qvl_text(" is of type %s, expected BF16, F16 or F32"), qvl_dtype_name(e->dtype));
+        qvl_faults_add(faults, QVL_FAULT_DIFFERENT, e->name, detail);
     } else if (!is_shape(e, t)) {
-        snprintf(detail, sizeof detail, qvl_text(" is [%.40s], expected [%.40s]"), found, want);
-        add_fault(faults, DIFFERENT, e->name, detail);
+        qvl_faults_add_shape(faults, e->name, e->dim, e->n_dim, is_packed ? &n_byte : t->dim, is_packed ? 1 : t->n_dim);
     }
     *source = (struct source){e, i_file};
 }
 
-static enum qvl_status place_all(struct qvl_weights *w, const char *model_dir, bool is_tied, struct qvl_error *err)
+static bool has_parts(const struct qvl_weights *w, size_t i)
 {
-    struct faults faults = {0};
+    for (size_t role = 0; w->foreign && role < QVL_PART_N; role++)
+        if (w->foreign[i].of[role].entry)
+            return true;
+    return false;
+}
+
+static enum qvl_status place_all(struct qvl_weights *w, const char *model_dir, const struct qvl_config *config,
+                                 struct qvl_error *err)
+{
+    struct qvl_faults faults = {0};
     for (size_t i = 0; i < w->n_file; i++)
         for (size_t k = 0; k < w->file[i].n; k++)
-            place_entry(w, is_tied, i, &w->file[i].entry[k], &faults);
+            if (!w->foreign || !place_part(w, &config->foreign, i, &w->file[i].entry[k], &faults))
+                place_entry(w, config->text.is_tied, i, &w->file[i].entry[k], &faults);
     for (size_t i = 0; i < w->n; i++) {
         if (w->source[i].entry) {
             if (!qvl_dtype_is_packed(w->tensor[i].dtype))
                 w->tensor[i].dtype = w->source[i].entry->dtype;
             w->tensor[i].sha256 = w->source[i].entry->sha256;
             w->n_bytes += w->source[i].entry->end - w->source[i].entry->begin;
-        } else {
-            add_fault(&faults, MISSING, w->tensor[i].name, "");
         }
+        if (!w->source[i].entry && !has_parts(w, i))
+            qvl_faults_add(&faults, QVL_FAULT_MISSING, w->tensor[i].name, "");
     }
-    return report(&faults, model_dir, w->n, err);
+    return qvl_faults_report(&faults, model_dir, w->n, "config.json", err);
+}
+
+static enum qvl_status bind_parts(struct qvl_weights *w, const struct qvl_foreign_config *foreign,
+                                  struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    for (size_t i = 0; i < w->n && !status; i++) {
+        struct qvl_tensor *t = &w->tensor[i];
+        if (!has_parts(w, i))
+            continue;
+        if (w->source[i].entry)
+            return qvl_fail(err, QVL_ERR_MODEL, "%s: is there both quantised and not", t->name);
+        status = qvl_foreign_bind(foreign, t, &w->foreign[i], &w->stored[i], err);
+        t->dtype = QVL_STORED;
+        t->stored = &w->stored[i];
+        w->n_bytes += qvl_foreign_bytes(&w->foreign[i]);
+    }
+    return status;
 }
 
 /* Config and weights come from one `qvl quantize`, or from none. */
@@ -281,23 +286,46 @@ static enum qvl_status open_files(struct qvl_weights *w, const char *dir, struct
     return w->file ? open_one(w, single, err) : err->status;
 }
 
+static enum qvl_status make_room_for_parts(struct qvl_weights *w, struct qvl_error *err)
+{
+    w->foreign = qvl_arena_alloc(&w->arena, w->n, sizeof *w->foreign, "tensor table", err);
+    w->stored = w->foreign ? qvl_arena_alloc(&w->arena, w->n, sizeof *w->stored, "tensor table", err) : NULL;
+    return w->stored ? QVL_OK : err->status;
+}
+
+static enum qvl_status open_folder(struct qvl_weights *w, const char *dir, const struct qvl_config *config,
+                                   struct qvl_error *err)
+{
+    enum qvl_status status;
+    if (!(w->source = qvl_arena_alloc(&w->arena, w->n, sizeof *w->source, "tensor table", err)))
+        return err->status;
+    if ((config->foreign.n_scheme && (status = make_room_for_parts(w, err))) || (status = open_files(w, dir, err)) ||
+        (status = check_files(w, config, err)) || (status = place_all(w, dir, config, err)))
+        return status;
+    return bind_parts(w, &config->foreign, err);
+}
+
+static enum qvl_status open_gguf(struct qvl_weights *w, const struct qvl_gguf_pair *pair,
+                                 const struct qvl_config *config, struct qvl_error *err)
+{
+    enum qvl_status status = qvl_gguf_model_open(pair, config, &w->arena, w->tensor, w->n, &w->gguf, err);
+    w->is_gguf = !status;
+    w->n_bytes = w->gguf.n_bytes;
+    return status;
+}
+
 enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config, struct qvl_weights **out,
                                  struct qvl_error *err)
 {
-    enum qvl_status status;
+    struct qvl_gguf_pair pair;
+    enum qvl_status status = qvl_gguf_pair_find(model_dir, &pair, err);
+    if (status)
+        return status;
     struct qvl_weights *w = calloc(1, sizeof *w);
     if (!w)
         return qvl_fail_memory(err, sizeof *w, "weights");
-    if ((status = qvl_weights_expect(config, &w->arena, &w->tensor, &w->n, err)))
-        goto fail;
-    w->source = qvl_arena_alloc(&w->arena, w->n, sizeof *w->source, "tensor table", err);
-    if (!w->source) {
-        status = err->status;
-        goto fail;
-    }
-    memset(w->source, 0, w->n * sizeof *w->source);
-    if ((status = open_files(w, model_dir, err)) || (status = check_files(w, config, err)) ||
-        (status = place_all(w, model_dir, config->text.is_tied, err)))
+    if ((status = qvl_weights_expect(config, &w->arena, &w->tensor, &w->n, err)) ||
+        (status = pair.is_found ? open_gguf(w, &pair, config, err) : open_folder(w, model_dir, config, err)))
         goto fail;
     *out = w;
     w = NULL;
@@ -312,6 +340,8 @@ void qvl_weights_close(struct qvl_weights *weights)
         return;
     for (size_t i = 0; i < weights->n_file; i++)
         qvl_safetensors_close(&weights->file[i]);
+    if (weights->is_gguf)
+        qvl_gguf_model_close(&weights->gguf);
     qvl_arena_free(&weights->arena);
     free(weights);
 }
@@ -374,61 +404,83 @@ static enum qvl_status map_tensor(struct qvl_weights *w, struct qvl_tensor *t, c
     return is_packed ? check_packed(w, t, err) : QVL_OK;
 }
 
-enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *err)
+static enum qvl_status map_folder(struct qvl_weights *weights, struct qvl_error *err)
 {
-    enum qvl_status status;
+    enum qvl_status status = QVL_OK;
     for (size_t i = 0; i < weights->n_file; i++)
         if ((status = qvl_safetensors_map(&weights->file[i], err)))
             return status;
     for (size_t i = 0; i < weights->n; i++) {
         struct qvl_tensor *t = &weights->tensor[i];
-        if (!t->data && (status = map_tensor(weights, t, bytes_of(weights, &weights->source[i]), err)))
+        if (t->dtype == QVL_STORED)
+            status = qvl_foreign_map(t, &weights->foreign[i], &weights->arena, &weights->stored[i], err);
+        else if (!t->data)
+            status = map_tensor(weights, t, bytes_of(weights, &weights->source[i]), err);
+        if (status)
             return status;
     }
     return check_tied_head(weights, err);
 }
 
-void qvl_weights_let_go(const struct qvl_weights *w, const struct qvl_tensor *t)
+enum qvl_status qvl_weights_map(struct qvl_weights *weights, struct qvl_error *err)
 {
-    const struct source *source = &w->source[t - w->tensor];
-    qvl_safetensors_let_go(&w->file[source->i_file], source->entry->begin, source->entry->end);
+    if (weights->is_mapped)
+        return QVL_OK;
+    enum qvl_status status = weights->is_gguf
+                                 ? qvl_gguf_model_map(&weights->gguf, weights->tensor, weights->n, err)
+                                 : map_folder(weights, err);
+    weights->is_mapped = !status;
+    return status;
 }
 
-/* ---- quantising in memory ------------------------------------------------------------------------- */
-
-enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
-                                     const struct qvl_config *want, struct qvl_pool *pool, const atomic_bool *stop,
-                                     struct qvl_error *err)
+struct qvl_weights_part qvl_weights_part_of(const struct qvl_weights *w, const struct qvl_tensor *t)
 {
-    struct qvl_tensor *tensor = NULL;
-    size_t n = 0;
-    enum qvl_status status = qvl_weights_expect(want, &weights->arena, &tensor, &n, err);
-    uint64_t n_bytes = 0;
-    for (size_t i = 0; i < n && !status; i++) {
-        struct qvl_tensor *to = &tensor[i];
-        const struct qvl_tensor *from = qvl_weights_find(weights, to->name);
-        if (!from)
-            from = qvl_weights_find(weights, qvl_quantize_source(to->name, config->text.is_tied));
-        if (!qvl_dtype_is_packed(to->dtype) || from->dtype == to->dtype) {
-            *to = *from;
-        } else {
-            void *out = qvl_arena_alloc(&weights->arena, (size_t)qvl_tensor_bytes(to), 1, "quantised weights", err);
-            status = out ? qvl_quantize_rows(from, to->dtype, 0, to->dim[0], pool, stop, out, err) : err->status;
-            to->data = out;
-            qvl_weights_let_go(weights, from);
-        }
-        n_bytes += qvl_tensor_bytes(to);
+    const struct source *source = w->is_gguf ? NULL : &w->source[t - w->tensor];
+    if (source && source->entry)
+        return (struct qvl_weights_part){source->i_file, source->entry->begin, source->entry->end};
+    size_t last = qvl_weights_n_file(w) - 1;
+    return (struct qvl_weights_part){last, 0, qvl_weights_file(w, last).n_bytes};
+}
+
+bool qvl_weights_is_in_parts(const struct qvl_weights *w)
+{
+    if (w->is_gguf || w->foreign || w->tied_head.entry)
+        return false;
+    for (size_t i = 0; i < w->n; i++) {
+        const struct qvl_tensor *t = &w->tensor[i];
+        size_t n_align = qvl_dtype_is_packed(t->dtype) ? QVL_PANEL_LINE : qvl_dtype_bytes(t->dtype);
+        if (w->source[i].entry->begin % n_align != 0)
+            return false; /* it is copied while mapping */
     }
-    if (status)
-        return status;
-    weights->tensor = tensor;
-    weights->n = n;
-    weights->n_bytes = n_bytes;
-    *config = *want;
-    return QVL_OK;
+    return true;
+}
+
+void qvl_weights_let_go(const struct qvl_weights *w, const struct qvl_tensor *t)
+{
+    size_t i = (size_t)(t - w->tensor);
+    if (w->is_gguf)
+        qvl_gguf_model_let_go(&w->gguf, i);
+    else if (w->source[i].entry)
+        qvl_safetensors_let_go(&w->file[w->source[i].i_file], w->source[i].entry->begin, w->source[i].entry->end);
+    else
+        qvl_foreign_let_go(&w->foreign[i]);
 }
 
 /* ---- listing ------------------------------------------------------------------------------------- */
+
+void qvl_weights_replace(struct qvl_weights *weights, struct qvl_tensor *tensor, size_t n)
+{
+    weights->tensor = tensor;
+    weights->n = n;
+    weights->n_bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        weights->n_bytes += qvl_tensor_bytes(&tensor[i]);
+}
+
+struct qvl_arena *qvl_weights_arena(struct qvl_weights *weights)
+{
+    return &weights->arena;
+}
 
 uint64_t qvl_weights_bytes(const struct qvl_weights *weights)
 {
@@ -440,13 +492,31 @@ size_t qvl_weights_n_tensor(const struct qvl_weights *weights)
     return weights->n;
 }
 
-const struct qvl_safetensors *qvl_weights_files(const struct qvl_weights *weights, size_t *n)
+size_t qvl_weights_n_file(const struct qvl_weights *weights)
 {
-    *n = weights->n_file;
-    return weights->file;
+    return weights->is_gguf ? sizeof weights->gguf.file / sizeof *weights->gguf.file : weights->n_file;
+}
+
+struct qvl_weights_file qvl_weights_file(const struct qvl_weights *weights, size_t i)
+{
+    if (weights->is_gguf) {
+        const struct qvl_gguf *file = &weights->gguf.file[i];
+        return (struct qvl_weights_file){file->path, file->map, file->n_bytes};
+    }
+    const struct qvl_safetensors *file = &weights->file[i];
+    return (struct qvl_weights_file){file->path, file->map, file->n_bytes};
 }
 
 const struct qvl_tensor *qvl_weights_at(const struct qvl_weights *weights, size_t i)
 {
     return &weights->tensor[i];
+}
+
+uint64_t qvl_weights_file_bytes(const struct qvl_weights *w, size_t i)
+{
+    if (w->is_gguf)
+        return qvl_gguf_model_bytes(&w->gguf, i);
+    if (w->tensor[i].dtype == QVL_STORED)
+        return qvl_foreign_bytes(&w->foreign[i]);
+    return w->source[i].entry->end - w->source[i].entry->begin;
 }

@@ -19,7 +19,9 @@ struct qvl_tensor {
     uint32_t n_dim;
     uint64_t dim[QVL_MAX_DIMS]; /* outer to inner; of a packed matrix, too: as if it was not */
     uint64_t n_element;
+    bool is_matrix;   /* goes into products: no norm, bias or table of positions */
     const uint8_t *sha256; /* [32] of the bytes, as the file's header says, or NULL; weights lifetime */
+    const struct qvl_stored *stored; /* load/stored.h, of dtype QVL_STORED; weights lifetime */
     const void *data;      /* row-major, aligned to the element, or a packed matrix (kernel/packed.h) aligned to 64
                               bytes; NULL      before qvl_weights_map; weights lifetime */
 };
@@ -34,10 +36,13 @@ enum qvl_status qvl_weights_expect(const struct qvl_config *config, struct qvl_a
 /* Their number, and the number of their elements. */
 void qvl_weights_count(const struct qvl_config *config, size_t *n_tensor, uint64_t *n_parameter);
 
-/* Opens the folder's model.safetensors, or else the shards that model.safetensors.index.json lists, and checks
- * the headers against the tensors that `config` asks for: each there once, with its shape and a type of bf16,
- * f16 or f32, and none besides (a tied head stored again is allowed where it equals the embedding). Reads no
- * weights. */
+/* Of a table sorted by name, or NULL. */
+const struct qvl_tensor *qvl_tensors_find(const struct qvl_tensor *tensor, size_t n, const char *canonical_name);
+
+/* Opens the folder's model.safetensors, or else the shards that model.safetensors.index.json lists, or a pair of GGUF
+ * files (qvl_gguf_pair_find), and checks the headers against the tensors that `config` asks for: each there once, with
+ * its shape and a type of bf16, f16 or f32 or one that is stored for it (load/stored.h), and none besides (a tied head
+ * stored again is allowed where it equals the embedding). Reads no weights. */
 enum qvl_status qvl_weights_open(const char *model_dir, const struct qvl_config *config, struct qvl_weights **out,
                                  struct qvl_error *err);
 /* Maps the files: fills the data pointers. A tensor not aligned to its element is copied. A file that another
@@ -56,24 +61,40 @@ enum qvl_status qvl_weights_check_packed(const struct qvl_weights *weights, stru
                                          const atomic_bool *stop, struct qvl_error *err);
 void qvl_weights_close(struct qvl_weights *weights);
 
-/* After map: packs the matrices in memory that *want, which differs from *config in what is packed only, asks for
- * and that are not packed yet, on the pool's threads, and lets the pages they were read from go; then *config is
- * *want. QVL_ERR_MODEL: a value that is not finite. QVL_ERR_CANCELLED when *stop (may be NULL) became true; then
- * and after other errors the weights can only be closed. */
-enum qvl_status qvl_weights_quantize(struct qvl_weights *weights, struct qvl_config *config,
-                                     const struct qvl_config *want, struct qvl_pool *pool, const atomic_bool *stop,
-                                     struct qvl_error *err);
-
 /* NULL where the config asks for no such tensor (a mistake of the caller). */
 const struct qvl_tensor *qvl_weights_find(const struct qvl_weights *weights, const char *canonical_name);
 uint64_t qvl_weights_bytes(const struct qvl_weights *weights); /* of the tensors, without headers */
 size_t qvl_weights_n_tensor(const struct qvl_weights *weights);
 const struct qvl_tensor *qvl_weights_at(const struct qvl_weights *weights, size_t i);
 
-/* The files that the tensors come from: load/safetensors.h. */
-const struct qvl_safetensors *qvl_weights_files(const struct qvl_weights *weights, size_t *n);
+/* Bytes that stand for tensor i in the files; before anything is prepared. */
+uint64_t qvl_weights_file_bytes(const struct qvl_weights *weights, size_t i);
+
+/* A file that the tensors come from; map NULL before qvl_weights_map. */
+struct qvl_weights_file {
+    const char *path;
+    const uint8_t *map;
+    uint64_t n_bytes;
+};
+size_t qvl_weights_n_file(const struct qvl_weights *weights);
+struct qvl_weights_file qvl_weights_file(const struct qvl_weights *weights, size_t i);
 /* The pages of the file that hold this tensor are not needed any more, until it is read again; what shares one with
  * a neighbour stays. */
 void qvl_weights_let_go(const struct qvl_weights *weights, const struct qvl_tensor *tensor);
+
+/* Where the bytes of a tensor lie. */
+struct qvl_weights_part {
+    size_t i_file;
+    uint64_t begin, end;
+};
+/* Of one whose bytes lie elsewhere, or in several places: the last file to its end, so that all is there before it. */
+struct qvl_weights_part qvl_weights_part_of(const struct qvl_weights *weights, const struct qvl_tensor *tensor);
+/* Whether each tensor lies as it is in a part of a file, and qvl_weights_map reads none: what is read of the files
+ * after their headers is what the caller reads. */
+bool qvl_weights_is_in_parts(const struct qvl_weights *weights);
+
+/* For load/prepare.c, whose n tensors, sorted by name, take the place of those of the files; in the arena. */
+void qvl_weights_replace(struct qvl_weights *weights, struct qvl_tensor *tensor, size_t n);
+struct qvl_arena *qvl_weights_arena(struct qvl_weights *weights);
 
 #endif

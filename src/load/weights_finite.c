@@ -1,8 +1,8 @@
 /* Looks at every value of mapped weights once. A single infinite weight makes every answer worthless without a
  * word; a damaged or wrongly converted file is the usual cause, so it is found here, by name.
  *
- * The tensors are cut into jobs of 4 MiB; the lowest job that finds something names the fault, so that the
- * sentence does not depend on the number of threads. */
+ * The tensors are cut into jobs of 4 MiB, or of 16 rows where they have to be widened first; the lowest job that
+ * finds something names the fault, so that the sentence does not depend on the number of threads. */
 #include "load/weights.h"
 
 #include <inttypes.h>
@@ -10,8 +10,13 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "load/quantize.h"
+#include "load/stored.h"
 
-enum { SCAN_BYTES = 4 << 20 }; /* one job's share of a tensor */
+enum {
+    SCAN_BYTES = 4 << 20, /* one job's share of a tensor */
+    SCAN_ROWS = 16,       /* the same, of one that is stored in a way of its own */
+};
 
 /* A value is infinite or not a number where all bits of its exponent are set: adding the exponent's lowest bit
  * to the masked exponent then carries into the place of the sign, and never further. */
@@ -41,13 +46,36 @@ static uint64_t not_finite(const uint8_t *bytes, size_t n, const struct exponent
 struct scan {
     const struct qvl_tensor *tensor; /* [n] */
     size_t n;
-    const size_t *first_job;  /* of each tensor */
+    const size_t *first_job; /* of each tensor */
+    float *scratch;          /* [n_thread, n_scratch] */
+    size_t n_scratch;
     atomic_uint_least64_t at; /* lowest job that found something */
 };
 
+/* Type of the numbers that are looked at. */
+static enum qvl_dtype scanned_dtype(const struct qvl_tensor *t)
+{
+    return t->dtype == QVL_STORED ? QVL_F32 : t->dtype;
+}
+
 static size_t n_bytes_of(const struct qvl_tensor *t)
 {
-    return qvl_dtype_is_packed(t->dtype) ? 0 : (size_t)t->n_element * qvl_dtype_bytes(t->dtype);
+    return qvl_dtype_is_packed(t->dtype) ? 0 : (size_t)t->n_element * qvl_dtype_bytes(scanned_dtype(t));
+}
+
+static size_t n_job_bytes_of(const struct qvl_tensor *t)
+{
+    return t->dtype == QVL_STORED ? SCAN_ROWS * qvl_tensor_n_in(t) * sizeof(float) : SCAN_BYTES;
+}
+
+/* n bytes of its numbers from `begin`, where they lie or widened. */
+static const uint8_t *numbers_of(const struct qvl_tensor *t, size_t begin, size_t n, float *scratch)
+{
+    size_t n_row_bytes = qvl_tensor_n_in(t) * sizeof *scratch;
+    if (t->dtype != QVL_STORED)
+        return (const uint8_t *)t->data + begin;
+    qvl_stored_rows(t, begin / n_row_bytes, n / n_row_bytes, scratch);
+    return (const uint8_t *)scratch;
 }
 
 /* The tensor that a job looks at, and its n bytes from `begin`. */
@@ -62,8 +90,8 @@ static const struct qvl_tensor *tensor_of_job(const struct scan *scan, size_t i_
             high = middle;
     }
     const struct qvl_tensor *t = &scan->tensor[low];
-    *begin = (i_job - scan->first_job[low]) * SCAN_BYTES;
-    *n = qvl_min_size(n_bytes_of(t) - *begin, SCAN_BYTES);
+    *begin = (i_job - scan->first_job[low]) * n_job_bytes_of(t);
+    *n = qvl_min_size(n_bytes_of(t) - *begin, n_job_bytes_of(t));
     return t;
 }
 
@@ -72,8 +100,8 @@ static void scan_job(void *arg, size_t i_job, size_t i_thread)
     struct scan *scan = arg;
     size_t begin, n;
     const struct qvl_tensor *t = tensor_of_job(scan, i_job, &begin, &n);
-    (void)i_thread;
-    if (!not_finite((const uint8_t *)t->data + begin, n, &exponents[t->dtype]))
+    const uint8_t *numbers = numbers_of(t, begin, n, scan->scratch + i_thread * scan->n_scratch);
+    if (!not_finite(numbers, n, &exponents[scanned_dtype(t)]))
         return;
     uint64_t at = atomic_load(&scan->at);
     while (i_job < at && !atomic_compare_exchange_weak(&scan->at, &at, i_job))
@@ -84,8 +112,9 @@ static enum qvl_status report_not_finite(const struct scan *scan, struct qvl_err
 {
     size_t begin, n, i = 0;
     const struct qvl_tensor *t = tensor_of_job(scan, (size_t)atomic_load(&scan->at), &begin, &n);
-    size_t size = qvl_dtype_bytes(t->dtype);
-    while (i < n && !not_finite((const uint8_t *)t->data + begin + i, size, &exponents[t->dtype]))
+    size_t size = qvl_dtype_bytes(scanned_dtype(t));
+    const uint8_t *numbers = numbers_of(t, begin, n, scan->scratch);
+    while (i < n && !not_finite(numbers + i, size, &exponents[scanned_dtype(t)]))
         i += size;
     return qvl_fail(err, QVL_ERR_MODEL, "%s: value %zu of %" PRIu64 " is infinite or not a number", t->name,
                     (begin + i) / size, t->n_element);
@@ -94,20 +123,27 @@ static enum qvl_status report_not_finite(const struct scan *scan, struct qvl_err
 enum qvl_status qvl_tensors_check_finite(const struct qvl_tensor *tensor, size_t n, struct qvl_pool *pool,
                                          const atomic_bool *stop, struct qvl_error *err)
 {
+    struct scan scan = {.tensor = tensor, .n = n};
     size_t n_job = 0, *first_job = malloc(n * sizeof *first_job);
     if (!first_job)
         return qvl_fail_memory(err, n * sizeof *first_job, "the scan of the weights");
     for (size_t i = 0; i < n; i++) {
         first_job[i] = n_job;
-        n_job += (n_bytes_of(&tensor[i]) + SCAN_BYTES - 1) / SCAN_BYTES;
+        n_job += qvl_div_up(n_bytes_of(&tensor[i]), n_job_bytes_of(&tensor[i]));
+        if (tensor[i].dtype == QVL_STORED && n_job_bytes_of(&tensor[i]) / sizeof(float) > scan.n_scratch)
+            scan.n_scratch = n_job_bytes_of(&tensor[i]) / sizeof(float);
     }
-    struct scan scan = {.tensor = tensor, .n = n, .first_job = first_job};
+    scan.first_job = first_job;
     atomic_init(&scan.at, UINT64_MAX);
     enum qvl_status status = QVL_OK;
-    if (!qvl_pool_run(pool, n_job, scan_job, &scan, stop))
+    size_t n_scratch = qvl_pool_n_thread(pool) * scan.n_scratch * sizeof(float);
+    if (n_scratch > 0 && !(scan.scratch = malloc(n_scratch)))
+        status = qvl_fail_memory(err, n_scratch, "the scan of the weights");
+    if (!status && !qvl_pool_run(pool, n_job, scan_job, &scan, stop))
         status = qvl_fail(err, QVL_ERR_CANCELLED, "cancelled while the weights were checked");
-    else if (atomic_load(&scan.at) != UINT64_MAX)
+    if (!status && atomic_load(&scan.at) != UINT64_MAX)
         status = report_not_finite(&scan, err);
+    free(scan.scratch);
     free(first_job);
     return status;
 }

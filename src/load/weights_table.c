@@ -130,7 +130,9 @@ static void fill_sizes(const struct qvl_config *c, uint64_t size[N_SIZE], uint32
 static struct qvl_tensor shape_of(const struct pattern *pattern, const uint64_t size[N_SIZE],
                                   const struct qvl_config *config)
 {
-    struct qvl_tensor tensor = {.dtype = dtype_of_role[config->quantization][pattern->role], .n_element = 1};
+    struct qvl_tensor tensor = {.dtype = dtype_of_role[config->quantization][pattern->role],
+                                .n_element = 1,
+                                .is_matrix = pattern->role != PLAIN};
     if (pattern->role == VISION_MATRIX && config->is_vision_packed)
         tensor.dtype = QVL_Q8;
     while (tensor.n_dim < QVL_MAX_DIMS && pattern->dim[tensor.n_dim] != NONE) {

@@ -73,7 +73,7 @@ static enum qvl_status fail_fault(const struct qvl_clip *clip, enum qvl_fault fa
             name);
     case QVL_FAULT_NO_MODULE:
         return qvl_fail(
-            err, QVL_ERR_FILE,
+            err, QVL_ERR_MEDIA,
             "%s: reading a clip needs qvl-media-av.so beside qvl-media, and the FFmpeg libraries that it "
             "uses",
             name);

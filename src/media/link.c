@@ -41,8 +41,10 @@ static void find_helper(char *out, size_t n_out)
     library_dir(library, sizeof library);
     const struct {
         const char *dir, *path;
-    } places[] = {
-        {program, "qvl-media"}, {program, "../libexec/qvl/qvl-media"}, {library, "../libexec/qvl/qvl-media"}};
+    } places[] = {{program, "qvl-media"},
+                  {program, "../libexec/qvl/qvl-media"},
+                  {library, "../libexec/qvl/qvl-media"},
+                  {library, "../../libexec/qvl/qvl-media"}}; /* of lib/x86_64-linux-gnu */
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         snprintf(out, n_out, "%s/%s", places[i].dir, places[i].path);
         if (places[i].dir[0] && access(out, X_OK) == 0)

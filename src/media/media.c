@@ -64,10 +64,9 @@ void qvl_media_close(struct qvl_media *media)
 
 static enum qvl_status fail_fault(const struct qvl_media_input *input, enum qvl_fault fault, struct qvl_error *err)
 {
-    bool is_installation = fault == QVL_FAULT_NO_SANDBOX || fault == QVL_FAULT_NO_MODULE;
-    enum qvl_status status = is_installation             ? QVL_ERR_FILE
-                             : fault == QVL_FAULT_MEMORY ? QVL_ERR_MEMORY
-                                                         : QVL_ERR_MEDIA;
+    enum qvl_status status = fault == QVL_FAULT_NO_SANDBOX ? QVL_ERR_FILE
+                             : fault == QVL_FAULT_MEMORY   ? QVL_ERR_MEMORY
+                                                           : QVL_ERR_MEDIA; /* a format not installed, too */
     return qvl_fail(err, status, "%s: this %s picture %s", input->name, qvl_format_name(input->format),
                     qvl_fault_text(fault));
 }

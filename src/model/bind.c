@@ -204,8 +204,8 @@ static enum qvl_status bind_text(struct binder *b, struct qvl_error *err)
 
 /* ---- the model ----------------------------------------------------------------------------------- */
 
-/* A thread's scratch holds one row of a norm, the best scores of a head's strips, two rows of the tower, or one tile of
- * attention. */
+/* A thread's scratch holds one row of a norm, the best scores of a head's strips, two rows of the tower, or one
+ * tile of attention. */
 static enum qvl_status alloc_scratch(struct qvl_model *m, struct qvl_error *err)
 {
     const struct qvl_text_config *text = &m->config.text;
@@ -226,6 +226,13 @@ static enum qvl_status alloc_scratch(struct qvl_model *m, struct qvl_error *err)
     return m->scratch ? QVL_OK : QVL_ERR_MEMORY;
 }
 
+enum qvl_dtype qvl_model_kv_dtype(enum qvl_compute compute, enum qvl_kv_type kv)
+{
+    if (kv == QVL_KV_INT8)
+        return QVL_I8;
+    return compute == QVL_COMPUTE_BF16 ? QVL_BF16 : QVL_F32;
+}
+
 enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl_weights *weights,
                                const struct qvl_kernels *kernels, struct qvl_pool *pool, enum qvl_compute compute,
                                enum qvl_kv_type kv, struct qvl_model *out, struct qvl_error *err)
@@ -244,7 +251,7 @@ enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl
     if (config->is_vision_packed)
         model.vision_act = QVL_A8;
     model.vision_kv = is_bf16 ? QVL_BF16 : QVL_F32;
-    model.kv = kv == QVL_KV_INT8 ? QVL_I8 : model.vision_kv;
+    model.kv = qvl_model_kv_dtype(compute, kv);
     *out = model;
     return QVL_OK;
 }

@@ -70,6 +70,9 @@ struct qvl_model {
     float rope_scale; /* of cos and sin: 1, or YaRN's */
 };
 
+/* How keys and values of the decoder are kept. */
+enum qvl_dtype qvl_model_kv_dtype(enum qvl_compute compute, enum qvl_kv_type kv);
+
 /* Fills *out from mapped weights. They, the pool and the kernels must outlive it. */
 enum qvl_status qvl_model_bind(const struct qvl_config *config, const struct qvl_weights *weights,
                                const struct qvl_kernels *kernels, struct qvl_pool *pool, enum qvl_compute compute,

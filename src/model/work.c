@@ -51,6 +51,6 @@ struct qvl_work qvl_decoder_work(const struct qvl_model *model, size_t n_row, si
     /* a row sees what stands before it, and itself */
     double n_pair = rows * before + rows * (rows + 1) / 2;
     work.n_mac += 2.0 * t->n_layer * t->n_head * t->head_dim * n_pair;
-    work.n_byte += (double)qvl_kv_block_bytes(model) / QVL_KV_BLOCK * before;
+    work.n_byte += (double)qvl_kv_block_bytes(&model->config.text, model->kv) / QVL_KV_BLOCK * before;
     return work;
 }

@@ -212,11 +212,12 @@ void qvl_nfa_chars(struct qvl_nfa *nfa, uint32_t from, uint32_t to, const struct
         add_escapes(nfa, from, to, set);
 }
 
-/* Every character beyond ASCII, the ends of the longer ones drawn once: a string of bounded length has a copy for each
- * of its characters. */
+/* Every character beyond ASCII, the ends of the longer ones drawn once: a string of bounded length has a copy for
+ * each of its characters. */
 static void add_all_utf8(struct qvl_nfa *nfa, uint32_t from, uint32_t to)
 {
-    uint32_t one = qvl_nfa_state(nfa), two = qvl_nfa_state(nfa), three = qvl_nfa_state(nfa); /* bytes still to come */
+    uint32_t one = qvl_nfa_state(nfa), two = qvl_nfa_state(nfa),
+             three = qvl_nfa_state(nfa); /* bytes still to come */
     const struct {
         uint32_t lead, lo, hi, then;
     } odd[] = {{0xE0, 0xA0, 0xBF, one}, {0xED, 0x80, 0x9F, one}, {0xF0, 0x90, 0xBF, two}, {0xF4, 0x80, 0x8F, two}};
@@ -261,6 +262,13 @@ uint32_t qvl_nfa_copy(struct qvl_nfa *nfa, struct qvl_nfa_mark begin, struct qvl
         add_edge(nfa, edge);
     }
     return offset;
+}
+
+void qvl_nfa_cut(struct qvl_nfa *nfa, struct qvl_nfa_mark mark)
+{
+    nfa->n_state = mark.state;
+    nfa->n_edge = mark.edge;
+    nfa->status = QVL_OK;
 }
 
 void qvl_nfa_free(struct qvl_nfa *nfa)

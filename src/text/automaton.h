@@ -73,6 +73,8 @@ struct qvl_nfa_mark {
 struct qvl_nfa_mark qvl_nfa_mark(const struct qvl_nfa *nfa);
 /* The piece between two marks once more, its edges all inside it; returns by how much its states' numbers grew. */
 uint32_t qvl_nfa_copy(struct qvl_nfa *nfa, struct qvl_nfa_mark begin, struct qvl_nfa_mark end);
+/* Forgets what was drawn since, and an error with it. Nothing before the mark may lead there. */
+void qvl_nfa_cut(struct qvl_nfa *nfa, struct qvl_nfa_mark mark);
 void qvl_nfa_free(struct qvl_nfa *nfa);
 
 /* ---- deterministic ------------------------------------------------------------------------------- */

@@ -253,19 +253,29 @@ static enum qvl_status add_tool_calls(struct render *r, const struct qvl_message
     return status;
 }
 
+/* What stands behind the content of an assistant's message; nothing where that is to go on. */
+static enum qvl_status end_assistant(struct render *r, const struct qvl_message *m, bool has_content,
+                                     struct qvl_error *err)
+{
+    if (r->chat->is_open && m == &r->chat->messages[r->chat->n_message - 1])
+        return QVL_OK;
+    enum qvl_status status = add_tool_calls(r, m, has_content, err);
+    return status ? status : add_structure(r->out, "<|im_end|>\n", err);
+}
+
 static enum qvl_status add_assistant_instruct(struct render *r, const struct qvl_message *m, struct qvl_error *err)
 {
     enum qvl_status status;
     /* One text part is the template's string, which counts by its length; several are its list. */
     bool has_content = m->n_part > 1 || r->content.text.n > 0;
     if ((status = add_structure(r->out, "<|im_start|>assistant\n", err)) ||
-        (status = add_content(r, whole_content(r), err)) || (status = add_tool_calls(r, m, has_content, err)))
+        (status = add_content(r, whole_content(r), err)))
         return status;
-    return add_structure(r->out, "<|im_end|>\n", err);
+    return end_assistant(r, m, has_content, err);
 }
 
-/* is_open: the turn belongs to the question that is being answered, so that its reasoning stays. */
-static enum qvl_status add_assistant_thinking(struct render *r, const struct qvl_message *m, bool is_open,
+/* is_current: the turn belongs to the question that is being answered, so that its reasoning stays. */
+static enum qvl_status add_assistant_thinking(struct render *r, const struct qvl_message *m, bool is_current,
                                               bool is_last, struct qvl_error *err)
 {
     struct slice content = whole_content(r), reasoning = {0, 0};
@@ -284,7 +294,7 @@ static enum qvl_status add_assistant_thinking(struct render *r, const struct qvl
     bool has_content = content.end > content.begin;
     if ((status = add_structure(r->out, "<|im_start|>assistant\n", err)))
         return status;
-    if (is_open && (is_last || has_reasoning)) {
+    if (is_current && (is_last || has_reasoning)) {
         if ((status = add_structure(r->out, "<think>\n", err)))
             return status;
         if (m->reasoning) {
@@ -300,9 +310,8 @@ static enum qvl_status add_assistant_thinking(struct render *r, const struct qvl
             return status;
         content = strip_left(r, content);
     }
-    if ((status = add_content(r, content, err)) || (status = add_tool_calls(r, m, has_content, err)))
-        return status;
-    return add_structure(r->out, "<|im_end|>\n", err);
+    status = add_content(r, content, err);
+    return status ? status : end_assistant(r, m, has_content, err);
 }
 
 /* Neighbouring results share one user turn. */
@@ -479,6 +488,20 @@ static enum qvl_status check_message(struct total *sum, const struct qvl_message
     return m->reasoning ? check_text(sum, m->reasoning, strlen(m->reasoning), i, err) : QVL_OK;
 }
 
+/* The last message, which is to go on. */
+static enum qvl_status check_open(const struct qvl_chat *chat, struct qvl_error *err)
+{
+    const struct qvl_message *m = &chat->messages[chat->n_message - 1];
+    if (m->role != QVL_ROLE_ASSISTANT)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "message %zu: only an assistant's can go on", chat->n_message);
+    if (m->n_tool_call > 0)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "message %zu: one with tool calls cannot go on", chat->n_message);
+    if (m->n_part == 0 || m->parts[m->n_part - 1].kind != QVL_PART_TEXT)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "message %zu: there is no text at its end that could go on",
+                        chat->n_message);
+    return QVL_OK;
+}
+
 static enum qvl_status check_chat(const struct qvl_chat *chat, bool is_thinking, struct qvl_error *err)
 {
     struct total sum = {0};
@@ -494,7 +517,7 @@ static enum qvl_status check_chat(const struct qvl_chat *chat, bool is_thinking,
         if (status)
             return status;
     }
-    return QVL_OK;
+    return chat->is_open ? check_open(chat, err) : QVL_OK;
 }
 
 /* ---- the door ------------------------------------------------------------------------------------- */
@@ -514,8 +537,8 @@ enum qvl_status qvl_chat_render(const struct qvl_chat *chat, bool is_thinking, s
             goto fail;
         r.i_media += r.content.n_mark;
     }
-    if ((status = add_structure(&parts, "<|im_start|>assistant\n", err)) ||
-        (is_thinking && (status = add_structure(&parts, "<think>\n", err))))
+    if (!chat->is_open && ((status = add_structure(&parts, "<|im_start|>assistant\n", err)) ||
+                           (is_thinking && (status = add_structure(&parts, "<think>\n", err)))))
         goto fail;
     qvl_prompt_parts_free(out);
     *out = parts;

@@ -26,10 +26,11 @@ struct qvl_prompt_parts {
     struct qvl_bytes text;
 };
 
-/* Always ends with the generation prompt. tools_json and arguments_json are written as Python's json.dumps writes
+/* Ends with the generation prompt, or, of an open conversation, with the text of its last message. tools_json and arguments_json are written as Python's json.dumps writes
  * them. Refuses with QVL_ERR_ARGUMENT: no message, text that is not UTF-8, tools or arguments that are not strict
  * JSON (an array of objects; an object), an unknown role, pictures or clips in an Instruct model's system and
- * assistant messages (its template would drop them). QVL_ERR_LIMIT: base/limits.h, "conversation". *out is
+ * assistant messages (its template would drop them), and to leave a message open that is not the assistant's, does not
+ * end with text (it may be empty) or has tool calls. QVL_ERR_LIMIT: base/limits.h, "conversation". *out is
  * replaced on success. */
 enum qvl_status qvl_chat_render(const struct qvl_chat *chat, bool is_thinking, struct qvl_prompt_parts *out,
                                 struct qvl_error *err);

@@ -27,12 +27,16 @@ enum qvl_status qvl_grammar_compile(const struct qvl_nfa *nfa, const uint32_t *s
     if ((status = qvl_dfa_build(nfa, start, n_rule, &g->dfa, g->rule_start, err)))
         goto fail;
     g->need = malloc(g->dfa.n_state * sizeof *g->need);
-    if (!g->need) {
+    g->reads = calloc(g->dfa.n_state, sizeof *g->reads);
+    if (!g->need || !g->reads) {
         status = qvl_fail_memory(err, g->dfa.n_state * sizeof *g->need, "the grammar");
         goto fail;
     }
     if ((status = qvl_dfa_measure(&g->dfa, g->rule_start, g->need, err)))
         goto fail;
+    for (size_t i = 0; i < (size_t)g->dfa.n_state * g->dfa.n_class; i++)
+        if (g->need[g->dfa.next[i]] != QVL_NEED_NEVER)
+            g->reads[i / g->dfa.n_class] = true;
     uint32_t need = g->need[g->rule_start[0]];
     *is_empty = need == QVL_NEED_NEVER;
     if (*is_empty)
@@ -50,6 +54,14 @@ fail:
     return status;
 }
 
+size_t qvl_grammar_bytes(const struct qvl_grammar *g)
+{
+    const struct qvl_dfa *dfa = &g->dfa;
+    size_t state_bytes = dfa->n_class * sizeof *dfa->next + sizeof *dfa->is_accepting + sizeof *dfa->call_end;
+    return sizeof *g + g->n_rule * sizeof *g->rule_start + dfa->n_state * (sizeof *g->need + sizeof *g->reads) +
+           dfa->n_state_alloc * state_bytes + dfa->n_call_alloc * sizeof *dfa->call;
+}
+
 void qvl_grammar_free(struct qvl_grammar *g)
 {
     if (!g)
@@ -57,6 +69,7 @@ void qvl_grammar_free(struct qvl_grammar *g)
     qvl_dfa_free(&g->dfa);
     free(g->rule_start);
     free(g->need);
+    free(g->reads);
     free(g);
 }
 
@@ -82,18 +95,19 @@ enum qvl_status qvl_grammar_from_regex(const char *regex, size_t n, struct qvl_g
 enum qvl_status qvl_grammar_from_schema(const char *schema, size_t n, struct qvl_grammar **out,
                                         struct qvl_error *err)
 {
+    const struct qvl_schema_settings settings = {.want_object = false};
     struct qvl_nfa nfa = {.err = err};
-    uint32_t *start = malloc(QVL_MAX_SCHEMA_RULES * sizeof *start), n_rule = 0;
+    struct qvl_schema_rules *rules = calloc(1, sizeof *rules);
     bool is_empty = false;
-    if (!start)
-        return qvl_fail_memory(err, QVL_MAX_SCHEMA_RULES * sizeof *start, "the grammar");
-    enum qvl_status status = qvl_json_schema_draw(&nfa, schema, n, start, &n_rule, err);
+    if (!rules)
+        return qvl_fail_memory(err, sizeof *rules, "the grammar");
+    enum qvl_status status = qvl_json_schema_draw(&nfa, schema, n, &settings, rules, err);
     if (!status)
-        status = qvl_grammar_compile(&nfa, start, n_rule, out, &is_empty, err);
+        status = qvl_grammar_compile(&nfa, rules->start, rules->n, out, &is_empty, err);
     if (!status && is_empty)
         status = qvl_fail(err, QVL_ERR_ARGUMENT, "JSON schema, %s: %.600s", "#", qvl_text("no value satisfies it"));
     qvl_nfa_free(&nfa);
-    free(start);
+    free(rules);
     return status;
 }
 

@@ -12,6 +12,7 @@ struct qvl_grammar {
     struct qvl_dfa dfa;
     uint32_t *rule_start; /* [n_rule] rule 0 is the whole answer */
     uint16_t *need;       /* [dfa.n_state] calls that must at least be open at a time on the way out of the rule */
+    bool *reads;          /* [dfa.n_state] has an edge for some byte */
     uint32_t n_rule;
 };
 
@@ -25,6 +26,7 @@ enum qvl_status qvl_grammar_from_regex(const char *regex, size_t n, struct qvl_g
 enum qvl_status qvl_grammar_from_choices(const char *const *choices, size_t n, struct qvl_grammar **out,
                                          struct qvl_error *err);
 void qvl_grammar_free(struct qvl_grammar *grammar);
+size_t qvl_grammar_bytes(const struct qvl_grammar *grammar); /* of memory */
 
 /* Takes the drawing whose rule i begins in state start[i]. *is_empty, and QVL_OK without *out: no text satisfies
  * it. */

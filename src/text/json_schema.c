@@ -22,10 +22,11 @@ struct draw {
     struct qvl_schema schema;
     struct qvl_nfa *nfa;
     struct qvl_error *err;
-    struct set rule[QVL_MAX_SCHEMA_RULES]; /* rule i: the schemas that hold where it is used */
-    uint32_t n_rule, string_rule;          /* string_rule: of strings without restriction, or NO_LIMIT */
-    uint32_t *start;
-    uint32_t *item; /* of all sets */
+    struct qvl_schema_rules *rules;
+    struct set rule[QVL_MAX_SCHEMA_RULES]; /* those of this schema: the schemas that hold where rule i is used */
+    uint32_t first, n_rule;                /* rule i of this schema is number first + i of all */
+    uint32_t root_types;                   /* that the schema itself may be */
+    uint32_t *item;                        /* of all sets */
     size_t n_item, n_item_alloc;
     struct qvl_bytes literal; /* of the value at hand */
     size_t n_work;            /* entries of the tables that strings and numbers took on the way */
@@ -89,12 +90,21 @@ static int compare_numbers(const void *a, const void *b)
 
 static enum qvl_status new_rule(struct draw *d, struct set set, uint32_t *out)
 {
-    if (d->n_rule == QVL_MAX_SCHEMA_RULES)
+    struct qvl_schema_rules *rules = d->rules;
+    if (rules->n == QVL_MAX_SCHEMA_RULES)
         return too_large(d, 0, "the schema is too complex");
-    d->rule[d->n_rule] = set;
-    d->start[d->n_rule] = qvl_nfa_state(d->nfa);
-    *out = d->n_rule++;
+    d->rule[d->n_rule++] = set;
+    rules->start[rules->n] = qvl_nfa_state(d->nfa);
+    *out = rules->n++;
     return d->nfa->status;
+}
+
+static bool is_common(const struct qvl_schema_rules *rules, uint32_t rule)
+{
+    for (int i = 0; i < QVL_N_COMMON_RULE; i++)
+        if (rule != 0 && rules->common[i] == rule)
+            return true;
+    return false;
 }
 
 /* The rule of what holds together, in the order in which it stands in the schema; a new one is drawn when its turn
@@ -104,10 +114,11 @@ static enum qvl_status find_rule(struct draw *d, const struct together *t, uint3
     uint32_t sorted[QVL_MAX_SCHEMA_TOGETHER];
     memcpy(sorted, t->node, t->n * sizeof *sorted);
     qsort(sorted, t->n, sizeof *sorted, compare_numbers);
-    for (uint32_t i = 0; i < d->n_rule; i++)
-        if (i != d->string_rule && d->rule[i].n == t->n &&
+    uint32_t begin = d->root_types == QVL_TYPE_ANY ? 0 : 1; /* elsewhere the root may be anything */
+    for (uint32_t i = begin; i < d->n_rule; i++)
+        if (!is_common(d->rules, d->first + i) && d->rule[i].n == t->n &&
             (t->n == 0 || memcmp(d->item + d->rule[i].begin, sorted, t->n * sizeof *sorted) == 0)) {
-            *out = i;
+            *out = d->first + i;
             return QVL_OK;
         }
     struct set set = {d->n_item, t->n};
@@ -132,20 +143,23 @@ static enum qvl_status draw_call(struct draw *d, uint32_t from, uint32_t to, con
     return status;
 }
 
-/* All strings share one rule, and so one mask. */
-static enum qvl_status draw_any_string(struct draw *d, uint32_t from, uint32_t to)
+/* A value without restriction. */
+static enum qvl_status draw_common(struct draw *d, uint32_t from, uint32_t to, enum qvl_common_rule which)
 {
-    if (d->string_rule == NO_LIMIT) {
-        uint32_t end = qvl_nfa_state(d->nfa), rule = 0;
-        enum qvl_status status = new_rule(d, (struct set){0}, &rule);
-        if (status)
+    uint32_t *rule = &d->rules->common[which];
+    enum qvl_status status = QVL_OK;
+    if (*rule == 0) {
+        uint32_t end = qvl_nfa_state(d->nfa);
+        if ((status = new_rule(d, (struct set){0}, rule)))
             return status;
-        d->string_rule = rule;
         qvl_nfa_accept(d->nfa, end);
-        qvl_json_string_draw(d->nfa, d->start[rule], end, &(struct qvl_json_string){0});
+        const struct qvl_number_facts number = {.is_integer = which == QVL_ANY_INTEGER};
+        uint32_t start = d->rules->start[*rule];
+        status = which == QVL_ANY_STRING ? qvl_json_string_draw(d->nfa, start, end, &(struct qvl_json_string){0})
+                                         : qvl_json_number_draw(d->nfa, start, end, &number, d->err);
     }
-    qvl_nfa_call(d->nfa, from, to, d->string_rule);
-    return d->nfa->status;
+    qvl_nfa_call(d->nfa, from, to, *rule);
+    return status ? status : d->nfa->status;
 }
 
 /* A colon or comma, and perhaps a space. */
@@ -166,7 +180,7 @@ static enum qvl_status restrict_format(const struct draw *d, const struct qvl_js
     enum qvl_status status =
         format ? qvl_json_string_set_format(s, format->utf8, format->n, &is_known, d->err) : QVL_OK;
     if (!status && !is_known)
-        status = qvl_schema_refuse(&d->schema, schema, QVL_ERR_ARGUMENT, "format",
+        status = qvl_schema_cannot(&d->schema, schema, QVL_ERR_ARGUMENT, "format",
                                    "this format of text is not one that can be enforced", d->err);
     return status;
 }
@@ -179,7 +193,7 @@ static enum qvl_status restrict_pattern(const struct draw *d, const struct qvl_j
     if (!pattern)
         return QVL_OK;
     enum qvl_status status = qvl_json_string_set_pattern(s, pattern->utf8, pattern->n, &why);
-    return status ? qvl_schema_refuse(&d->schema, schema, status, "pattern", why.text, d->err) : QVL_OK;
+    return status ? qvl_schema_cannot(&d->schema, schema, status, "pattern", why.text, d->err) : QVL_OK;
 }
 
 static enum qvl_status restrict_length(const struct draw *d, const struct qvl_json_node *schema,
@@ -217,7 +231,8 @@ static enum qvl_status draw_string(struct draw *d, uint32_t from, uint32_t to, c
     struct qvl_json_string s = {0};
     enum qvl_status status = gather_string(d, t, &s);
     if (!status)
-        status = s.is_restricted ? qvl_json_string_draw(d->nfa, from, to, &s) : draw_any_string(d, from, to);
+        status =
+            s.is_restricted ? qvl_json_string_draw(d->nfa, from, to, &s) : draw_common(d, from, to, QVL_ANY_STRING);
     qvl_json_string_free(&s);
     return status;
 }
@@ -232,12 +247,21 @@ static enum qvl_status gather_number(struct draw *d, const struct together *t, s
     return status;
 }
 
+static bool is_restricted(const struct qvl_number_facts *f)
+{
+    return f->min.is_set || f->max.is_set || f->n_multiple > 0;
+}
+
 static enum qvl_status draw_number(struct draw *d, uint32_t from, uint32_t to, const struct together *t,
                                    bool is_integer)
 {
     struct qvl_number_facts f = {.is_integer = is_integer};
     enum qvl_status status = gather_number(d, t, &f);
-    return status ? status : qvl_json_number_draw(d->nfa, from, to, &f, d->err);
+    if (status)
+        return status;
+    if (!is_restricted(&f))
+        return draw_common(d, from, to, is_integer ? QVL_ANY_INTEGER : QVL_ANY_NUMBER);
+    return qvl_json_number_draw(d->nfa, from, to, &f, d->err);
 }
 
 /* ---- arrays -------------------------------------------------------------------------------------- */
@@ -271,7 +295,7 @@ static enum qvl_status gather_array(const struct draw *d, const struct together 
     for (uint32_t i = 0; i < t->n && !status; i++) {
         const struct qvl_json_node *unique = qvl_json_member(node_at(d, t->node[i]), "uniqueItems");
         if (unique && unique->kind != QVL_JSON_FALSE && f->max > 1)
-            status = qvl_schema_refuse(&d->schema, node_at(d, t->node[i]), QVL_ERR_ARGUMENT, "uniqueItems",
+            status = qvl_schema_cannot(&d->schema, node_at(d, t->node[i]), QVL_ERR_ARGUMENT, "uniqueItems",
                                        "this keyword cannot be enforced", d->err);
     }
     return status;
@@ -408,10 +432,11 @@ static enum qvl_status check_property_counts(const struct draw *d, const struct 
         if ((status = qvl_schema_count(&d->schema, schema, "minProperties", &min, d->err)) ||
             (status = qvl_schema_count(&d->schema, schema, "maxProperties", &max, d->err)))
             return status;
-        if (min > f->n_required || (max != NO_LIMIT && (f->is_open || max < f->n)))
-            return qvl_schema_refuse(&d->schema, schema, QVL_ERR_ARGUMENT,
-                                     min > f->n_required ? "minProperties" : "maxProperties",
-                                     "it can be enforced only where it follows from the properties named", d->err);
+        if ((min > f->n_required || (max != NO_LIMIT && (f->is_open || max < f->n))) &&
+            (status = qvl_schema_cannot(
+                 &d->schema, schema, QVL_ERR_ARGUMENT, min > f->n_required ? "minProperties" : "maxProperties",
+                 "it can be enforced only where it follows from the properties named", d->err)))
+            return status;
     }
     return QVL_OK;
 }
@@ -471,7 +496,7 @@ static enum qvl_status draw_free_property(struct draw *d, uint32_t from, uint32_
     uint32_t at = qvl_nfa_state(d->nfa);
     enum qvl_status status = QVL_OK;
     if (f->n == 0) {
-        status = draw_any_string(d, from, at);
+        status = draw_common(d, from, at, QVL_ANY_STRING);
     } else {
         struct qvl_json_string key = {0};
         struct qvl_json_literal *name = calloc(f->n, sizeof *name);
@@ -581,7 +606,7 @@ static enum qvl_status satisfies_scalar(struct draw *d, const struct together *t
     enum qvl_status status = is_string ? gather_string(d, t, &s) : gather_number(d, t, &f);
     if (!status)
         status = is_string ? qvl_json_string_draw(&nfa, 0, 1, &s) : qvl_json_number_draw(&nfa, 0, 1, &f, d->err);
-    bool is_bound = is_string ? s.is_restricted : f.min.is_set || f.max.is_set || f.n_multiple > 0;
+    bool is_bound = is_string ? s.is_restricted : is_restricted(&f);
     *out = true;
     qvl_nfa_accept(&nfa, 1);
     if (!status && is_bound && !(status = qvl_dfa_build(&nfa, &begin, 1, &dfa, &start, d->err)) &&
@@ -593,17 +618,29 @@ static enum qvl_status satisfies_scalar(struct draw *d, const struct together *t
     return status;
 }
 
-/* Whether a value of enum or const (spelled in d->literal) satisfies all other keywords. */
+/* The values that enum of this schema names; 1 where it has none. */
+static size_t count_values(const struct qvl_json_node *schema)
+{
+    const struct qvl_json_node *values = qvl_json_member(schema, "enum");
+    return values ? values->n_child : 1;
+}
+
+/* Whether a value of enum or const (spelled in d->literal) satisfies all other keywords. `list`: that it was taken
+ * from. */
 static enum qvl_status satisfies(struct draw *d, const struct qvl_json_node *value, const struct together *t,
-                                 uint32_t types, bool *out)
+                                 const struct qvl_json_node *list, uint32_t types, bool *out)
 {
     uint32_t type = qvl_schema_type_of(value);
     *out = (types & type) != 0;
     for (uint32_t i = 0; i < t->n && *out; i++) {
         const struct qvl_json_node *schema = node_at(d, t->node[i]);
-        *out = qvl_schema_names(schema, value);
+        bool is_its_own = qvl_json_member(schema, "enum") == list && !qvl_schema_member(schema, "const", 5);
+        enum qvl_status status = is_its_own ? QVL_OK : count_work(d, count_values(schema));
+        if (status)
+            return status;
+        *out = is_its_own || qvl_schema_names(schema, value);
         if (*out && (type & (QVL_TYPE_ARRAY | QVL_TYPE_OBJECT)) && (qvl_schema_implied_types(schema) & type))
-            return qvl_schema_refuse(&d->schema, schema, QVL_ERR_ARGUMENT, "enum",
+            return qvl_schema_cannot(&d->schema, schema, QVL_ERR_ARGUMENT, "enum",
                                      "objects and arrays in it cannot be compared with other keywords", d->err);
     }
     if (!*out || !(type & (QVL_TYPE_STRING | QVL_TYPE_NUMBER)))
@@ -618,7 +655,7 @@ static enum qvl_status draw_values(struct draw *d, uint32_t from, uint32_t to, c
     enum qvl_status status = QVL_OK;
     for (uint32_t i = 0; i < (is_list ? list->n_child : 1) && !status; i++, value = qvl_json_next(value)) {
         bool is_one = false;
-        if ((status = spell(d, value)) || (status = satisfies(d, value, t, types, &is_one)))
+        if ((status = spell(d, value)) || (status = satisfies(d, value, t, list, types, &is_one)))
             break;
         if (is_one)
             qvl_nfa_skip(d->nfa, qvl_nfa_text(d->nfa, from, d->literal.data, d->literal.n), to);
@@ -649,10 +686,11 @@ static enum qvl_status draw_types(struct draw *d, uint32_t from, uint32_t to, co
     return status ? status : d->nfa->status;
 }
 
-static enum qvl_status draw_case(struct draw *d, uint32_t from, uint32_t to, const struct together *t)
+static enum qvl_status draw_case(struct draw *d, uint32_t from, uint32_t to, const struct together *t,
+                                 uint32_t types)
 {
     const struct qvl_json_node *values = NULL;
-    uint32_t types = QVL_TYPE_ANY, implied = 0;
+    uint32_t implied = 0;
     bool is_typed = false, is_list = false;
     for (uint32_t i = 0; i < t->n; i++) {
         const struct qvl_json_node *schema = node_at(d, t->node[i]);
@@ -671,7 +709,7 @@ static enum qvl_status draw_case(struct draw *d, uint32_t from, uint32_t to, con
     }
     if (values)
         return draw_values(d, from, to, t, values, is_list, types);
-    return draw_types(d, from, to, t, is_typed || !implied ? types : implied);
+    return draw_types(d, from, to, t, is_typed || !implied ? types : types & implied);
 }
 
 /* Follows the $ref and allOf of the next schema of a case, and notes where there is to choose. */
@@ -732,7 +770,8 @@ static enum qvl_status draw_rule(struct draw *d, uint32_t rule)
 {
     struct cases cases = {0};
     struct choice_case c = {.all.n = d->rule[rule].n};
-    uint32_t end = qvl_nfa_state(d->nfa);
+    uint32_t start = d->rules->start[d->first + rule], end = qvl_nfa_state(d->nfa);
+    uint32_t types = rule == 0 ? d->root_types : QVL_TYPE_ANY;
     if (c.all.n > 0)
         memcpy(c.all.node, d->item + d->rule[rule].begin, c.all.n * sizeof *c.all.node);
     qvl_nfa_accept(d->nfa, end);
@@ -743,14 +782,15 @@ static enum qvl_status draw_rule(struct draw *d, uint32_t rule)
             status = expand(d, &c);
         if (status || c.all.is_impossible)
             continue;
-        status = c.n_choice > 0 ? split(d, &cases, &c) : draw_case(d, d->start[rule], end, &c.all);
+        status = c.n_choice > 0 ? split(d, &cases, &c) : draw_case(d, start, end, &c.all, types);
     }
     free(cases.item);
     return status;
 }
 
-enum qvl_status qvl_json_schema_draw(struct qvl_nfa *nfa, const char *schema, size_t n, uint32_t *start,
-                                     uint32_t *n_rule, struct qvl_error *err)
+enum qvl_status qvl_json_schema_draw(struct qvl_nfa *nfa, const char *schema, size_t n,
+                                     const struct qvl_schema_settings *settings, struct qvl_schema_rules *rules,
+                                     struct qvl_error *err)
 {
     struct draw *d = calloc(1, sizeof *d);
     uint32_t root = 0;
@@ -758,18 +798,19 @@ enum qvl_status qvl_json_schema_draw(struct qvl_nfa *nfa, const char *schema, si
         return qvl_fail_memory(err, sizeof *d, "the grammar");
     d->nfa = nfa;
     d->err = err;
-    d->start = start;
-    d->string_rule = NO_LIMIT;
+    d->rules = rules;
+    d->first = rules->n;
+    d->root_types = settings->want_object ? QVL_TYPE_OBJECT : QVL_TYPE_ANY;
     struct together all = {.n = 0};
     enum qvl_status status = qvl_schema_open(schema, n, &d->schema, err);
+    d->schema.is_lenient = settings->is_lenient;
     if (!status && !(status = add_schema(d, &all, node_at(d, 0))) && all.is_impossible)
         status = qvl_schema_refuse(&d->schema, node_at(d, 0), QVL_ERR_ARGUMENT, NULL, "no value satisfies it", err);
     if (!status)
         status = find_rule(d, &all, &root);
     for (uint32_t i = 0; i < d->n_rule && !status; i++)
-        if (i != d->string_rule)
+        if (!is_common(rules, d->first + i))
             status = draw_rule(d, i);
-    *n_rule = d->n_rule;
     qvl_schema_close(&d->schema);
     qvl_bytes_free(&d->literal);
     free(d->item);

@@ -24,10 +24,29 @@
 #ifndef QVL_TEXT_JSON_SCHEMA_H
 #define QVL_TEXT_JSON_SCHEMA_H
 
+#include "base/limits.h"
 #include "text/automaton.h"
 
-/* Draws all rules. start [QVL_MAX_SCHEMA_RULES] of which n_rule are written; rule 0 is the schema itself. */
-enum qvl_status qvl_json_schema_draw(struct qvl_nfa *nfa, const char *schema, size_t n, uint32_t *start,
-                                     uint32_t *n_rule, struct qvl_error *err);
+/* What all schemas of a drawing have in common: values without restriction, one rule and so one set of masks each.
+ */
+enum qvl_common_rule { QVL_ANY_STRING, QVL_ANY_NUMBER, QVL_ANY_INTEGER, QVL_N_COMMON_RULE };
+
+/* The rules of a drawing so far: those of all its schemas, and others. Rule 0 is the whole. A zeroed struct is
+ * empty. */
+struct qvl_schema_rules {
+    uint32_t start[QVL_MAX_SCHEMA_RULES]; /* [n] where each begins */
+    uint32_t n;
+    uint32_t common[QVL_N_COMMON_RULE]; /* 0: not drawn yet */
+};
+
+struct qvl_schema_settings {
+    bool want_object; /* no value but an object */
+    bool is_lenient;  /* what is sound but cannot be enforced says nothing, instead of being refused */
+};
+
+/* Draws the rules of a schema; the first of the new ones is the schema itself. */
+enum qvl_status qvl_json_schema_draw(struct qvl_nfa *nfa, const char *schema, size_t n,
+                                     const struct qvl_schema_settings *settings, struct qvl_schema_rules *rules,
+                                     struct qvl_error *err);
 
 #endif

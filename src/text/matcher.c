@@ -11,8 +11,9 @@
  * rule is left with bytes still to come are listed ("leaves"), and only below them the walk is made again, on the
  * true stack. In the middle of a string that is a hundred thousand tokens once, and a few thousand with a quote in
  * them each time. On the bottom of the stack nothing can follow the rule: there a state has a mask of its own,
- * without leaves. From a state that takes any plain text (token_trie.h) only the other tokens are walked: a string
- * whose length is bounded has a state, and so a mask, for each character still allowed.
+ * without leaves. From a state that takes any plain text (token_trie.h), or any of so many characters and none of
+ * more, only the other tokens are walked: a string whose length is bounded has a state, and so a mask, for each
+ * character still allowed.
  *
  * Depth. A config lives only if the calls it needs to come to an end (grammar.need) still fit on its stack, so the
  * limit is never a dead end. The frame ANY counts as half of the limit; on deeper stacks masks are made by walking
@@ -28,7 +29,7 @@
 #include "base/array.h"
 #include "base/limits.h"
 
-enum { MAX_CONFIG = 256, N_SPARSE = 1024, MAX_PLAIN_PAIR = 512 };
+enum { MAX_CONFIG = 256, N_SPARSE = 1024, MAX_PLAIN_TEXT = 512 };
 enum { FRAME_END, FRAME_ANY, N_FIXED_FRAME }; /* below FRAME_END there is nothing; below FRAME_ANY anything */
 enum { PLACE_DEAD };
 #define UNKNOWN UINT32_MAX
@@ -73,7 +74,8 @@ struct qvl_matcher {
     const struct qvl_grammar *grammar;
     const struct qvl_token_trie *trie;
     size_t n_word;
-    bool *reads;       /* [n_state] has an edge for some byte */
+    uint8_t probe[256]; /* [n_probe] of bytes that neither the grammar nor plain text tells apart, one */
+    size_t n_probe;
     uint32_t *mask_of; /* [n_state, N_FIXED_FRAME] or NO_MASK */
     uint32_t at;       /* the place */
     struct frame *frame;
@@ -308,7 +310,7 @@ static enum qvl_status close_set(struct qvl_matcher *m, uint32_t *out, struct qv
             return status;
     }
     for (size_t i = 0; i < m->n_set; i++)
-        if (m->reads[m->set[i].state])
+        if (m->grammar->reads[m->set[i].state])
             m->set[n++] = m->set[i];
     m->n_set = n;
     return find_place(m, out, err);
@@ -406,42 +408,60 @@ static void mask_free(struct mask *mask)
     free(mask->leaf);
 }
 
-/* Whether every plain text up to the longest of a plain token can follow a state without leaving the rule. Pairs of
- * a state and of what stands of a character are followed a byte at a time, each once. */
-static bool takes_plain_text(const struct qvl_matcher *m, uint32_t state)
+/* A text that is the beginning of a plain one, read from a state. */
+struct plain_text {
+    uint32_t state;
+    enum qvl_plain plain;
+    int n_char; /* begun */
+};
+
+static bool has_calls(const struct qvl_dfa *dfa, uint32_t state)
+{
+    return dfa->call_end[state] > (state > 0 ? dfa->call_end[state - 1] : 0);
+}
+
+/* How many characters of plain text may follow a state without leaving the rule, whichever they are, where no more
+ * may: QVL_MAX_PLAIN_BYTES, any number; -1, it depends on the text, or what follows may stand in another rule.
+ * Texts that lead to the same state are followed once, a byte at a time. */
+static int count_plain(const struct qvl_matcher *m, uint32_t state, uint32_t frame)
 {
     const struct qvl_dfa *dfa = &m->grammar->dfa;
-    struct {
-        uint32_t state;
-        enum qvl_plain plain;
-    } pair[MAX_PLAIN_PAIR] = {{state, QVL_PLAIN_WHOLE}};
+    struct plain_text text[MAX_PLAIN_TEXT] = {{state, QVL_PLAIN_WHOLE, 0}};
+    int most = 0, least_too_many = QVL_MAX_PLAIN_BYTES + 1;
+    bool may_go_elsewhere = false;
     size_t n = 1, begin = 0;
     for (int depth = 0; depth < QVL_MAX_PLAIN_BYTES; depth++) {
-        size_t end = n;
-        for (; begin < end; begin++) {
-            enum qvl_plain last = QVL_PLAIN_NOT;
-            for (int byte = 0x20; byte < 0xF5; byte++) {
-                enum qvl_plain plain = qvl_plain_next(pair[begin].plain, (uint8_t)byte);
-                uint32_t to = dfa->next[(size_t)pair[begin].state * dfa->n_class + dfa->class_of[byte]];
-                bool is_new = plain != last || dfa->class_of[byte] != dfa->class_of[byte - 1];
+        for (size_t end = n; begin < end; begin++) {
+            const struct plain_text at = text[begin];
+            for (size_t i = 0; i < m->n_probe; i++) {
+                uint8_t byte = m->probe[i];
+                struct plain_text next = {dfa->next[(size_t)at.state * dfa->n_class + dfa->class_of[byte]],
+                                          qvl_plain_next(at.plain, byte),
+                                          at.n_char + (at.plain == QVL_PLAIN_WHOLE)};
+                bool is_live = fits(m, next.state, frame);
                 size_t k = n; /* mostly one of the newest */
-                last = plain;
-                if (plain == QVL_PLAIN_NOT || !is_new)
+                if (next.plain == QVL_PLAIN_NOT)
                     continue;
-                if (!fits(m, to, FRAME_ANY))
-                    return false;
-                while (k > 0 && (pair[k - 1].state != to || pair[k - 1].plain != plain))
+                if (is_live && next.n_char > most)
+                    most = next.n_char;
+                if (!is_live && next.n_char < least_too_many)
+                    least_too_many = next.n_char;
+                if (most >= least_too_many || (may_go_elsewhere && least_too_many <= QVL_MAX_PLAIN_BYTES))
+                    return -1;
+                while (k > 0 && (text[k - 1].state != next.state || text[k - 1].plain != next.plain ||
+                                 text[k - 1].n_char != next.n_char))
                     k--;
-                if (k > 0)
+                if (k > 0 || !is_live)
                     continue;
-                if (n == MAX_PLAIN_PAIR)
-                    return false;
-                pair[n].state = to;
-                pair[n++].plain = plain;
+                if (n == MAX_PLAIN_TEXT)
+                    return -1;
+                may_go_elsewhere = may_go_elsewhere || has_calls(dfa, next.state) ||
+                                   (dfa->is_accepting[next.state] && frame != FRAME_END);
+                text[n++] = next;
             }
         }
     }
-    return true;
+    return least_too_many > QVL_MAX_PLAIN_BYTES ? QVL_MAX_PLAIN_BYTES : least_too_many - 1;
 }
 
 static enum qvl_status add_mask(struct qvl_matcher *m, struct mask *mask, size_t n_byte, struct qvl_error *err)
@@ -457,9 +477,10 @@ static enum qvl_status add_mask(struct qvl_matcher *m, struct mask *mask, size_t
     return QVL_OK;
 }
 
-/* m->hit and m->leaf, and where `is_plain` all plain tokens, as a mask of its own. */
-static enum qvl_status keep_mask(struct qvl_matcher *m, bool is_plain, struct qvl_error *err)
+/* m->hit and m->leaf, and the plain tokens of up to n_plain characters, as a mask of its own. */
+static enum qvl_status keep_mask(struct qvl_matcher *m, int n_plain, struct qvl_error *err)
 {
+    bool is_plain = n_plain >= 0;
     struct mask mask = {.n_leaf = m->leaf.n, .walked = is_plain ? &m->trie->others : &m->trie->all};
     bool is_list = !is_plain && m->n_hit <= N_SPARSE;
     size_t n_leaf_byte = m->leaf.n * sizeof *mask.leaf;
@@ -476,7 +497,7 @@ static enum qvl_status keep_mask(struct qvl_matcher *m, bool is_plain, struct qv
         memcpy(mask.id, m->hit, n_byte);
     } else {
         if (is_plain)
-            memcpy(mask.bits, m->trie->plain, n_byte);
+            memcpy(mask.bits, m->trie->plain + (size_t)n_plain * m->n_word, n_byte);
         set_bits(mask.bits, m->hit, m->n_hit);
     }
     if (mask.n_leaf > 0)
@@ -491,11 +512,11 @@ static enum qvl_status find_mask(struct qvl_matcher *m, uint32_t state, uint32_t
     uint32_t *mask_of = &m->mask_of[(size_t)state * N_FIXED_FRAME + frame], place = 0;
     enum qvl_status status = QVL_OK;
     if (*mask_of == NO_MASK) {
-        bool is_plain = takes_plain_text(m, state);
-        const struct qvl_trie_nodes *nodes = is_plain ? &m->trie->others : &m->trie->all;
+        int n_plain = count_plain(m, state, frame);
+        const struct qvl_trie_nodes *nodes = n_plain >= 0 ? &m->trie->others : &m->trie->all;
         m->n_hit = m->leaf.n = 0;
         if ((status = place_of(m, state, frame, false, &place, err)) ||
-            (status = walk(m, nodes->node, 0, nodes->n, 0, place, err)) || (status = keep_mask(m, is_plain, err)))
+            (status = walk(m, nodes->node, 0, nodes->n, 0, place, err)) || (status = keep_mask(m, n_plain, err)))
             return status;
         *mask_of = (uint32_t)(m->n_mask - 1);
     }
@@ -611,6 +632,19 @@ static enum qvl_status renew(struct qvl_matcher *m, struct qvl_error *err)
     return status;
 }
 
+static void choose_probes(struct qvl_matcher *m)
+{
+    const uint8_t *class_of = m->grammar->dfa.class_of;
+    for (unsigned byte = 1; byte < 256; byte++)
+        if (m->trie->is_plain_edge[byte] || class_of[byte] != class_of[byte - 1])
+            m->probe[m->n_probe++] = (uint8_t)byte;
+}
+
+enum qvl_status qvl_matcher_restart(struct qvl_matcher *m, struct qvl_error *err)
+{
+    return place_of(m, m->grammar->rule_start[0], FRAME_END, true, &m->at, err);
+}
+
 enum qvl_status qvl_matcher_open(const struct qvl_grammar *grammar, const struct qvl_token_trie *trie,
                                  struct qvl_matcher **out, struct qvl_error *err)
 {
@@ -623,18 +657,14 @@ enum qvl_status qvl_matcher_open(const struct qvl_grammar *grammar, const struct
     m->trie = trie;
     m->n_word = (trie->n_id + (size_t)63) / 64;
     m->hit = malloc((trie->n_id + (size_t)1) * sizeof *m->hit);
-    m->reads = calloc(dfa->n_state, sizeof *m->reads);
     m->mask_of = malloc(dfa->n_state * (size_t)N_FIXED_FRAME * sizeof *m->mask_of);
-    if (!m->hit || !m->reads || !m->mask_of) {
+    if (!m->hit || !m->mask_of) {
         status = qvl_fail_memory(err, dfa->n_state * sizeof *m->mask_of, "the constraint");
         goto fail;
     }
-    for (size_t i = 0; i < (size_t)dfa->n_state * dfa->n_class; i++)
-        if (grammar->need[dfa->next[i]] != QVL_NEED_NEVER)
-            m->reads[i / dfa->n_class] = true;
+    choose_probes(m);
     forget(m);
-    if ((status = begin_tables(m, err)) ||
-        (status = place_of(m, grammar->rule_start[0], FRAME_END, true, &m->at, err)))
+    if ((status = begin_tables(m, err)) || (status = qvl_matcher_restart(m, err)))
         goto fail;
     *out = m;
     m = NULL;
@@ -650,7 +680,6 @@ void qvl_matcher_close(struct qvl_matcher *m)
     for (size_t i = 0; i < m->n_mask; i++)
         mask_free(&m->mask[i]);
     free(m->mask);
-    free(m->reads);
     free(m->mask_of);
     free(m->frame);
     free(m->place);

@@ -168,6 +168,15 @@ enum qvl_status qvl_schema_refuse(const struct qvl_schema *schema, const struct 
     return qvl_fail(err, status, "JSON schema, %s: %.600s", place, qvl_text(why));
 }
 
+enum qvl_status qvl_schema_cannot(const struct qvl_schema *schema, const struct qvl_json_node *node,
+                                  enum qvl_status status, const char *keyword, const char *why,
+                                  struct qvl_error *err)
+{
+    if (schema->is_lenient && status != QVL_ERR_MEMORY)
+        return QVL_OK;
+    return qvl_schema_refuse(schema, node, status, keyword, why, err);
+}
+
 /* ---- opening and checking ------------------------------------------------------------------------- */
 
 enum { WHITE, GREY, BLACK };
@@ -269,7 +278,7 @@ static enum qvl_status check_one_of(const struct qvl_schema *schema, const struc
     for (uint32_t i = 0; list && i < list->n_child; i++, a = qvl_json_next(a)) {
         const struct qvl_json_node *b = list + 1;
         for (uint32_t k = 0; k < list->n_child; k++, b = qvl_json_next(b))
-            if (i != k && !qvl_schema_excludes(schema, a, b))
+            if (i != k && !schema->is_lenient && !qvl_schema_excludes(schema, a, b))
                 return qvl_schema_refuse(schema, b, QVL_ERR_ARGUMENT, NULL,
                                          "a value may satisfy this and another schema of oneOf; anyOf allows that",
                                          err);
@@ -282,7 +291,8 @@ enum qvl_status qvl_schema_check(struct qvl_schema *schema, const struct qvl_jso
     const struct qvl_json_node *member = node + 1;
     for (uint32_t i = 0; i < node->n_child; i++, member = qvl_json_next(member)) {
         const struct keyword *k = find_keyword(member->key, member->n_key);
-        const char *fault = k ? find_fault(k, member) : NULL;
+        bool is_left_out = k && k->kind == NEVER && schema->is_lenient;
+        const char *fault = k && !is_left_out ? find_fault(k, member) : NULL;
         if (fault)
             return qvl_schema_refuse(schema, node, QVL_ERR_ARGUMENT, k->name, fault, err);
     }
@@ -383,7 +393,7 @@ enum qvl_status qvl_schema_count(const struct qvl_schema *schema, const struct q
         return qvl_schema_refuse(schema, node, QVL_ERR_ARGUMENT, keyword, "it must be a whole number, not negative",
                                  err);
     if (x > QVL_MAX_GRAMMAR_REPEAT)
-        return qvl_schema_refuse(schema, node, QVL_ERR_LIMIT, keyword, "it is more than qvl can count", err);
+        return qvl_schema_cannot(schema, node, QVL_ERR_LIMIT, keyword, "it is more than qvl can count", err);
     *out = (uint32_t)x;
     return QVL_OK;
 }
@@ -417,7 +427,7 @@ static enum qvl_status take_bound(const struct qvl_schema *schema, const struct 
     if (value->kind != QVL_JSON_INTEGER && value->kind != QVL_JSON_REAL)
         return qvl_schema_refuse(schema, node, QVL_ERR_ARGUMENT, keyword, "it must be a number", err);
     if (!qvl_decimal_read(value->utf8, value->n, &new.value))
-        return qvl_schema_refuse(schema, node, QVL_ERR_LIMIT, keyword,
+        return qvl_schema_cannot(schema, node, QVL_ERR_LIMIT, keyword,
                                  "a bound with more digits than qvl can compare", err);
     if (!is_exclusive) {
         const struct qvl_json_node *flag = qvl_json_member(node, is_max ? "exclusiveMaximum" : "exclusiveMinimum");
@@ -443,7 +453,7 @@ static enum qvl_status take_multiple(const struct qvl_schema *schema, const stru
     for (size_t i = 0; is_known && i < d.n_whole + d.n_fraction; i++)
         count = count * 10 + (i < d.n_whole ? d.whole[i] : d.fraction[i - d.n_whole]);
     if (count == 0 || count > QVL_MAX_SCHEMA_MULTIPLE || f->n_multiple == QVL_MAX_SCHEMA_MULTIPLES)
-        return qvl_schema_refuse(schema, node, QVL_ERR_ARGUMENT, "multipleOf",
+        return qvl_schema_cannot(schema, node, QVL_ERR_ARGUMENT, "multipleOf",
                                  "it can be enforced only for 1 to 1000, also behind a decimal point", err);
     f->multiple[f->n_multiple++] = (struct qvl_number_multiple){(uint32_t)count, (uint32_t)d.n_fraction};
     return QVL_OK;

@@ -22,6 +22,7 @@ struct qvl_schema {
     struct qvl_arena arena;
     struct qvl_json_tree tree; /* node[0] is the whole */
     uint8_t *colour;           /* [tree.n] of the search for schemas that hold only themselves */
+    bool is_lenient;           /* what is sound but cannot be enforced says nothing, instead of being refused */
 };
 
 enum qvl_status qvl_schema_open(const char *text, size_t n, struct qvl_schema *out, struct qvl_error *err);
@@ -29,6 +30,11 @@ void qvl_schema_close(struct qvl_schema *schema);
 
 /* Fails with the place of the node and keyword (or NULL), and why. */
 enum qvl_status qvl_schema_refuse(const struct qvl_schema *schema, const struct qvl_json_node *node,
+                                  enum qvl_status status, const char *keyword, const char *why,
+                                  struct qvl_error *err);
+
+/* The same for what is sound but beyond what can be enforced: in a lenient schema it is left out, with QVL_OK. */
+enum qvl_status qvl_schema_cannot(const struct qvl_schema *schema, const struct qvl_json_node *node,
                                   enum qvl_status status, const char *keyword, const char *why,
                                   struct qvl_error *err);
 

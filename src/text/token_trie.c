@@ -22,11 +22,23 @@ static int compare_tokens(const void *a, const void *b)
     return order ? order : x->n < y->n ? -1 : x->n > y->n;
 }
 
-static bool is_added(const struct qvl_tokenizer *t, uint32_t id)
+const char *qvl_token_trie_bytes(const struct qvl_tokenizer *t, uint32_t id, size_t *n)
+{
+    static const char tool_call[] = {(char)QVL_BYTE_TOOL_CALL}, tool_call_end[] = {(char)QVL_BYTE_TOOL_CALL_END};
+    *n = 1;
+    if (id == qvl_tokenizer_added(t, QVL_TOK_TOOL_CALL))
+        return tool_call;
+    if (id == qvl_tokenizer_added(t, QVL_TOK_TOOL_CALL_END))
+        return tool_call_end;
+    return qvl_tokenizer_bytes(t, id, n);
+}
+
+/* An added token that no grammar knows. */
+static bool is_left_out(const struct qvl_tokenizer *t, uint32_t id)
 {
     for (int i = 0; i < QVL_N_ADDED_TOKEN; i++)
         if (qvl_tokenizer_added(t, (enum qvl_added_token)i) == id)
-            return true;
+            return i != QVL_TOK_TOOL_CALL && i != QVL_TOK_TOOL_CALL_END;
     return false;
 }
 
@@ -36,8 +48,8 @@ static size_t list_tokens(const struct qvl_tokenizer *t, struct token *out, size
     *n_byte = 0;
     for (uint32_t id = 0; id < qvl_tokenizer_n(t); id++) {
         struct token token = {.id = id};
-        token.bytes = qvl_tokenizer_bytes(t, id, &token.n);
-        if (token.n == 0 || is_added(t, id))
+        token.bytes = qvl_token_trie_bytes(t, id, &token.n);
+        if (token.n == 0 || is_left_out(t, id))
             continue;
         *n_byte += token.n;
         out[n++] = token;
@@ -78,12 +90,16 @@ enum qvl_plain qvl_plain_next(enum qvl_plain state, uint8_t byte)
                          : QVL_PLAIN_NOT;
 }
 
-static bool is_plain(const struct token *token)
+/* How many characters it begins; 0: it is not plain. */
+static size_t count_plain(const struct token *token)
 {
     enum qvl_plain state = QVL_PLAIN_WHOLE;
-    for (size_t i = 0; i < token->n && state != QVL_PLAIN_NOT; i++)
+    size_t n_char = 0;
+    for (size_t i = 0; i < token->n && state != QVL_PLAIN_NOT; i++) {
+        n_char += state == QVL_PLAIN_WHOLE;
         state = qvl_plain_next(state, (uint8_t)token->bytes[i]);
-    return token->n <= QVL_MAX_PLAIN_BYTES && state != QVL_PLAIN_NOT;
+    }
+    return token->n <= QVL_MAX_PLAIN_BYTES && state != QVL_PLAIN_NOT ? n_char : 0;
 }
 
 static void add_tokens(struct qvl_trie_nodes *trie, const struct token *token, size_t n)
@@ -123,31 +139,44 @@ static enum qvl_status build(const struct token *token, size_t n, size_t n_byte,
 }
 
 /* Marks the plain tokens and moves the others, in order, to the front; returns how many. */
-static size_t part_plain(struct token *token, size_t n, uint64_t *plain)
+static size_t part_plain(struct token *token, size_t n, uint64_t *plain, size_t n_word)
 {
     size_t n_other = 0;
-    for (size_t i = 0; i < n; i++)
-        if (is_plain(&token[i]))
-            plain[token[i].id / 64] |= 1ull << token[i].id % 64;
-        else
+    for (size_t i = 0; i < n; i++) {
+        size_t n_char = count_plain(&token[i]);
+        if (n_char == 0)
             token[n_other++] = token[i];
+        else
+            plain[n_char * n_word + token[i].id / 64] |= 1ull << token[i].id % 64;
+    }
+    for (size_t i = n_word; i < (QVL_MAX_PLAIN_BYTES + 1) * n_word; i++)
+        plain[i] |= plain[i - n_word];
     return n_other;
+}
+
+static void find_plain_edges(bool is_edge[256])
+{
+    for (int plain = 0; plain < QVL_PLAIN_NOT; plain++)
+        for (unsigned byte = 1; byte < 256; byte++)
+            is_edge[byte] = is_edge[byte] || qvl_plain_next((enum qvl_plain)plain, (uint8_t)byte) !=
+                                                 qvl_plain_next((enum qvl_plain)plain, (uint8_t)(byte - 1));
 }
 
 enum qvl_status qvl_token_trie_build(const struct qvl_tokenizer *tokenizer, struct qvl_token_trie *out,
                                      struct qvl_error *err)
 {
     struct qvl_token_trie trie = {.n_id = qvl_tokenizer_n(tokenizer)};
-    size_t n_byte = 0;
+    size_t n_byte = 0, n_word = (trie.n_id + (size_t)63) / 64;
     struct token *token = calloc(trie.n_id, sizeof *token);
-    trie.plain = calloc(trie.n_id / 64 + 1, sizeof *trie.plain);
+    trie.plain = calloc((QVL_MAX_PLAIN_BYTES + 1) * n_word, sizeof *trie.plain);
     enum qvl_status status =
         token && trie.plain ? QVL_OK : qvl_fail_memory(err, trie.n_id * sizeof *token, "the tokens in order");
+    find_plain_edges(trie.is_plain_edge);
     if (!status) {
         size_t n = list_tokens(tokenizer, token, &n_byte);
         qsort(token, n, sizeof *token, compare_tokens);
         if (!(status = build(token, n, n_byte, &trie.all, err)))
-            status = build(token, part_plain(token, n, trie.plain), n_byte, &trie.others, err);
+            status = build(token, part_plain(token, n, trie.plain, n_word), n_byte, &trie.others, err);
     }
     free(token);
     if (status)

@@ -1,14 +1,15 @@
 /* token_trie.h: the vocabulary's byte strings as one tree, in the order in which a walk meets its nodes.
  *
  * Most tokens are plain: printable characters that mean nothing in JSON and end no line, and at most 16 bytes of
- * them. Where any such text may come, as in the middle of a string, they are allowed together, and only the tree of
- * the others is walked: a tenth. */
+ * them. Where any such text may come, as in the middle of a string, or any that is not too long, they are allowed
+ * together, and only the tree of the others is walked: a tenth. */
 #ifndef QVL_TEXT_TOKEN_TRIE_H
 #define QVL_TEXT_TOKEN_TRIE_H
 
 #include "text/tokenizer.h"
 
 #define QVL_NO_TOKEN UINT32_MAX
+enum { QVL_MAX_PLAIN_BYTES = 16 };
 
 /* One more byte behind the node above. Its subtree is the nodes behind it, up to `end`. */
 struct qvl_trie_node {
@@ -25,8 +26,10 @@ struct qvl_trie_nodes {
 
 struct qvl_token_trie {
     struct qvl_trie_nodes all, others; /* others: without those that are plain */
-    uint64_t *plain;                   /* [a bit for each id] */
-    uint32_t n_id;                     /* of the tokenizer */
+    uint64_t *plain;         /* [QVL_MAX_PLAIN_BYTES + 1, (n_id + 63) / 64] row k: a bit for each id that is
+                                plain and begins at most k characters */
+    bool is_plain_edge[256]; /* plain text tells this byte apart from the one before */
+    uint32_t n_id;           /* of the tokenizer */
 };
 
 /* What is left of a character behind plain text that was read a byte at a time. */
@@ -43,10 +46,15 @@ enum qvl_plain {
     QVL_PLAIN_F4,
     QVL_PLAIN_NOT /* the text is not plain */
 };
-enum { QVL_MAX_PLAIN_BYTES = 16 };
 enum qvl_plain qvl_plain_next(enum qvl_plain state, uint8_t byte);
 
-/* Without the 26 added tokens: what stands in their text can be said in others, and they mean more than that. */
+/* Two added tokens can be asked for by a grammar: by a byte each that no text has. */
+enum { QVL_BYTE_TOOL_CALL = 0xF8, QVL_BYTE_TOOL_CALL_END = 0xF9 };
+/* The bytes of a token as grammars read them. Tokenizer lifetime. */
+const char *qvl_token_trie_bytes(const struct qvl_tokenizer *tokenizer, uint32_t id, size_t *n);
+
+/* Without the other 24 added tokens: what stands in their text can be said in others, and they mean more than that.
+ */
 enum qvl_status qvl_token_trie_build(const struct qvl_tokenizer *tokenizer, struct qvl_token_trie *out,
                                      struct qvl_error *err);
 void qvl_token_trie_free(struct qvl_token_trie *trie);

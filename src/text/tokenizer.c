@@ -16,7 +16,6 @@
 #include "base/checked.h"
 #include "base/language.h"
 #include "base/limits.h"
-#include "base/os.h"
 #include "base/utf8.h"
 #include "text/split.h"
 #include "text/tokenizer_file.h"
@@ -35,6 +34,7 @@ struct qvl_tokenizer {
     uint32_t byte_id[256];
     char *bytes;         /* of all tokens, by id */
     size_t *end;         /* [n] */
+    size_t n_longest;    /* bytes of a token */
     struct merge *merge; /* open addressing */
     size_t merge_mask;
     uint64_t seed; /* of the places in the tables, not of any id */
@@ -165,6 +165,7 @@ static enum qvl_status lay_out_tokens(struct qvl_tokenizer *t, const struct qvl_
             n = strlen(s);
         memcpy(t->bytes + at, s, n);
         t->end[id] = at += n;
+        t->n_longest = n > t->n_longest ? n : t->n_longest;
     }
 fail:
     free(i_token);
@@ -280,24 +281,11 @@ enum qvl_status qvl_tokenizer_parse(const char *json, size_t n, const char *name
 enum qvl_status qvl_tokenizer_load(const char *model_dir, uint32_t n_vocab_rows, struct qvl_tokenizer **out,
                                    struct qvl_error *err)
 {
-    struct qvl_bytes path = {0}, old_path = {0}, json = {0};
     struct qvl_tokenizer_file file = {0};
-    enum qvl_status status;
-    if ((status = qvl_bytes_add_format(&path, err, "%s/tokenizer.json", model_dir)) ||
-        (status = qvl_bytes_add_format(&old_path, err, "%s/vocab.json", model_dir)))
-        goto fail;
-    if (!qvl_os_is_there(path.data) && qvl_os_is_there(old_path.data)) {
-        file.name = old_path.data;
-        if (!(status = qvl_tokenizer_file_read_parts(model_dir, &file, err)))
-            status = build(&file, n_vocab_rows, out, err);
-    } else if (!(status = qvl_os_read_file(path.data, QVL_MAX_TOKENIZER_BYTES, &json, err))) {
-        status = qvl_tokenizer_parse(json.data ? json.data : "", json.n, path.data, n_vocab_rows, out, err);
-    }
-fail:
+    enum qvl_status status = qvl_tokenizer_file_read(model_dir, &file, err);
+    if (!status)
+        status = build(&file, n_vocab_rows, out, err);
     qvl_tokenizer_file_free(&file);
-    qvl_bytes_free(&path);
-    qvl_bytes_free(&old_path);
-    qvl_bytes_free(&json);
     return status;
 }
 
@@ -542,6 +530,12 @@ const char *qvl_tokenizer_bytes(const struct qvl_tokenizer *t, uint32_t id, size
     size_t begin = id && id < t->n ? t->end[id - 1] : 0;
     *n = id < t->n ? t->end[id] - begin : 0;
     return id < t->n ? t->bytes + begin : "";
+}
+
+size_t qvl_tokenizer_least_tokens(const struct qvl_tokenizer *t, size_t n_bytes)
+{
+    enum { MOST_SHRINK = 3 }; /* NFC: three Hangul letters of 3 bytes each become one syllable of 3 */
+    return t->n_longest > 0 ? n_bytes / MOST_SHRINK / t->n_longest : 0;
 }
 
 bool qvl_tokenizer_is_special(const struct qvl_tokenizer *t, uint32_t id)

@@ -59,6 +59,9 @@ void qvl_tokenizer_free(struct qvl_tokenizer *tokenizer);
  * recognised in the text (never for a user's text). Invalid UTF-8 is QVL_ERR_ARGUMENT. Thread-safe. */
 enum qvl_status qvl_tokenizer_encode(const struct qvl_tokenizer *tokenizer, const char *utf8, size_t n,
                                      bool want_special, struct qvl_ids *out, struct qvl_error *err);
+/* No text of n_bytes has fewer tokens. Encoding takes up to 36 bytes of memory for each of a text's: this tells in advance
+ * what would be in vain. */
+size_t qvl_tokenizer_least_tokens(const struct qvl_tokenizer *tokenizer, size_t n_bytes);
 /* The raw bytes of one token (may end inside a character); *n = 0 and "" for an id the tokenizer lacks.
  * Tokenizer lifetime. */
 const char *qvl_tokenizer_bytes(const struct qvl_tokenizer *tokenizer, uint32_t id, size_t *n);

@@ -17,6 +17,7 @@
 #include "base/os.h"
 #include "base/utf8.h"
 #include "text/split.h"
+#include "text/tokenizer_gguf.h"
 
 #define N_OF(a) (sizeof(a) / sizeof(a)[0])
 
@@ -129,6 +130,23 @@ static int byte_of(uint32_t cp)
     return (int)(k < 0x21 ? k : k < 0x21 + 34 ? k - 0x21 + 0x7F : 0xAD);
 }
 
+static uint32_t letter_of(uint8_t byte)
+{
+    if (byte_of(byte) >= 0)
+        return byte;
+    return 0x100u + (byte < 0x21 ? byte : byte < 0xAD ? byte - 0x7Fu + 0x21u : 67u);
+}
+
+enum qvl_status qvl_token_spell(const char *bytes, size_t n, struct qvl_bytes *out, struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    for (size_t i = 0; i < n && !status; i++) {
+        char utf8[4];
+        status = qvl_bytes_add(out, utf8, qvl_utf8_encode(letter_of((uint8_t)bytes[i]), utf8), err);
+    }
+    return status;
+}
+
 /* Adds a string of n bytes in GPT-2's alphabet to the list, as the bytes it stands for. */
 static enum qvl_status add_mapped(const struct qvl_tokenizer_file *file, struct qvl_strings *s, const char *text,
                                   size_t n, struct qvl_error *err)
@@ -198,7 +216,8 @@ static bool read_id(const char *text, size_t n, uint32_t *out)
     return id < QVL_MAX_VOCAB + QVL_N_ADDED_TOKEN;
 }
 
-static enum qvl_status add_token(struct qvl_tokenizer_file *file, const char *text, size_t n, struct qvl_error *err)
+enum qvl_status qvl_tokenizer_file_add_token(struct qvl_tokenizer_file *file, const char *text, size_t n,
+                                             struct qvl_error *err)
 {
     if (file->token.n == QVL_MAX_VOCAB)
         return qvl_fail(err, QVL_ERR_MODEL, "%s: more than the %u tokens that qvl accepts", file->name,
@@ -221,7 +240,7 @@ static enum qvl_status read_vocab(struct qvl_tokenizer_file *file, struct qvl_js
     for (;;) {
         if ((status = qvl_json_reader_next(j, err)) || j->event == QVL_JSON_OBJECT_END)
             return status;
-        if ((status = add_token(file, j->string.data, j->string.n, err)) || (status = qvl_json_reader_next(j, err)))
+        if ((status = qvl_tokenizer_file_add_token(file, j->string.data, j->string.n, err)) || (status = qvl_json_reader_next(j, err)))
             return status;
         if (j->event != QVL_JSON_INTEGER || !read_id(j->string.data, j->string.n, &file->id[file->token.n - 1]))
             return unexpected(file, j, "an id of the vocabulary", "a number in range", err);
@@ -238,7 +257,8 @@ static enum qvl_status add_merge_half(struct qvl_tokenizer_file *file, const cha
 }
 
 /* "left right": the alphabet has no space, so that the one there is divides them. */
-static enum qvl_status add_merge(struct qvl_tokenizer_file *file, const char *text, size_t n, struct qvl_error *err)
+enum qvl_status qvl_tokenizer_file_add_merge(struct qvl_tokenizer_file *file, const char *text, size_t n,
+                                             struct qvl_error *err)
 {
     const char *space = n ? memchr(text, ' ', n) : NULL;
     if (!space)
@@ -262,7 +282,7 @@ static enum qvl_status read_merges(struct qvl_tokenizer_file *file, struct qvl_j
         if ((status = qvl_json_reader_next(j, err)) || j->event == QVL_JSON_ARRAY_END)
             return status;
         if (j->event == QVL_JSON_STRING) {
-            if ((status = add_merge(file, j->string.data, j->string.n, err)))
+            if ((status = qvl_tokenizer_file_add_merge(file, j->string.data, j->string.n, err)))
                 return status;
             continue;
         }
@@ -328,6 +348,18 @@ static enum qvl_status read_added_field(struct qvl_tokenizer_file *file, struct 
     return unexpected(file, j, "a field of an added token", "one that qvl knows, of the expected type", err);
 }
 
+enum qvl_status qvl_tokenizer_file_add_added(struct qvl_tokenizer_file *file, enum qvl_added_token which, uint32_t id,
+                                             struct qvl_error *err)
+{
+    if (file->has_added[which])
+        return qvl_fail(err, QVL_ERR_MODEL, "%s: the added token %s stands twice", file->name,
+                        qvl_added_token_text[which].text);
+    file->has_added[which] = true;
+    file->added_id[which] = id;
+    file->n_added++;
+    return QVL_OK;
+}
+
 /* The fields of one added token; its opening brace is the last event. */
 static enum qvl_status read_added(struct qvl_tokenizer_file *file, struct qvl_json_reader *j, struct added a,
                                   struct qvl_error *err)
@@ -351,12 +383,7 @@ static enum qvl_status read_added(struct qvl_tokenizer_file *file, struct qvl_js
         return qvl_fail(err, QVL_ERR_MODEL,
                         "%s: the added token %s has other flags than special = %s and the rest false", file->name,
                         known->text, known->is_special ? "true" : "false");
-    if (file->has_added[a.which])
-        return qvl_fail(err, QVL_ERR_MODEL, "%s: the added token %s stands twice", file->name, known->text);
-    file->has_added[a.which] = true;
-    file->added_id[a.which] = a.id;
-    file->n_added++;
-    return QVL_OK;
+    return qvl_tokenizer_file_add_added(file, (enum qvl_added_token)a.which, a.id, err);
 }
 
 /* tokenizer.json's list of objects with an "id" each. */
@@ -395,7 +422,7 @@ static enum qvl_status read_added_map(struct qvl_tokenizer_file *file, struct qv
     }
 }
 
-static enum qvl_status check_complete(const struct qvl_tokenizer_file *file, struct qvl_error *err)
+enum qvl_status qvl_tokenizer_file_check(const struct qvl_tokenizer_file *file, struct qvl_error *err)
 {
     for (int i = 0; i < QVL_N_ADDED_TOKEN; i++)
         if (!file->has_added[i])
@@ -511,7 +538,7 @@ enum qvl_status qvl_tokenizer_file_parse(const char *json, size_t n, struct qvl_
             status =
                 qvl_fail(err, QVL_ERR_MODEL, "%s: the setting %s is missing", file->name, known_settings[i].path);
     if (!status)
-        status = check_complete(file, err);
+        status = qvl_tokenizer_file_check(file, err);
     qvl_bytes_free(&place.path);
     qvl_json_reader_free(&j);
     return status;
@@ -540,7 +567,7 @@ static enum qvl_status read_merges_txt(struct qvl_tokenizer_file *file, const st
         i += n + 1;
         if (n == 0 || (n >= 8 && memcmp(line, "#version", 8) == 0))
             continue;
-        enum qvl_status status = add_merge(file, line, n, err);
+        enum qvl_status status = qvl_tokenizer_file_add_merge(file, line, n, err);
         if (status)
             return status;
     }
@@ -601,7 +628,7 @@ enum qvl_status qvl_tokenizer_file_read_parts(const char *model_dir, struct qvl_
         if ((status = part[i].read(file, &text, err)))
             goto fail;
     }
-    status = check_complete(file, err);
+    status = qvl_tokenizer_file_check(file, err);
 fail:
     file->name = name;
     qvl_bytes_free(&path);
@@ -609,8 +636,37 @@ fail:
     return status;
 }
 
+/* ---- the folder ------------------------------------------------------------------------------------ */
+
+enum qvl_status qvl_tokenizer_file_read(const char *model_dir, struct qvl_tokenizer_file *file, struct qvl_error *err)
+{
+    struct qvl_bytes parts = {0}, json = {0};
+    struct qvl_gguf_pair pair;
+    enum qvl_status status = qvl_gguf_pair_find(model_dir, &pair, err);
+    if (status || pair.is_found)
+        return status ? status : qvl_tokenizer_file_read_gguf(pair.text, file, err);
+    if ((status = qvl_bytes_add_format(&file->path, err, "%s/tokenizer.json", model_dir)) ||
+        (status = qvl_bytes_add_format(&parts, err, "%s/vocab.json", model_dir)))
+        goto fail;
+    file->name = file->path.data;
+    if (!qvl_os_is_there(file->name) && qvl_os_is_there(parts.data)) {
+        file->path.n = 0;
+        if (!(status = qvl_bytes_add(&file->path, parts.data, parts.n, err))) {
+            file->name = file->path.data;
+            status = qvl_tokenizer_file_read_parts(model_dir, file, err);
+        }
+    } else if (!(status = qvl_os_read_file(file->name, QVL_MAX_TOKENIZER_BYTES, &json, err))) {
+        status = qvl_tokenizer_file_parse(json.data ? json.data : "", json.n, file, err);
+    }
+fail:
+    qvl_bytes_free(&parts);
+    qvl_bytes_free(&json);
+    return status;
+}
+
 void qvl_tokenizer_file_free(struct qvl_tokenizer_file *file)
 {
+    qvl_bytes_free(&file->path);
     qvl_bytes_free(&file->token.bytes);
     qvl_bytes_free(&file->merge.bytes);
     free(file->token.end);

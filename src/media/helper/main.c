@@ -27,7 +27,7 @@ static void *module_symbol(const char *name)
 }
 
 /* False: what was asked for is not there. */
-static bool load_module(struct qvl_server *server, bool want_av, bool want_clip)
+static bool load_module(struct qvl_media_server *server, bool want_av, bool want_clip)
 {
     if (want_av && (server->av = module_symbol(QVL_AV_SYMBOL)) && !server->av->prepare())
         return false;
@@ -38,7 +38,7 @@ static bool load_module(struct qvl_server *server, bool want_av, bool want_clip)
     return (!want_av || server->av) && (!want_clip || server->door);
 }
 
-static int serve(struct qvl_server *server)
+static int serve(struct qvl_media_server *server)
 {
     for (;;) {
         struct qvl_media_request request = {0};
@@ -58,7 +58,7 @@ int main(int argc, char **argv)
 {
     bool want_av = argc == 2 && strcmp(argv[1], "--av") == 0;
     bool want_clip = argc == 2 && strcmp(argv[1], "--clip") == 0;
-    struct qvl_server server = {0};
+    struct qvl_media_server server = {0};
     if (argc > 1 && !want_av && !want_clip)
         return EXIT_USAGE;
     struct qvl_media_reply hello = {.magic = QVL_MEDIA_MAGIC, .verb = QVL_MEDIA_HELLO};

@@ -36,7 +36,7 @@ static enum qvl_fault probe(const struct qvl_media_request *request, const uint8
 
 /* Pixels of a picture (its bytes), or of a frame of the open clip (bytes NULL). Their memory is let go before the
  * reply: the parent then forbids writing. */
-static enum qvl_fault decode(const struct qvl_server *server, const struct qvl_media_request *request,
+static enum qvl_fault decode(const struct qvl_media_server *server, const struct qvl_media_request *request,
                              const uint8_t *bytes, int fd, struct qvl_media_reply *reply)
 {
     uint32_t w = request->w, h = request->h;
@@ -55,7 +55,7 @@ static enum qvl_fault decode(const struct qvl_server *server, const struct qvl_m
     return QVL_FAULT_NONE;
 }
 
-static enum qvl_fault serve_picture(const struct qvl_server *server, const struct qvl_media_request *request,
+static enum qvl_fault serve_picture(const struct qvl_media_server *server, const struct qvl_media_request *request,
                                     const int *fds, struct qvl_media_reply *reply)
 {
     uint8_t *bytes = map_whole(fds[0], request->n_bytes, PROT_READ, MAP_PRIVATE);
@@ -77,7 +77,7 @@ static ptrdiff_t read_clip(void *owner, uint64_t at, uint8_t *out, size_t n)
     return n_read;
 }
 
-static enum qvl_fault open_clip(struct qvl_server *server, const struct qvl_media_request *request,
+static enum qvl_fault open_clip(struct qvl_media_server *server, const struct qvl_media_request *request,
                                 struct qvl_media_reply *reply)
 {
     const struct qvl_clip_bytes bytes = {
@@ -98,7 +98,7 @@ static enum qvl_fault open_clip(struct qvl_server *server, const struct qvl_medi
 }
 
 /* One clip in the life of this process, opened before it is read, and only frames that it has. */
-static bool can_serve(const struct qvl_server *server, const struct qvl_media_request *request)
+static bool can_serve(const struct qvl_media_server *server, const struct qvl_media_request *request)
 {
     if (request->verb == QVL_MEDIA_CLIP)
         return server->door && !server->reader;
@@ -108,7 +108,7 @@ static bool can_serve(const struct qvl_server *server, const struct qvl_media_re
     return true;
 }
 
-bool qvl_serve_request(struct qvl_server *server, const struct qvl_media_request *request, size_t n_bytes,
+bool qvl_serve_request(struct qvl_media_server *server, const struct qvl_media_request *request, size_t n_bytes,
                        const int *fds, size_t n_fd, struct qvl_media_reply *reply)
 {
     size_t n_kept = 0;
@@ -131,7 +131,7 @@ bool qvl_serve_request(struct qvl_server *server, const struct qvl_media_request
     return is_valid;
 }
 
-void qvl_server_close(struct qvl_server *server)
+void qvl_media_server_close(struct qvl_media_server *server)
 {
     if (!server->reader)
         return;
