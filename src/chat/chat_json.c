@@ -78,118 +78,178 @@ static enum qvl_status text_part(struct qvl_chat_reader *r, const struct qvl_jso
 
 /* ---- parts --------------------------------------------------------------------------------------- */
 
+/* What a part may be. A FILE becomes one of the two before it when its type is known. */
+enum content { CONTENT_TEXT, CONTENT_IMAGE, CONTENT_VIDEO, CONTENT_FILE };
+
+/* The names of types, of members that hold content, or both. */
 static const struct {
     const char *name;
-    enum qvl_part_kind kind;
-} part_types[] = {{"text", QVL_PART_TEXT},
-                  {"image", QVL_PART_IMAGE},
-                  {"image_url", QVL_PART_IMAGE},
-                  {"video", QVL_PART_VIDEO},
-                  {"video_url", QVL_PART_VIDEO}};
+    enum content content;
+    bool is_type, is_member;
+} names[] = {{"text", CONTENT_TEXT, true, true},         {"input_text", CONTENT_TEXT, true, false},
+             {"output_text", CONTENT_TEXT, true, false}, {"refusal", CONTENT_TEXT, true, true},
+             {"image", CONTENT_IMAGE, true, true},       {"image_url", CONTENT_IMAGE, true, true},
+             {"input_image", CONTENT_IMAGE, true, true}, {"video", CONTENT_VIDEO, true, true},
+             {"video_url", CONTENT_VIDEO, true, true},   {"input_video", CONTENT_VIDEO, true, true},
+             {"file", CONTENT_FILE, true, true},         {"input_file", CONTENT_FILE, true, false},
+             {"file_data", CONTENT_FILE, false, true},   {"file_url", CONTENT_FILE, false, true}};
 
-enum { N_PART_TYPE = sizeof part_types / sizeof *part_types };
+/* Of a part that says it is a picture or clip. */
+static const struct {
+    const char *name;
+    bool is_base64;
+} media_names[] = {{"url", false},     {"path", false}, {"source", false},
+                   {"file_id", false}, {"data", true},  {"base64", true}};
 
-static enum qvl_status find_type(struct qvl_chat_reader *r, const struct qvl_json_node *type,
-                                 enum qvl_part_kind *out, struct qvl_error *err)
+/* A part's content while it is looked for. */
+struct found {
+    enum content content;
+    const char *key; /* the member that holds it; NULL: none so far */
+    const struct qvl_json_node *node;
+    bool is_base64;
+    int n;
+};
+
+static void add_found(struct found *f, const struct qvl_json_node *object, const char *key, enum content content,
+                      bool is_base64)
 {
-    for (int i = 0; i < N_PART_TYPE; i++)
-        if (qvl_json_equals(type, part_types[i].name)) {
-            *out = part_types[i].kind;
+    const struct qvl_json_node *node = qvl_json_member(object, key);
+    if (node)
+        *f = (struct found){content, key, node, is_base64, f->n + 1};
+}
+
+static enum qvl_status find_type(struct qvl_chat_reader *r, const struct qvl_json_node *type, enum content *out,
+                                 struct qvl_error *err)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].is_type && qvl_json_equals(type, names[i].name)) {
+            *out = names[i].content;
             return QVL_OK;
         }
-    return qvl_fail(err, QVL_ERR_ARGUMENT,
-                    "%s: the type %.*s is unknown; text, image, image_url, video and video_url are known", r->where,
-                    type->n < 40 ? (int)type->n : 40, type->utf8);
+    return qvl_fail(
+        err, QVL_ERR_ARGUMENT,
+        "%s: the type %.*s is unknown; text, image_url, image, input_image, video_url, video and input_video "
+        "are known",
+        r->where, type->n < 40 ? (int)type->n : 40, type->utf8);
 }
 
 /* Which member holds the content, and what it is. The types are also names of members; a part that says its type
  * may call a picture or clip "url" or "path", too, as in Hugging Face's examples. */
 static enum qvl_status find_content(struct qvl_chat_reader *r, const struct qvl_json_node *object,
-                                    enum qvl_part_kind *out_kind, const char **out_key,
-                                    const struct qvl_json_node **out, struct qvl_error *err)
+                                    struct found *out, struct qvl_error *err)
 {
-    static const char *const media_keys[] = {"url", "path"};
-    const struct qvl_json_node *type = qvl_json_member(object, "type"), *node;
-    enum qvl_part_kind kind = QVL_PART_TEXT, said = QVL_PART_TEXT;
-    const char *key = NULL;
+    const struct qvl_json_node *type = qvl_json_member(object, "type");
+    enum content said = CONTENT_TEXT;
+    struct found f = {0};
     enum qvl_status status = type ? find_type(r, type, &said, err) : QVL_OK;
     if (status)
         return status;
-    int n_found = 0;
-    for (int i = 0; i < N_PART_TYPE; i++)
-        if ((node = qvl_json_member(object, part_types[i].name))) {
-            n_found++;
-            key = part_types[i].name;
-            kind = part_types[i].kind;
-        }
-    for (int i = 0; i < 2 && type && said != QVL_PART_TEXT; i++)
-        if ((node = qvl_json_member(object, media_keys[i]))) {
-            n_found++;
-            key = media_keys[i];
-            kind = said;
-        }
-    if (n_found == 0)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].is_member)
+            add_found(&f, object, names[i].name, names[i].content, strcmp(names[i].name, "file_data") == 0);
+    for (size_t i = 0; i < sizeof media_names / sizeof *media_names && type && said != CONTENT_TEXT; i++)
+        add_found(&f, object, media_names[i].name, said, media_names[i].is_base64);
+    if (f.n == 0 && said != CONTENT_TEXT && qvl_json_member(object, "uuid"))
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "%s: \"uuid\" is a name; the picture or clip itself is needed, too, each time", r->where);
+    if (f.n == 0)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: there is no text, picture or clip in it", r->where);
-    if (n_found > 1)
+    if (f.n > 1)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: more than one text, picture or clip is in it", r->where);
-    if (type && kind != said)
+    if (type && f.content != said)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: the type is %.*s, but what it holds is \"%s\"", r->where,
-                        (int)type->n, type->utf8, key);
-    *out_kind = kind;
-    *out_key = key;
-    *out = qvl_json_member(object, key);
+                        (int)type->n, type->utf8, f.key);
+    *out = f;
     return QVL_OK;
 }
 
 static enum qvl_status read_part(struct qvl_chat_reader *r, const struct qvl_json_node *object,
                                  struct qvl_part *part, struct qvl_error *err)
 {
-    const struct qvl_json_node *content = NULL;
-    const char *key = NULL;
+    struct found f = {0};
     enum qvl_status status = count_part(r, err);
     if (status)
         return status;
     if (object->kind != QVL_JSON_OBJECT)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: must be an object, such as {\"type\": \"text\", \"text\": ...}",
                         r->where);
-    if ((status = find_content(r, object, &part->kind, &key, &content, err)))
+    if ((status = find_content(r, object, &f, err)))
         return status;
-    if (part->kind != QVL_PART_TEXT)
-        return qvl_chat_read_media(r, object, key, content, part, err);
-    if (content->kind != QVL_JSON_STRING)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"text\" must be a string", r->where);
-    return text_part(r, content, part, err);
+    if (f.content != CONTENT_TEXT) {
+        part->kind = f.content == CONTENT_VIDEO ? QVL_PART_VIDEO : QVL_PART_IMAGE;
+        const struct qvl_media_place place = {object, f.key, f.node, f.is_base64, f.content == CONTENT_FILE};
+        return qvl_chat_read_media(r, &place, part, err);
+    }
+    if (f.node->kind != QVL_JSON_STRING)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"%s\" must be a string", r->where, f.key);
+    return text_part(r, f.node, part, err);
+}
+
+/* Ollama's list of pictures beside the content, base64 alone; n parts. */
+static enum qvl_status read_images(struct qvl_chat_reader *r, const struct qvl_json_node *images,
+                                   struct qvl_part *part, struct qvl_error *err)
+{
+    size_t n_before = qvl_chat_enter(r, "%s", ".images");
+    enum qvl_status status = QVL_OK;
+    const struct qvl_json_node *entry = images + 1;
+    for (uint32_t i = 0; i < images->n_child; i++, entry = qvl_json_next(entry)) {
+        size_t n_images = qvl_chat_enter(r, "[%u]", i);
+        const struct qvl_media_place place = {.source = entry, .is_base64 = true};
+        part[i].kind = QVL_PART_IMAGE;
+        if ((status = count_part(r, err)) || (status = qvl_chat_read_media(r, &place, &part[i], err)))
+            return status;
+        qvl_chat_leave(r, n_images);
+    }
+    qvl_chat_leave(r, n_before);
+    return QVL_OK;
+}
+
+/* A string or a list of parts, into part [n_part]. */
+static enum qvl_status read_parts(struct qvl_chat_reader *r, const struct qvl_json_node *content,
+                                  struct qvl_part *part, struct qvl_error *err)
+{
+    enum qvl_status status;
+    if (content->kind == QVL_JSON_STRING)
+        return (status = count_part(r, err)) ? status : text_part(r, content, part, err);
+    const struct qvl_json_node *entry = content + 1;
+    for (uint32_t i = 0; i < content->n_child; i++, entry = qvl_json_next(entry)) {
+        size_t n_before = qvl_chat_enter(r, "[%u]", i);
+        if ((status = read_part(r, entry, &part[i], err)))
+            return status;
+        qvl_chat_leave(r, n_before);
+    }
+    return QVL_OK;
 }
 
 static enum qvl_status read_content(struct qvl_chat_reader *r, const struct qvl_json_node *object,
                                     struct qvl_message *m, struct qvl_error *err)
 {
-    const struct qvl_json_node *content = qvl_json_member(object, "content");
-    size_t n_before = qvl_chat_enter(r, "%s", ".content");
+    const struct qvl_json_node *content = qvl_json_member(object, "content"),
+                               *images = qvl_json_member(object, "images");
     enum qvl_status status = QVL_OK;
-    if (!content && m->role == QVL_ROLE_ASSISTANT) { /* a message of tool calls only */
-        qvl_chat_leave(r, n_before);
-        return QVL_OK;
+    if (images && images->kind != QVL_JSON_ARRAY) {
+        qvl_chat_enter(r, "%s", ".images");
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: must be a list", r->where);
     }
-    if (!content || (content->kind != QVL_JSON_STRING && content->kind != QVL_JSON_ARRAY))
+    size_t n_image = images ? images->n_child : 0, n_before = qvl_chat_enter(r, "%s", ".content");
+    bool is_optional = m->role == QVL_ROLE_ASSISTANT; /* a message of tool calls only */
+    if (content ? content->kind != QVL_JSON_STRING && content->kind != QVL_JSON_ARRAY : !is_optional)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: must be a string or a list of parts", r->where);
-    bool is_list = content->kind == QVL_JSON_ARRAY;
-    m->n_part = is_list ? content->n_child : 1;
-    struct qvl_part *part = qvl_arena_alloc(&r->out->arena, m->n_part, sizeof *part, "the parts of a message", err);
+    qvl_chat_leave(r, n_before);
+    size_t n_content = !content ? 0 : content->kind == QVL_JSON_ARRAY ? content->n_child : 1;
+    struct qvl_part *part =
+        qvl_arena_alloc(&r->out->arena, n_image + n_content, sizeof *part, "the parts of a message", err);
     if (!part)
         return err->status;
     m->parts = part;
-    if (!is_list && !(status = count_part(r, err)))
-        status = text_part(r, content, part, err);
-    const struct qvl_json_node *entry = content + 1;
-    for (uint32_t i = 0; is_list && i < content->n_child && !status; i++, entry = qvl_json_next(entry)) {
-        size_t n_content = qvl_chat_enter(r, "[%u]", i);
-        if ((status = read_part(r, entry, &part[i], err)))
-            return status;
-        qvl_chat_leave(r, n_content);
-    }
+    m->n_part = n_image + n_content;
+    if (images && (status = read_images(r, images, part, err)))
+        return status;
+    qvl_chat_enter(r, "%s", ".content");
+    if (content && (status = read_parts(r, content, part + n_image, err)))
+        return status;
     qvl_chat_leave(r, n_before);
-    return status;
+    return QVL_OK;
 }
 
 /* ---- tools --------------------------------------------------------------------------------------- */
@@ -201,7 +261,10 @@ static enum qvl_status read_arguments(struct qvl_chat_reader *r, const struct qv
     if (!node || (node->kind == QVL_JSON_STRING && node->n == 0))
         return copy_text(r, "{}", 2, out, err);
     if (node->kind == QVL_JSON_STRING) {
-        struct qvl_json_reader j = {.text = node->utf8, .n = node->n, .name = r->where, .status = QVL_ERR_ARGUMENT,
+        struct qvl_json_reader j = {.text = node->utf8,
+                                    .n = node->n,
+                                    .name = r->where,
+                                    .status = QVL_ERR_ARGUMENT,
                                     .want_unique_keys = true};
         enum qvl_status status = qvl_json_reader_next(&j, err);
         bool is_object = j.event == QVL_JSON_OBJECT;
@@ -295,25 +358,31 @@ static enum qvl_status read_role(struct qvl_chat_reader *r, const struct qvl_jso
     static const struct {
         const char *name;
         enum qvl_role role;
-    } roles[] = {{"system", QVL_ROLE_SYSTEM}, {"developer", QVL_ROLE_SYSTEM}, /* OpenAI's later word for it */
-                 {"user", QVL_ROLE_USER}, {"assistant", QVL_ROLE_ASSISTANT}, {"tool", QVL_ROLE_TOOL}};
+    } roles[] = {{"system", QVL_ROLE_SYSTEM},
+                 {"developer", QVL_ROLE_SYSTEM}, /* OpenAI's later word for it */
+                 {"user", QVL_ROLE_USER},
+                 {"assistant", QVL_ROLE_ASSISTANT},
+                 {"tool", QVL_ROLE_TOOL}};
     const struct qvl_json_node *role = qvl_json_member(object, "role");
     for (size_t i = 0; role && i < sizeof roles / sizeof *roles; i++)
         if (qvl_json_equals(role, roles[i].name)) {
             *out = roles[i].role;
             return QVL_OK;
         }
-    return qvl_fail(err, QVL_ERR_ARGUMENT,
-                    "%s: \"role\" must be system, developer, user, assistant or tool", r->where);
+    return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"role\" must be system, developer, user, assistant or tool",
+                    r->where);
 }
 
-/* Servers write reasoning_content, or reasoning, or both. Elsewhere than in the assistant's messages an empty one
- * says nothing. */
+/* Servers write reasoning_content, or reasoning, or both, or (Ollama) thinking. Elsewhere than in the assistant's
+ * messages an empty one says nothing. */
 static enum qvl_status read_reasoning(struct qvl_chat_reader *r, const struct qvl_json_node *object,
                                       struct qvl_message *m, struct qvl_error *err)
 {
-    const char *key = qvl_json_member(object, "reasoning_content") ? "reasoning_content" : "reasoning";
-    const struct qvl_json_node *reasoning = qvl_json_member(object, key);
+    static const char *const keys[] = {"reasoning_content", "reasoning", "thinking"};
+    const struct qvl_json_node *reasoning = NULL;
+    const char *key = NULL;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !reasoning; i++)
+        reasoning = qvl_json_member(object, key = keys[i]);
     if (!reasoning)
         return QVL_OK;
     size_t n_before = qvl_chat_enter(r, ".%s", key);
@@ -352,13 +421,13 @@ static enum qvl_status read_messages(struct qvl_chat_reader *r, const struct qvl
     if (list->n_child > QVL_MAX_MESSAGES)
         return qvl_fail(err, QVL_ERR_LIMIT, "%s: %u messages; at most %u are allowed", r->name, list->n_child,
                         QVL_MAX_MESSAGES);
-    struct qvl_message *message =
-        qvl_arena_alloc(&r->out->arena, list->n_child, sizeof *message, "messages", err);
+    struct qvl_message *message = qvl_arena_alloc(&r->out->arena, list->n_child, sizeof *message, "messages", err);
     if (!message)
         return err->status;
     const struct qvl_json_node *entry = list + 1;
     for (uint32_t i = 0; i < list->n_child; i++, entry = qvl_json_next(entry)) {
-        size_t n_before = qvl_chat_enter(r, "messages[%u]", i);
+        const char *const *name = r->settings->message_name;
+        size_t n_before = name ? qvl_chat_enter(r, "%s", name[i]) : qvl_chat_enter(r, "messages[%u]", i);
         enum qvl_status status = read_message(r, entry, &message[i], err);
         if (status)
             return status;
@@ -371,12 +440,32 @@ static enum qvl_status read_messages(struct qvl_chat_reader *r, const struct qvl
 
 /* ---- the door ------------------------------------------------------------------------------------ */
 
+static const char *name_of(const struct qvl_chat_json_settings *settings)
+{
+    return settings->name ? settings->name : qvl_text("the conversation");
+}
+
+enum qvl_status qvl_chat_json_read(const struct qvl_json_node *messages, const struct qvl_json_node *tools,
+                                   const struct qvl_chat_json_settings *settings, struct qvl_chat_json *out,
+                                   struct qvl_error *err)
+{
+    struct qvl_chat_json chat = {0};
+    struct qvl_chat_reader reader = {.settings = settings, .out = &chat, .name = name_of(settings)};
+    enum qvl_status status = read_messages(&reader, messages, err);
+    if (!status)
+        status = read_tools(&reader, tools, err);
+    if (status)
+        qvl_chat_json_close(&chat);
+    else
+        *out = chat;
+    return status;
+}
+
 enum qvl_status qvl_chat_json_open(const char *json, size_t n, const struct qvl_chat_json_settings *settings,
                                    struct qvl_chat_json *out, struct qvl_error *err)
 {
-    const char *name = settings->name ? settings->name : qvl_text("the conversation");
-    struct qvl_chat_json chat = {0};
-    struct qvl_chat_reader reader = {.settings = settings, .out = &chat, .name = name};
+    const char *name = name_of(settings), *param = NULL;
+    struct qvl_chat_json_settings own = *settings;
     struct qvl_arena strings = {0};
     struct qvl_json_tree tree = {0};
     enum qvl_status status;
@@ -388,16 +477,14 @@ enum qvl_status qvl_chat_json_open(const char *json, size_t n, const struct qvl_
     if ((status = qvl_json_tree_read(json, n, name, QVL_MAX_CHAT_JSON_VALUES, &strings, &tree, err)))
         goto fail;
     const struct qvl_json_node *root = tree.node;
-    bool is_bare = root->kind == QVL_JSON_ARRAY;
-    if ((status = read_messages(&reader, is_bare ? root : qvl_json_member(root, "messages"), err)) ||
-        (status = read_tools(&reader, qvl_json_member(root, "tools"), err)))
+    if ((status = qvl_chat_read_media_kwargs(qvl_json_member(root, "mm_processor_kwargs"),
+                                             qvl_json_member(root, "media_io_kwargs"), &own, NULL, &param, err)))
         goto fail;
-    *out = chat;
-    chat = (struct qvl_chat_json){0};
+    status = qvl_chat_json_read(root->kind == QVL_JSON_ARRAY ? root : qvl_json_member(root, "messages"),
+                                qvl_json_member(root, "tools"), &own, out, err);
 fail:
     qvl_json_tree_free(&tree);
     qvl_arena_free(&strings);
-    qvl_chat_json_close(&chat);
     return status;
 }
 

@@ -8,8 +8,9 @@
 struct qvl_chat_reader {
     const struct qvl_chat_json_settings *settings;
     struct qvl_chat_json *out;
-    const char *name;                     /* of the whole, for sentences */
-    size_t n_part, n_media, n_text_bytes; /* so far, for the limits */
+    const char *name;                               /* of the whole, for sentences */
+    size_t n_part, n_media, n_listed, n_text_bytes; /* so far, for the limits */
+    uint64_t n_media_bytes;
     char where[96]; /* the value at hand, for sentences: "messages[2].content[0].image" */
 };
 
@@ -17,10 +18,17 @@ struct qvl_chat_reader {
 size_t qvl_chat_enter(struct qvl_chat_reader *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void qvl_chat_leave(struct qvl_chat_reader *r, size_t n_before);
 
-/* A part that is a picture or clip, all but its kind: `source` is what the member `key` of `object` holds, and says
- * where the picture or clip is. */
-enum qvl_status qvl_chat_read_media(struct qvl_chat_reader *r, const struct qvl_json_node *object, const char *key,
-                                    const struct qvl_json_node *source, struct qvl_part *part,
-                                    struct qvl_error *err);
+/* Where a part says that its picture or clip is. */
+struct qvl_media_place {
+    const struct qvl_json_node *object; /* the part itself; NULL: it is nothing but the source */
+    const char *key; /* the member of it that holds the source, for sentences; NULL with object */
+    const struct qvl_json_node *source;
+    bool is_base64; /* a string there is base64 without "data:" */
+    bool is_file;   /* picture or clip: by the type that the data: URI says */
+};
+
+/* A part that is a picture or clip: all but its kind, unless the place is_file. */
+enum qvl_status qvl_chat_read_media(struct qvl_chat_reader *r, const struct qvl_media_place *place,
+                                    struct qvl_part *part, struct qvl_error *err);
 
 #endif

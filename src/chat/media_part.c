@@ -2,206 +2,206 @@
  *
  * In: the part's JSON object and the member that names the source. Out: the part's source and options; a part's own
  * values come before those of the settings, and take those out of their way that contradict them. */
+#include <errno.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/limits.h"
 #include "base/os.h"
+#include "base/utf8.h"
 #include "chat/chat_reader.h"
+#include "chat/media_options.h"
 #include "chat/media_uri.h"
 #include "chat/picture_folder.h"
 
-/* ---- options ------------------------------------------------------------------------------------- */
-
-enum option { MIN_PIXELS, MAX_PIXELS, TOTAL_PIXELS, FPS, NUM_FRAMES, MIN_FRAMES, MAX_FRAMES, START, END, N_OPTION };
-
-static const double MAX_PIXEL_BOUND = 9007199254740992.0; /* 2^53: whole numbers of a double are exact to here */
-static const double LEAST = 1e-6;                         /* of what must be above 0 */
-static const double LOW_DETAIL_PIXELS = 512 * 512;        /* OpenAI's "detail": "low" is a square of 512 */
-
-static const struct {
-    const char *key, *other_key; /* the second is qwen-vl-utils' */
-    bool is_whole;
-    double min, max;
-} options[N_OPTION] = {
-    [MIN_PIXELS] = {"min_pixels", NULL, true, 1, MAX_PIXEL_BOUND},
-    [MAX_PIXELS] = {"max_pixels", NULL, true, 1, MAX_PIXEL_BOUND},
-    [TOTAL_PIXELS] = {"total_pixels", NULL, true, 1, MAX_PIXEL_BOUND},
-    [FPS] = {"fps", NULL, false, LEAST, QVL_MAX_CLIP_FPS},
-    [NUM_FRAMES] = {"num_frames", "nframes", true, 1, QVL_MAX_CLIP_FRAMES},
-    [MIN_FRAMES] = {"min_frames", NULL, true, 1, QVL_MAX_CLIP_FRAMES},
-    [MAX_FRAMES] = {"max_frames", NULL, true, 1, QVL_MAX_CLIP_FRAMES},
-    [START] = {"start", "video_start", false, 0, QVL_MAX_CLIP_SECONDS},
-    [END] = {"end", "video_end", false, LEAST, QVL_MAX_CLIP_SECONDS},
+/* A part while it is read. */
+struct item {
+    struct qvl_chat_reader *r;
+    const struct qvl_json_node *object, *inner; /* the part; the object inside it that holds the URL, or NULL */
+    struct qvl_media_wishes own;
+    struct qvl_part *part;
 };
 
-static enum qvl_status read_number(struct qvl_chat_reader *r, const struct qvl_json_node *node, const char *key,
-                                   double min, double max, double *out, struct qvl_error *err)
+/* ---- memory -------------------------------------------------------------------------------------- */
+
+static enum qvl_status count_bytes(struct qvl_chat_reader *r, uint64_t n_bytes, struct qvl_error *err)
 {
-    double value = 0;
-    if (!qvl_json_number(node, &value) || value < min || value > max)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"%s\" must be a number from %.16g to %.16g", r->where, key,
-                        min, max);
-    *out = value;
+    uint64_t most = r->settings->max_media_bytes ? r->settings->max_media_bytes : QVL_MAX_CHAT_MEDIA_BYTES;
+    if (n_bytes > most || r->n_media_bytes > most - n_bytes)
+        return qvl_fail(err, QVL_ERR_LIMIT, "%s: the pictures and clips have more than %llu bytes together",
+                        r->where, (unsigned long long)most);
+    r->n_media_bytes += n_bytes;
     return QVL_OK;
 }
 
-/* What the part itself says; 0: nothing. */
-static enum qvl_status read_options(struct qvl_chat_reader *r, const struct qvl_json_node *object,
-                                    double own[N_OPTION], struct qvl_error *err)
+/* A whole open file into the arena. */
+static enum qvl_status read_descriptor(struct qvl_chat_reader *r, int fd, struct qvl_picture_file *out,
+                                       struct qvl_error *err)
 {
-    static const enum option pair[][2] = {{MIN_PIXELS, MAX_PIXELS}, {MIN_FRAMES, MAX_FRAMES}, {START, END}};
-    for (int i = 0; i < N_OPTION; i++) {
-        const char *key = options[i].key, *other_key = options[i].other_key;
-        const struct qvl_json_node *node = qvl_json_member(object, key);
-        const struct qvl_json_node *other = other_key ? qvl_json_member(object, other_key) : NULL;
-        if (node && other)
-            return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"%s\" and \"%s\" are the same option", r->where, key,
-                            other_key);
-        own[i] = 0;
-        if (!node && !other)
+    struct stat st;
+    enum qvl_status status;
+    if (fstat(fd, &st) != 0 || st.st_size < 0)
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: cannot be read: %s", r->where, qvl_errno_text(errno));
+    size_t n = (size_t)st.st_size, n_read = 0;
+    if ((status = count_bytes(r, n, err)))
+        return status;
+    uint8_t *bytes = qvl_arena_alloc(&r->out->arena, n, 1, "a picture of a clip", err);
+    if (!bytes)
+        return err->status;
+    while (n_read < n) {
+        ssize_t got = pread(fd, bytes + n_read, n - n_read, (off_t)n_read);
+        if (got < 0 && errno == EINTR)
             continue;
-        enum qvl_status status = read_number(r, node ? node : other, node ? key : other_key, options[i].min,
-                                             options[i].max, &own[i], err);
-        if (status)
-            return status;
-        if (options[i].is_whole && own[i] != (double)(uint64_t)own[i])
-            return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"%s\" must be a whole number", r->where, key);
+        if (got <= 0)
+            return qvl_fail(err, QVL_ERR_MEDIA, "%s: it changed while it was read", r->where);
+        n_read += (size_t)got;
     }
-    for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
-        if (own[pair[i][1]] != 0 && own[pair[i][0]] > own[pair[i][1]])
-            return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"%s\" is above \"%s\"", r->where, options[pair[i][0]].key,
-                            options[pair[i][1]].key);
-    if (own[NUM_FRAMES] != 0 && (own[FPS] != 0 || own[MIN_FRAMES] != 0 || own[MAX_FRAMES] != 0))
-        return qvl_fail(err, QVL_ERR_ARGUMENT,
-                        "%s: \"num_frames\" is not possible together with \"fps\", \"min_frames\" or "
-                        "\"max_frames\"", r->where);
-    if (qvl_json_member(object, "resized_height") || qvl_json_member(object, "resized_width"))
-        return qvl_fail(err, QVL_ERR_ARGUMENT,
-                        "%s: \"resized_height\" and \"resized_width\" are not possible; \"min_pixels\" and "
-                        "\"max_pixels\" are", r->where);
+    if (n == 0)
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: the file is empty", r->where);
+    *out = (struct qvl_picture_file){.bytes = bytes, .n_bytes = n};
     return QVL_OK;
-}
-
-/* OpenAI's wish for a picture, in the object that holds its URL or beside it: a cap on its pixels. */
-static enum qvl_status read_detail(struct qvl_chat_reader *r, const struct qvl_json_node *object,
-                                   double own[N_OPTION], struct qvl_error *err)
-{
-    const struct qvl_json_node *detail = qvl_json_member(object, "detail");
-    if (!detail || qvl_json_equals(detail, "auto") || qvl_json_equals(detail, "high"))
-        return QVL_OK;
-    if (!qvl_json_equals(detail, "low"))
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"detail\" must be \"low\", \"high\" or \"auto\"", r->where);
-    if (own[MAX_PIXELS] == 0 || own[MAX_PIXELS] > LOW_DETAIL_PIXELS)
-        own[MAX_PIXELS] = LOW_DETAIL_PIXELS;
-    return QVL_OK;
-}
-
-static void apply_options(const double own[N_OPTION], struct qvl_media_options *m)
-{
-    if (own[NUM_FRAMES] != 0)
-        m->fps = m->min_frames = m->max_frames = 0;
-    if (own[FPS] != 0 || own[MIN_FRAMES] != 0 || own[MAX_FRAMES] != 0)
-        m->num_frames = 0;
-    if (own[MIN_PIXELS] > (double)m->max_pixels)
-        m->max_pixels = 0;
-    if (own[MAX_PIXELS] != 0 && own[MAX_PIXELS] < (double)m->min_pixels)
-        m->min_pixels = 0;
-    if (own[MIN_FRAMES] > m->max_frames)
-        m->max_frames = 0;
-    if (own[MAX_FRAMES] != 0 && own[MAX_FRAMES] < m->min_frames)
-        m->min_frames = 0;
-    if (own[START] > m->end_s)
-        m->end_s = 0;
-    if (own[END] != 0 && own[END] < m->start_s)
-        m->start_s = 0;
-    m->min_pixels = own[MIN_PIXELS] != 0 ? (uint64_t)own[MIN_PIXELS] : m->min_pixels;
-    m->max_pixels = own[MAX_PIXELS] != 0 ? (uint64_t)own[MAX_PIXELS] : m->max_pixels;
-    m->total_pixels = own[TOTAL_PIXELS] != 0 ? (uint64_t)own[TOTAL_PIXELS] : m->total_pixels;
-    m->fps = own[FPS] != 0 ? own[FPS] : m->fps;
-    m->num_frames = own[NUM_FRAMES] != 0 ? (uint32_t)own[NUM_FRAMES] : m->num_frames;
-    m->min_frames = own[MIN_FRAMES] != 0 ? (uint32_t)own[MIN_FRAMES] : m->min_frames;
-    m->max_frames = own[MAX_FRAMES] != 0 ? (uint32_t)own[MAX_FRAMES] : m->max_frames;
-    m->start_s = own[START] != 0 ? own[START] : m->start_s;
-    m->end_s = own[END] != 0 ? own[END] : m->end_s;
 }
 
 /* ---- pictures as a clip -------------------------------------------------------------------------- */
 
-/* "times", of each picture, or "sample_fps", or the rate of the settings. */
-static enum qvl_status read_times(struct qvl_chat_reader *r, const struct qvl_json_node *object,
-                                  struct qvl_picture_file *picture, size_t n, struct qvl_error *err)
+/* "times", of each picture, or their rate, or the rate of the settings. */
+static enum qvl_status read_times(const struct item *it, struct qvl_picture_file *picture, size_t n,
+                                  struct qvl_error *err)
 {
-    const struct qvl_json_node *times = qvl_json_member(object, "times");
-    const struct qvl_json_node *rate = qvl_json_member(object, "sample_fps");
-    double fps = r->settings->sample_fps;
+    const char *where = it->r->where;
+    const struct qvl_json_node *times = qvl_json_member(it->object, "times");
+    const struct qvl_json_node *rate = qvl_json_member(it->object, "sample_fps");
+    double fps = it->r->settings->sample_fps, own_fps = it->own.of[QVL_WISH_FPS];
     enum qvl_status status = QVL_OK;
-    if (times && rate)
-        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: only one of \"times\" and \"sample_fps\" is possible",
-                        r->where);
-    if (rate && (status = read_number(r, rate, "sample_fps", LEAST, QVL_MAX_CLIP_FPS, &fps, err)))
+    if (rate && own_fps != 0)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"%s\" and \"%s\" are the same option", where, "sample_fps",
+                        "fps");
+    if (times && (rate || own_fps != 0))
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: only one of \"times\" and \"%s\" is possible", where,
+                        rate ? "sample_fps" : "fps");
+    if (rate &&
+        (status = qvl_media_number_read(where, "sample_fps", rate, QVL_LEAST_RATE, QVL_MAX_CLIP_FPS, &fps, err)))
         return status;
     if (!times)
-        return qvl_picture_times_set(r->where, picture, n, fps, err);
+        return qvl_picture_times_set(where, picture, n, own_fps != 0 ? own_fps : fps, err);
     if (times->kind != QVL_JSON_ARRAY || times->n_child != n)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"times\" must be a list of %zu numbers, one for each picture",
-                        r->where, n);
+                        where, n);
     const struct qvl_json_node *time = times + 1;
     for (size_t i = 0; i < n; i++, time = qvl_json_next(time)) {
-        if ((status = read_number(r, time, "times", 0, QVL_MAX_CLIP_SECONDS, &picture[i].time_s, err)))
+        if ((status =
+                 qvl_media_number_read(where, "times", time, 0, QVL_MAX_CLIP_SECONDS, &picture[i].time_s, err)))
             return status;
         if (i > 0 && picture[i].time_s < picture[i - 1].time_s)
             return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"times\" go back at picture %zu, from %g to %g seconds",
-                            r->where, i + 1, picture[i - 1].time_s, picture[i].time_s);
+                            where, i + 1, picture[i - 1].time_s, picture[i].time_s);
     }
     return QVL_OK;
 }
 
-static enum qvl_status read_list(struct qvl_chat_reader *r, const struct qvl_json_node *list,
-                                 struct qvl_picture_file **out, size_t *out_n, struct qvl_error *err)
+/* Room for n pictures of a clip. */
+static enum qvl_status new_list(struct qvl_chat_reader *r, size_t n, struct qvl_picture_file **out,
+                                struct qvl_error *err)
 {
-    struct qvl_arena *arena = &r->out->arena;
-    if (list->n_child == 0)
+    if (n == 0)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: the list of pictures is empty", r->where);
-    if (list->n_child > QVL_MAX_CLIP_FRAMES)
-        return qvl_fail(err, QVL_ERR_LIMIT, "%s: a list of %u pictures; at most %u are allowed", r->where,
-                        list->n_child, QVL_MAX_CLIP_FRAMES);
-    struct qvl_picture_file *picture = qvl_arena_alloc(arena, list->n_child, sizeof *picture, "pictures", err);
-    if (!picture)
-        return err->status;
+    if (n > QVL_MAX_CLIP_FRAMES)
+        return qvl_fail(err, QVL_ERR_LIMIT, "%s: a list of %zu pictures; at most %u are allowed", r->where, n,
+                        QVL_MAX_CLIP_FRAMES);
+    r->n_listed += n;
+    if (r->settings->max_listed && r->n_listed > r->settings->max_listed)
+        return qvl_fail(err, QVL_ERR_LIMIT, "%s: more than %u pictures in lists", r->where,
+                        r->settings->max_listed);
+    *out = qvl_arena_alloc(&r->out->arena, n, sizeof **out, "pictures", err);
+    return *out ? QVL_OK : err->status;
+}
+
+/* One picture of a list: a path stays one, to be opened when its turn comes; what an opener gives is read now. */
+static enum qvl_status read_entry(struct qvl_chat_reader *r, const struct qvl_json_node *entry, bool is_base64,
+                                  struct qvl_picture_file *out, struct qvl_error *err)
+{
+    const struct qvl_media_opener *opener = r->settings->opener;
+    struct qvl_media_source source = {.fd = -1};
+    size_t n_type;
+    enum qvl_status status;
+    if (entry->kind != QVL_JSON_STRING)
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: must be a string: a path or a data: URI", r->where);
+    bool is_data = qvl_media_data_type(entry->utf8, entry->n, &n_type);
+    if (is_base64 && !is_data) {
+        status = qvl_media_base64_read(r->where, entry->utf8, entry->n, &r->out->arena, out, err);
+        return status ? status : count_bytes(r, out->n_bytes, err);
+    }
+    if (!opener || is_data) {
+        status =
+            qvl_media_uri_read(r->where, entry->utf8, entry->n, r->settings->base_dir, &r->out->arena, out, err);
+        return status || out->path ? status : count_bytes(r, out->n_bytes, err);
+    }
+    if ((status = opener->open(opener->user, r->where, entry->utf8, entry->n, &r->out->arena, &source, err)))
+        return status;
+    if (source.from == QVL_FROM_FD) {
+        status = read_descriptor(r, source.fd, out, err);
+        close(source.fd);
+        return status;
+    }
+    *out = (struct qvl_picture_file){.bytes = source.bytes, .n_bytes = source.n_bytes};
+    return count_bytes(r, out->n_bytes, err);
+}
+
+static enum qvl_status read_list(struct qvl_chat_reader *r, const struct qvl_json_node *list, bool is_base64,
+                                 struct qvl_picture_file **out, struct qvl_error *err)
+{
+    struct qvl_picture_file *picture = NULL;
+    enum qvl_status status = new_list(r, list->n_child, &picture, err);
+    if (status)
+        return status;
     const struct qvl_json_node *entry = list + 1;
     for (uint32_t i = 0; i < list->n_child; i++, entry = qvl_json_next(entry)) {
         size_t n_before = qvl_chat_enter(r, "[%u]", i);
-        if (entry->kind != QVL_JSON_STRING)
-            return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: must be a string: a path or a data: URI", r->where);
-        enum qvl_status status = qvl_media_uri_read(r->where, entry->utf8, entry->n, r->settings->base_dir, arena,
-                                                    &picture[i], err);
-        if (status)
+        if ((status = read_entry(r, entry, is_base64, &picture[i], err)))
             return status;
         qvl_chat_leave(r, n_before);
     }
     *out = picture;
-    *out_n = list->n_child;
     return QVL_OK;
 }
 
-/* Of pictures every one is seen: what chooses frames of a file has no meaning. */
-static enum qvl_status finish_list(struct qvl_chat_reader *r, const struct qvl_json_node *object,
-                                   const double own[N_OPTION], struct qvl_picture_file *picture, size_t n,
-                                   struct qvl_part *part, struct qvl_error *err)
+/* vLLM's "data:video/jpeg;base64,F1,F2,...". */
+static enum qvl_status read_data_frames(struct qvl_chat_reader *r, const struct qvl_json_node *uri, size_t n_frame,
+                                        struct qvl_picture_file **out, struct qvl_error *err)
 {
+    struct qvl_picture_file *picture = NULL;
+    enum qvl_status status = new_list(r, n_frame, &picture, err);
+    if (!status)
+        status = qvl_media_data_frames_read(r->where, uri->utf8, uri->n, &r->out->arena, picture, err);
+    for (size_t i = 0; i < n_frame && !status; i++)
+        status = count_bytes(r, picture[i].n_bytes, err);
+    *out = picture;
+    return status;
+}
+
+/* Of pictures every one is seen: what chooses frames of a file has no meaning, and fps says how far apart they are.
+ */
+static enum qvl_status finish_list(const struct item *it, struct qvl_picture_file *picture, size_t n,
+                                   struct qvl_error *err)
+{
+    struct qvl_part *part = it->part;
     struct qvl_media_options *m = &part->media;
-    for (int i = FPS; i < N_OPTION; i++)
-        if (own[i] != 0)
+    for (int i = QVL_WISH_NUM_FRAMES; i < QVL_N_WISH; i++)
+        if (it->own.of[i] != 0)
             return qvl_fail(err, QVL_ERR_ARGUMENT,
                             "%s: \"%s\" chooses frames of a video file; of pictures all are used, "
-                            "\"sample_fps\" or \"times\" say when", r->where, options[i].key);
-    enum qvl_status status = read_times(r, object, picture, n, err);
+                            "\"sample_fps\" or \"times\" say when",
+                            it->r->where, qvl_media_wish_name((enum qvl_media_wish)i));
+    enum qvl_status status = read_times(it, picture, n, err);
     if (status)
         return status;
-    *m = (struct qvl_media_options){.min_pixels = m->min_pixels, .max_pixels = m->max_pixels,
-                                    .total_pixels = m->total_pixels, .resize = m->resize};
+    *m = (struct qvl_media_options){.min_pixels = m->min_pixels,
+                                    .max_pixels = m->max_pixels,
+                                    .total_pixels = m->total_pixels,
+                                    .resize = m->resize};
     part->source.from = QVL_FROM_PICTURES;
     part->source.pictures = picture;
     part->source.n_frame = n;
@@ -210,85 +210,221 @@ static enum qvl_status finish_list(struct qvl_chat_reader *r, const struct qvl_j
 
 /* ---- one file ------------------------------------------------------------------------------------ */
 
-static enum qvl_status open_file(struct qvl_chat_reader *r, const char *path, struct qvl_part *part,
-                                 struct qvl_error *err)
+/* Room for one more open file of the conversation. */
+static int *next_fd(struct qvl_chat_json *out, struct qvl_error *err)
 {
-    struct qvl_chat_json *out = r->out;
-    uint64_t n_bytes = 0;
     int *fd = qvl_grow(out->fd, &out->n_fd_alloc, out->n_fd + 1, sizeof *fd, "open files", err);
     if (!fd)
-        return err->status;
+        return NULL;
     out->fd = fd;
-    if (qvl_os_open_file(path, &fd[out->n_fd], &n_bytes, err)) {
+    return &fd[out->n_fd];
+}
+
+static enum qvl_status open_path(struct item *it, const char *path, struct qvl_error *err)
+{
+    struct qvl_chat_json *out = it->r->out;
+    uint64_t n_bytes = 0;
+    int *fd = next_fd(out, err);
+    if (!fd)
+        return err->status;
+    if (qvl_os_open_file(path, fd, &n_bytes, err)) {
         err->status = QVL_ERR_MEDIA; /* the sentence stays: here a missing file is a missing picture */
         return err->status;
     }
-    part->source.from = QVL_FROM_FD;
-    part->source.fd = fd[out->n_fd++];
+    out->n_fd++;
+    it->part->source.from = QVL_FROM_FD;
+    it->part->source.fd = *fd;
     return QVL_OK;
+}
+
+static enum qvl_status open_by_opener(struct item *it, const struct qvl_json_node *uri, struct qvl_error *err)
+{
+    struct qvl_chat_reader *r = it->r;
+    const struct qvl_media_opener *opener = r->settings->opener;
+    struct qvl_media_source opened = {.fd = -1}, *source = &it->part->source;
+    int *fd = next_fd(r->out, err);
+    if (!fd)
+        return err->status;
+    enum qvl_status status = opener->open(opener->user, r->where, uri->utf8, uri->n, &r->out->arena, &opened, err);
+    if (status)
+        return status;
+    source->from = opened.from;
+    if (opened.from == QVL_FROM_FD) {
+        *fd = source->fd = opened.fd;
+        r->out->n_fd++;
+        return QVL_OK;
+    }
+    source->bytes = opened.bytes;
+    source->n_bytes = opened.n_bytes;
+    return count_bytes(r, source->n_bytes, err);
+}
+
+static enum qvl_status use_bytes(struct item *it, const struct qvl_picture_file *file, struct qvl_error *err)
+{
+    it->part->source.from = QVL_FROM_BYTES;
+    it->part->source.bytes = file->bytes;
+    it->part->source.n_bytes = file->n_bytes;
+    return count_bytes(it->r, file->n_bytes, err);
 }
 
 /* A picture, or a clip in a file or in a folder. */
-static enum qvl_status read_single(struct qvl_chat_reader *r, const struct qvl_json_node *object,
-                                   const double own[N_OPTION], const struct qvl_json_node *uri,
-                                   struct qvl_part *part, struct qvl_error *err)
+static enum qvl_status read_single(struct item *it, const struct qvl_json_node *uri, bool is_base64,
+                                   struct qvl_error *err)
 {
-    struct qvl_picture_file file, *picture = NULL;
-    size_t n = 0;
-    enum qvl_status status = qvl_media_uri_read(r->where, uri->utf8, uri->n, r->settings->base_dir,
-                                                &r->out->arena, &file, err);
+    struct qvl_chat_reader *r = it->r;
+    struct qvl_part *part = it->part;
+    struct qvl_picture_file file = {0}, *picture = NULL;
+    size_t n = 0, n_type;
+    bool is_clip = part->kind == QVL_PART_VIDEO, is_data = qvl_media_data_type(uri->utf8, uri->n, &n_type);
+    enum qvl_status status;
+    if (is_clip && (n = qvl_media_data_n_frame(uri->utf8, uri->n)) > 0) {
+        status = read_data_frames(r, uri, n, &picture, err);
+        return status ? status : finish_list(it, picture, n, err);
+    }
+    bool is_opened = !is_data && !is_base64 && r->settings->opener;
+    if (is_base64 && !is_data)
+        status = qvl_media_base64_read(r->where, uri->utf8, uri->n, &r->out->arena, &file, err);
+    else
+        status = is_opened ? QVL_OK
+                           : qvl_media_uri_read(r->where, uri->utf8, uri->n, r->settings->base_dir, &r->out->arena,
+                                                &file, err);
     if (status)
         return status;
-    if (file.path)
+    if (file.path && !qvl_json_member(it->object, "uuid"))
         part->source.name = file.path;
-    if (file.path && part->kind == QVL_PART_VIDEO && qvl_os_is_folder(file.path)) {
+    if (file.path && is_clip && qvl_os_is_folder(file.path)) {
         status = qvl_picture_folder_list(file.path, 0, &r->out->arena, &picture, &n, err);
-        return status ? status : finish_list(r, object, own, picture, n, part, err);
+        return status ? status : finish_list(it, picture, n, err);
     }
-    if (part->kind == QVL_PART_VIDEO &&
-        (qvl_json_member(object, "sample_fps") || qvl_json_member(object, "times")))
+    if (is_clip && (qvl_json_member(it->object, "sample_fps") || qvl_json_member(it->object, "times")))
         return qvl_fail(err, QVL_ERR_ARGUMENT,
                         "%s: \"sample_fps\" and \"times\" are for a list or folder of pictures; the rate at which "
-                        "a video file is sampled is \"fps\"", r->where);
-    if (file.path)
-        return open_file(r, file.path, part, err);
-    part->source.from = QVL_FROM_BYTES;
-    part->source.bytes = file.bytes;
-    part->source.n_bytes = file.n_bytes;
+                        "a video file is sampled is \"fps\"",
+                        r->where);
+    if (is_opened)
+        return open_by_opener(it, uri, err);
+    return file.path ? open_path(it, file.path, err) : use_bytes(it, &file, err);
+}
+
+/* ---- the door ------------------------------------------------------------------------------------ */
+
+/* Goes into objects until there is a string or a list. The names are those in use: OpenAI's, Hugging Face's,
+ * llama.cpp's
+ * ("data"), Anthropic's ("source"). */
+static enum qvl_status find_source(struct item *it, const struct qvl_media_place *place,
+                                   const struct qvl_json_node **out, bool *out_is_base64, struct qvl_error *err)
+{
+    static const struct {
+        const char *key;
+        bool is_base64;
+    } names[] = {{"url", false},    {"path", false}, {"image_url", false}, {"video_url", false},
+                 {"source", false}, {"data", true},  {"base64", true},     {"file_data", true}};
+    const struct qvl_json_node *source = place->source, *found, *node;
+    *out_is_base64 = place->is_base64;
+    while (source && source->kind == QVL_JSON_OBJECT) {
+        const char *key = "url";
+        it->inner = source;
+        found = NULL;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            if (!(node = qvl_json_member(source, names[i].key)))
+                continue;
+            if (found)
+                return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: more than one text, picture or clip is in it",
+                                it->r->where);
+            found = node;
+            key = names[i].key;
+            *out_is_base64 = names[i].is_base64;
+        }
+        if (!found && (qvl_json_member(source, "file_id") || qvl_json_member(source, "file_url")))
+            break;
+        qvl_chat_enter(it->r, ".%s", key);
+        source = found;
+    }
+    if (source && (source->kind == QVL_JSON_OBJECT || (place->key && strcmp(place->key, "file_id") == 0)))
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "%s: no files are kept here: send a data: URI with base64 (\"file_data\")", it->r->where);
+    *out = source;
     return QVL_OK;
 }
 
-enum qvl_status qvl_chat_read_media(struct qvl_chat_reader *r, const struct qvl_json_node *object, const char *key,
-                                    const struct qvl_json_node *source, struct qvl_part *part,
-                                    struct qvl_error *err)
+/* A file is a picture or a clip where its data: URI says so. */
+static enum qvl_status find_kind(struct item *it, const struct qvl_json_node *source, struct qvl_error *err)
 {
-    double own[N_OPTION];
-    bool is_clip = part->kind == QVL_PART_VIDEO;
-    struct qvl_picture_file *picture = NULL;
     size_t n = 0;
-    if (++r->n_media > QVL_MAX_MEDIA_PER_REQUEST)
-        return qvl_fail(err, QVL_ERR_LIMIT, "%s: more than %u pictures and clips", r->where,
-                        QVL_MAX_MEDIA_PER_REQUEST);
-    enum qvl_status status = read_options(r, object, own, err);
-    if (!status && !is_clip && !(status = read_detail(r, object, own, err)))
-        status = read_detail(r, source, own, err);
+    const char *type =
+        source && source->kind == QVL_JSON_STRING ? qvl_media_data_type(source->utf8, source->n, &n) : NULL;
+    bool is_image = type && n > 6 && strncasecmp(type, "image/", 6) == 0;
+    if (!is_image && !(type && n > 6 && strncasecmp(type, "video/", 6) == 0))
+        return qvl_fail(err, QVL_ERR_ARGUMENT,
+                        "%s: of files only pictures and clips are read, in data: URIs that say so "
+                        "(\"data:image/png;base64,...\")",
+                        it->r->where);
+    it->part->kind = is_image ? QVL_PART_IMAGE : QVL_PART_VIDEO;
+    return QVL_OK;
+}
+
+/* The name that a client gives it, or its place in the conversation. */
+static enum qvl_status set_name(struct item *it, struct qvl_error *err)
+{
+    struct qvl_chat_reader *r = it->r;
+    const struct qvl_json_node *uuid = qvl_json_member(it->object, "uuid");
+    if (uuid && (uuid->kind != QVL_JSON_STRING || uuid->n == 0 || uuid->n > QVL_MAX_MEDIA_NAME_BYTES))
+        return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: \"uuid\" must be a string of 1 to %u bytes", r->where,
+                        QVL_MAX_MEDIA_NAME_BYTES);
+    char *name =
+        qvl_arena_copy_text(&r->out->arena, uuid ? uuid->utf8 : r->where, uuid ? uuid->n : strlen(r->where), err);
+    if (!name)
+        return err->status;
+    if (uuid)
+        qvl_utf8_make_printable(name, uuid->n);
+    it->part->source.name = name;
+    return QVL_OK;
+}
+
+static enum qvl_status count_media(struct qvl_chat_reader *r, struct qvl_error *err)
+{
+    uint32_t most = r->settings->max_media ? r->settings->max_media : QVL_MAX_MEDIA_PER_REQUEST;
+    if (++r->n_media > most)
+        return qvl_fail(err, QVL_ERR_LIMIT, "%s: more than %u pictures and clips", r->where, most);
+    return QVL_OK;
+}
+
+static enum qvl_status read_options(struct item *it, const char *where, struct qvl_error *err)
+{
+    bool is_clip = it->part->kind == QVL_PART_VIDEO;
+    enum qvl_status status = qvl_media_wishes_read(where, it->object, it->inner, &it->own, err);
+    if (!status && !is_clip && !(status = qvl_media_detail_read(where, it->object, &it->own, err)))
+        status = qvl_media_detail_read(where, it->inner, &it->own, err);
     if (status)
         return status;
-    part->media = is_clip ? r->settings->video : r->settings->image;
-    apply_options(own, &part->media);
-    qvl_chat_enter(r, ".%s", key);
-    if (source->kind == QVL_JSON_OBJECT) {
-        source = qvl_json_member(source, "url");
-        qvl_chat_enter(r, "%s", ".url");
-    }
-    bool is_list = is_clip && source && source->kind == QVL_JSON_ARRAY;
+    it->part->media = is_clip ? it->r->settings->video : it->r->settings->image;
+    qvl_media_wishes_apply(&it->own, &it->part->media);
+    return QVL_OK;
+}
+
+enum qvl_status qvl_chat_read_media(struct qvl_chat_reader *r, const struct qvl_media_place *place,
+                                    struct qvl_part *part, struct qvl_error *err)
+{
+    struct item it = {.r = r, .object = place->object, .part = part};
+    const struct qvl_json_node *source = NULL;
+    char part_where[sizeof r->where];
+    bool is_base64 = false;
+    enum qvl_status status = count_media(r, err);
+    memcpy(part_where, r->where, sizeof part_where);
+    if (place->key)
+        qvl_chat_enter(r, ".%s", place->key);
+    if (status || (status = find_source(&it, place, &source, &is_base64, err)) ||
+        (place->is_file && (status = find_kind(&it, source, err))) || (status = read_options(&it, part_where, err)))
+        return status;
+    bool is_list = part->kind == QVL_PART_VIDEO && source && source->kind == QVL_JSON_ARRAY;
     if (!is_list && (!source || source->kind != QVL_JSON_STRING))
         return qvl_fail(err, QVL_ERR_ARGUMENT, "%s: must be a string: a path or a data: URI", r->where);
     part->source.fd = -1;
-    if (!(part->source.name = qvl_arena_copy_text(&r->out->arena, r->where, strlen(r->where), err)))
-        return err->status;
+    if ((status = set_name(&it, err)))
+        return status;
     if (!is_list)
-        return read_single(r, object, own, source, part, err);
-    status = read_list(r, source, &picture, &n, err);
-    return status ? status : finish_list(r, object, own, picture, n, part, err);
+        return read_single(&it, source, is_base64, err);
+    struct qvl_picture_file *picture = NULL;
+    status = read_list(r, source, is_base64, &picture, err);
+    return status ? status : finish_list(&it, picture, source->n_child, err);
 }

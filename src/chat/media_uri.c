@@ -20,27 +20,89 @@ static bool begins_with(const struct uri *u, const char *prefix)
 
 /* ---- data: --------------------------------------------------------------------------------------- */
 
-static enum qvl_status read_data(const struct uri *u, struct qvl_arena *arena, struct qvl_picture_file *out,
-                                 struct qvl_error *err)
+static const char base64_marker[] = ";base64";
+
+enum qvl_status qvl_media_base64_read(const char *where, const char *text, size_t n, struct qvl_arena *arena,
+                                      struct qvl_picture_file *out, struct qvl_error *err)
 {
-    static const char marker[] = ";base64";
-    const size_t n_marker = sizeof marker - 1;
     struct base64_decode_ctx decoder;
-    const char *comma = memchr(u->s, ',', u->n);
-    if (!comma || (size_t)(comma - u->s) < n_marker || strncasecmp(comma - n_marker, marker, n_marker) != 0)
-        return qvl_fail(err, QVL_ERR_MEDIA, "%s: a data: URI must have \";base64,\" before its data", u->where);
-    size_t n_text = u->n - (size_t)(comma + 1 - u->s), n_bytes = 0;
-    uint8_t *bytes =
-        qvl_arena_alloc(arena, BASE64_DECODE_LENGTH(n_text), 1, "a picture or clip in a data: URI", err);
+    size_t n_bytes = 0;
+    uint8_t *bytes = qvl_arena_alloc(arena, BASE64_DECODE_LENGTH(n), 1, "a picture or clip in a data: URI", err);
     if (!bytes)
         return err->status;
     base64_decode_init(&decoder);
-    if (!base64_decode_update(&decoder, &n_bytes, bytes, n_text, comma + 1) || !base64_decode_final(&decoder))
-        return qvl_fail(err, QVL_ERR_MEDIA, "%s: what follows \";base64,\" is not base64, or was cut", u->where);
+    if (!base64_decode_update(&decoder, &n_bytes, bytes, n, text) || !base64_decode_final(&decoder))
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: what should be base64 is not, or was cut", where);
     if (n_bytes == 0)
-        return qvl_fail(err, QVL_ERR_MEDIA, "%s: the data: URI holds no data", u->where);
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: there is no data", where);
     *out = (struct qvl_picture_file){.bytes = bytes, .n_bytes = n_bytes};
     return QVL_OK;
+}
+
+/* What follows the first comma, where ";base64" stands before it; else NULL. */
+static const char *find_base64(const struct uri *u, size_t *out_n)
+{
+    const size_t n_marker = sizeof base64_marker - 1;
+    const char *comma = memchr(u->s, ',', u->n);
+    if (!comma || (size_t)(comma - u->s) < n_marker || strncasecmp(comma - n_marker, base64_marker, n_marker) != 0)
+        return NULL;
+    *out_n = u->n - (size_t)(comma + 1 - u->s);
+    return comma + 1;
+}
+
+static enum qvl_status read_data(const struct uri *u, struct qvl_arena *arena, struct qvl_picture_file *out,
+                                 struct qvl_error *err)
+{
+    size_t n = 0;
+    const char *text = find_base64(u, &n);
+    if (!text)
+        return qvl_fail(err, QVL_ERR_MEDIA, "%s: a data: URI must have \";base64,\" before its data", u->where);
+    return qvl_media_base64_read(u->where, text, n, arena, out, err);
+}
+
+const char *qvl_media_data_type(const char *uri, size_t n, size_t *out_n)
+{
+    const struct uri u = {"", uri, n};
+    if (!begins_with(&u, "data:"))
+        return NULL;
+    const char *type = uri + strlen("data:");
+    size_t n_left = n - strlen("data:"), n_type = 0;
+    while (n_type < n_left && type[n_type] != ';' && type[n_type] != ',')
+        n_type++;
+    *out_n = n_type;
+    return type;
+}
+
+size_t qvl_media_data_n_frame(const char *uri, size_t n)
+{
+    static const char frames_type[] = "video/jpeg";
+    const struct uri u = {"", uri, n};
+    size_t n_type = 0, n_text = 0, n_frame = 1;
+    const char *type = qvl_media_data_type(uri, n, &n_type), *text = type ? find_base64(&u, &n_text) : NULL;
+    if (!text)
+        return 0;
+    const char *end = text + n_text;
+    for (const char *comma = memchr(text, ',', n_text); comma;
+         comma = memchr(comma + 1, ',', (size_t)(end - comma - 1)))
+        n_frame++;
+    bool is_frames = n_type == sizeof frames_type - 1 && strncasecmp(type, frames_type, n_type) == 0;
+    return is_frames || n_frame > 1 ? n_frame : 0;
+}
+
+enum qvl_status qvl_media_data_frames_read(const char *where, const char *uri, size_t n, struct qvl_arena *arena,
+                                           struct qvl_picture_file *out, struct qvl_error *err)
+{
+    const struct uri u = {where, uri, n};
+    size_t n_left = 0;
+    enum qvl_status status = QVL_OK;
+    for (const char *text = find_base64(&u, &n_left); text && !status; out++) {
+        const char *comma = memchr(text, ',', n_left);
+        size_t n_frame = comma ? (size_t)(comma - text) : n_left;
+        status = qvl_media_base64_read(where, text, n_frame, arena, out, err);
+        text = comma ? comma + 1 : NULL;
+        n_left -= comma ? n_frame + 1 : n_frame;
+    }
+    return status;
 }
 
 /* ---- files --------------------------------------------------------------------------------------- */
@@ -103,7 +165,8 @@ static enum qvl_status read_file_uri(const struct uri *u, const char *base_dir, 
         if (!slash || !is_here)
             return qvl_fail(err, QVL_ERR_ARGUMENT,
                             "%s: \"%.*s\" stands where a file URI names the computer: a path needs three slashes, "
-                            "file:///", u->where, n_host < 80 ? (int)n_host : 80, host);
+                            "file:///",
+                            u->where, n_host < 80 ? (int)n_host : 80, host);
         rest.n -= (size_t)(slash - rest.s);
         rest.s = slash;
     }

@@ -16,4 +16,17 @@
 enum qvl_status qvl_media_uri_read(const char *where, const char *uri, size_t n, const char *base_dir,
                                    struct qvl_arena *arena, struct qvl_picture_file *out, struct qvl_error *err);
 
+/* n bytes of base64, as after ";base64,", without anything before them. */
+enum qvl_status qvl_media_base64_read(const char *where, const char *text, size_t n, struct qvl_arena *arena,
+                                      struct qvl_picture_file *out, struct qvl_error *err);
+
+/* vLLM's frames of a clip, "data:video/jpeg;base64,F1,F2,...": how many pictures, each base64, stand in it. 0:
+ * another URI; of any other type than video/jpeg one with a single comma is. */
+size_t qvl_media_data_n_frame(const char *uri, size_t n);
+/* Those pictures into out [qvl_media_data_n_frame]. */
+enum qvl_status qvl_media_data_frames_read(const char *where, const char *uri, size_t n, struct qvl_arena *arena,
+                                           struct qvl_picture_file *out, struct qvl_error *err);
+/* "image/png" of a data: URI: *out_n bytes, maybe none, or NULL where it is no data: URI. */
+const char *qvl_media_data_type(const char *uri, size_t n, size_t *out_n);
+
 #endif

@@ -294,7 +294,7 @@ static enum qvl_status begin_tokens(struct qvl_bench *b, size_t n, struct qvl_er
     enum qvl_status status = bind_model(b, err);
     if (status)
         return status;
-    double block_bytes = (double)qvl_kv_block_bytes(&b->model);
+    double block_bytes = (double)qvl_kv_block_bytes(&b->model.config.text, b->model.kv);
     qvl_kv_init(&b->kv, &b->model);
     if ((status = check_fits((double)qvl_div_up(n, QVL_KV_BLOCK) * block_bytes, err)) ||
         (status = run_tokens(b, 1, err)))

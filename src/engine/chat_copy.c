@@ -1,6 +1,7 @@
 #include "engine/chat_copy.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/language.h"
@@ -8,6 +9,8 @@
 #include "base/utf8.h"
 #include "engine/sampler.h"
 #include "model/sample_frames.h"
+
+#define MAX_BIAS 100.0f /* OpenAI's: enough to forbid a token, or to choose nothing else */
 
 struct copier {
     struct qvl_arena *arena;
@@ -192,8 +195,43 @@ static enum qvl_status copy_stop_strings(const struct qvl_request_options *optio
     return QVL_OK;
 }
 
-enum qvl_status qvl_request_options_copy(const struct qvl_request_options *options, struct qvl_arena *arena,
-                                         struct qvl_request_options *out, struct qvl_error *err)
+static int compare_ids(const void *a, const void *b)
+{
+    const struct qvl_logit_bias *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Sorted by id, so that equal ones lie together. */
+static enum qvl_status copy_bias(const struct qvl_request_options *options, uint32_t n_id, struct qvl_arena *arena,
+                                 struct qvl_request_options *out, struct qvl_error *err)
+{
+    size_t n = options->n_logit_bias;
+    if (n > QVL_MAX_LOGIT_BIAS)
+        return qvl_fail(err, QVL_ERR_LIMIT, "%zu tokens have a bias: at most %u are allowed", n,
+                        QVL_MAX_LOGIT_BIAS);
+    struct qvl_logit_bias *bias = qvl_arena_alloc(arena, n, sizeof *bias, "the biases of tokens", err);
+    if (!bias)
+        return QVL_ERR_MEMORY;
+    if (n > 0) {
+        memcpy(bias, options->logit_bias, n * sizeof *bias);
+        qsort(bias, n, sizeof *bias, compare_ids);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (bias[i].id >= n_id)
+            return qvl_fail(err, QVL_ERR_ARGUMENT, "a bias for token %u: the model has %u", bias[i].id, n_id);
+        if (i > 0 && bias[i].id == bias[i - 1].id)
+            return qvl_fail(err, QVL_ERR_ARGUMENT, "token %u has two biases", bias[i].id);
+        if (!(bias[i].bias >= -MAX_BIAS && bias[i].bias <= MAX_BIAS)) /* NaN, too */
+            return qvl_fail(err, QVL_ERR_ARGUMENT, "the bias of token %u is %g: it must be from %g to %g",
+                            bias[i].id, (double)bias[i].bias, (double)-MAX_BIAS, (double)MAX_BIAS);
+    }
+    out->logit_bias = bias;
+    return QVL_OK;
+}
+
+enum qvl_status qvl_request_options_copy(const struct qvl_request_options *options, uint32_t n_id,
+                                         struct qvl_arena *arena, struct qvl_request_options *out,
+                                         struct qvl_error *err)
 {
     enum qvl_status status = qvl_sampling_check(&options->sampling, err);
     if (status)
@@ -212,5 +250,6 @@ enum qvl_status qvl_request_options_copy(const struct qvl_request_options *optio
         memcpy(ids, options->scoring.ids, options->scoring.n_id * sizeof *ids);
         out->scoring.ids = ids;
     }
-    return copy_stop_strings(options, arena, out, err);
+    status = copy_bias(options, n_id, arena, out, err);
+    return status ? status : copy_stop_strings(options, arena, out, err);
 }

@@ -26,20 +26,21 @@ void qvl_event_queue_free(struct qvl_event_queue *queue)
     *queue = (struct qvl_event_queue){0};
 }
 
-enum qvl_status qvl_event_queue_push(struct qvl_event_queue *queue, uint32_t id, const struct qvl_bytes *text,
-                                     bool is_reasoning, const struct qvl_token_logit *top, size_t n_top,
+enum qvl_status qvl_event_queue_push(struct qvl_event_queue *queue, const struct qvl_text_event *event,
                                      struct qvl_error *err)
 {
     struct qvl_text_event *slot = &queue->slot[(queue->begin + queue->n) % N_SLOT];
     slot->text.n = 0;
-    enum qvl_status status = qvl_bytes_add(&slot->text, text->data, text->n, err);
+    enum qvl_status status = qvl_bytes_add(&slot->text, event->text.data, event->text.n, err);
     if (status)
         return status;
-    slot->is_reasoning = is_reasoning;
-    slot->id = id;
-    slot->n_top = n_top;
-    if (n_top)
-        memcpy(slot->top, top, n_top * sizeof *top);
+    slot->is_reasoning = event->is_reasoning;
+    slot->id = event->id;
+    slot->logit = event->logit;
+    slot->log_sum = event->log_sum;
+    slot->n_top = event->n_top;
+    if (event->n_top)
+        memcpy(slot->top, event->top, event->n_top * sizeof *event->top);
     queue->n++;
     return QVL_OK;
 }

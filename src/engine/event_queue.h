@@ -12,6 +12,7 @@ struct qvl_text_event {
     struct qvl_bytes text;
     bool is_reasoning;
     uint32_t id;
+    float logit, log_sum;
     struct qvl_token_logit *top; /* [n_top_max] */
     size_t n_top;
 };
@@ -28,9 +29,9 @@ static inline size_t qvl_event_queue_n_free(const struct qvl_event_queue *queue)
 {
     return QVL_EVENT_QUEUE_LEN - queue->n;
 }
-/* Not on a full queue. Allocates only while the slots' texts still grow. */
-enum qvl_status qvl_event_queue_push(struct qvl_event_queue *queue, uint32_t id, const struct qvl_bytes *text,
-                                     bool is_reasoning, const struct qvl_token_logit *top, size_t n_top,
+/* Copies the event with its text and its n_top best logits. Not on a full queue. Allocates only while the slots'
+ * texts still grow. */
+enum qvl_status qvl_event_queue_push(struct qvl_event_queue *queue, const struct qvl_text_event *event,
                                      struct qvl_error *err);
 /* The oldest event, valid until the next call; NULL when there is none. */
 const struct qvl_text_event *qvl_event_queue_pop(struct qvl_event_queue *queue);

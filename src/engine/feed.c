@@ -126,8 +126,8 @@ static enum qvl_status frame_source(const struct qvl_media_item *item, size_t i,
     const struct qvl_picture_file *picture = &source->pictures[i];
     uint64_t n_bytes = 0;
     if (!picture->path) {
-        *out = (struct qvl_media_source){.from = QVL_FROM_BYTES, .name = name_of(item), .bytes = picture->bytes,
-                                         .n_bytes = picture->n_bytes};
+        *out = (struct qvl_media_source){
+            .from = QVL_FROM_BYTES, .name = name_of(item), .bytes = picture->bytes, .n_bytes = picture->n_bytes};
         return QVL_OK;
     }
     if (qvl_os_open_file(picture->path, out_fd, &n_bytes, err))
@@ -210,11 +210,10 @@ static enum qvl_status reopen_clip(struct qvl_feed *feed, struct qvl_media_item 
     if (status ||
         (info.w == known->original_w && info.h == known->original_h && info.n_frame == known->n_frame_file))
         return status;
-    return qvl_fail(err, QVL_ERR_MEDIA,
-                    "%s: the file has %" PRIu64 " frames of %u x %u pixels, but %" PRIu64
-                    " of %u x %u when it was measured",
-                    name_of(item), info.n_frame, info.w, info.h, known->n_frame_file, known->original_w,
-                    known->original_h);
+    return qvl_fail(
+        err, QVL_ERR_MEDIA,
+        "%s: the file has %" PRIu64 " frames of %u x %u pixels, but %" PRIu64 " of %u x %u when it was measured",
+        name_of(item), info.n_frame, info.w, info.h, known->n_frame_file, known->original_w, known->original_h);
 }
 
 static enum qvl_status read_frame(struct qvl_feed *feed, struct qvl_media_item *item, size_t i,
@@ -324,8 +323,8 @@ static enum qvl_status make_plan(struct qvl_feed *feed, struct qvl_media_item *i
     if (status)
         return status;
     plan->identity = *identity;
-    status = is_clip_file(item) ? choose_frames(feed, item, plan, stop, err)
-                                : probe_frames(feed, item, plan, stop, err);
+    status =
+        is_clip_file(item) ? choose_frames(feed, item, plan, stop, err) : probe_frames(feed, item, plan, stop, err);
     if (status ||
         (status = qvl_media_plan_fit(plan, &feed->engine->config, &item->part->media, name_of(item), err)))
         qvl_media_plan_release(plan);
@@ -370,7 +369,7 @@ static enum qvl_status measure(struct qvl_feed *feed, struct qvl_media_item *ite
 {
     struct qvl_identity identity = {0};
     enum qvl_status status =
-        feed->session ? qvl_identity_make(item->part, stop, &identity, err) : QVL_OK;
+        feed->session || feed->engine->prefix_cache ? qvl_identity_make(item->part, stop, &identity, err) : QVL_OK;
     if (status)
         return status;
     struct qvl_media_plan *known = feed->session ? qvl_session_find_plan(feed->session, &identity) : NULL;
@@ -446,17 +445,6 @@ bool qvl_feed_is_hungry(const struct qvl_feed *feed)
     return find_hungry(feed) != NULL;
 }
 
-void qvl_feed_skip(struct qvl_media_item *item, uint32_t i_patch)
-{
-    uint32_t i_group_begin = i_patch / item->n_group_patch * item->n_group_patch;
-    if (i_patch >= item->plan->grid.t)
-        i_group_begin = item->plan->grid.t;
-    item->i_first = qvl_min_size((size_t)i_group_begin * item->temporal_patch, n_frame(item));
-    item->n_resized = item->n_released = item->i_first;
-    if (!is_unfinished(item))
-        close_clip(item);
-}
-
 bool qvl_feed_has(const struct qvl_media_item *item, uint32_t end)
 {
     return item->n_resized >= qvl_min_size((size_t)end * item->temporal_patch, n_frame(item));
@@ -472,14 +460,18 @@ const struct qvl_feature_key *qvl_feed_frame_key(const struct qvl_media_item *it
     return &item->frame_key[qvl_min_size(i_frame, n_frame(item) - 1) % item->n_hold];
 }
 
+static void free_hold(struct qvl_media_item *item)
+{
+    qvl_arena_free(&item->pixels);
+    item->rgb8 = NULL;
+    item->frame_key = NULL;
+}
+
 void qvl_feed_release(struct qvl_media_item *item, uint32_t end)
 {
     item->n_released = qvl_min_size((size_t)end * item->temporal_patch, n_frame(item));
-    if (item->n_released < n_frame(item))
-        return;
-    qvl_arena_free(&item->pixels); /* all are resized: the caller does not come back to it */
-    item->rgb8 = NULL;
-    item->frame_key = NULL;
+    if (item->n_released == n_frame(item))
+        free_hold(item); /* all are resized: the caller does not come back to it */
 }
 
 /* ---- decoding ------------------------------------------------------------------------------------ */
@@ -497,9 +489,9 @@ static enum qvl_status decode_frame(struct qvl_feed *feed, struct qvl_media_item
         status = qvl_resize_bicubic(&picture.frame, info->resized_w, info->resized_h, item->part->media.resize,
                                     frame_place(item, i), NULL, stop, err);
     else
-        status = qvl_fail(err, QVL_ERR_MEDIA, "%s: frame %zu has %u x %u pixels, but %u x %u when it was measured",
-                          name_of(item), i + 1, picture.frame.w, picture.frame.h, info->original_w,
-                          info->original_h);
+        status =
+            qvl_fail(err, QVL_ERR_MEDIA, "%s: frame %zu has %u x %u pixels, but %u x %u when it was measured",
+                     name_of(item), i + 1, picture.frame.w, picture.frame.h, info->original_w, info->original_h);
     qvl_picture_free(&picture);
     return status;
 }
@@ -514,7 +506,7 @@ static bool is_repeated(const struct qvl_media_item *item, size_t i)
 static enum qvl_status alloc_hold(const struct qvl_feed *feed, struct qvl_media_item *item, struct qvl_error *err)
 {
     item->rgb8 = qvl_arena_alloc(&item->pixels, item->n_hold, frame_bytes(item), "resized pictures", err);
-    if (!item->rgb8 || !feed->engine->vision_cache_bytes)
+    if (!item->rgb8 || !qvl_engine_has_vision_cache(feed->engine))
         return item->rgb8 ? QVL_OK : QVL_ERR_MEMORY;
     item->frame_key =
         qvl_arena_alloc(&item->pixels, item->n_hold, sizeof *item->frame_key, "resized pictures", err);
@@ -547,6 +539,30 @@ static void finish_item(struct qvl_feed *feed, struct qvl_media_item *item)
             return;
     qvl_media_close(feed->media);
     feed->media = NULL;
+}
+
+enum qvl_status qvl_feed_aim(struct qvl_feed *feed, struct qvl_media_item *item, uint32_t i_patch,
+                             struct qvl_error *err)
+{
+    const struct qvl_media_settings settings = media_settings(feed);
+    uint32_t begin = i_patch < item->plan->grid.t ? i_patch / item->n_group_patch * item->n_group_patch : i_patch;
+    size_t first = qvl_min_size((size_t)begin * item->temporal_patch, n_frame(item));
+    pthread_mutex_lock(&feed->engine->lock);
+    bool is_back = first < item->i_first;
+    if (is_back || item->n_resized < first)
+        item->n_resized = first;
+    if (is_back || item->n_released < first)
+        item->n_released = first;
+    item->i_first = first;
+    bool is_empty = item->n_resized == item->n_released;
+    pthread_mutex_unlock(&feed->engine->lock);
+    if (is_empty)
+        free_hold(item);
+    if (!is_unfinished(item))
+        finish_item(feed, item);
+    else if (!feed->media) /* ended when nothing was wanted any more */
+        return qvl_media_open(&settings, &feed->media, err);
+    return QVL_OK;
 }
 
 enum qvl_status qvl_feed_step(struct qvl_feed *feed, const atomic_bool *stop, struct qvl_error *err)

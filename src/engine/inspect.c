@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "load/quantize.h"
+#include "load/stored.h"
 
 static enum qvl_status add_text_section(const struct qvl_text_config *t, struct qvl_bytes *out,
                                         struct qvl_error *err)
@@ -34,39 +34,52 @@ static enum qvl_status add_vision_section(const struct qvl_vision_config *v, str
     return status ? status : qvl_bytes_add_text(out, "]},", err);
 }
 
-static enum qvl_status add_weights_section(const struct qvl_config *config, const struct qvl_weights *weights, struct qvl_bytes *out,
-                                           struct qvl_error *err)
+/* Tensors of one type in the files. */
+struct type_share {
+    const char *name;
+    uint64_t n, n_bytes;
+    double n_element;
+};
+
+enum { MAX_TYPES = 32 }; /* more than a file can have */
+
+static size_t count_types(const struct qvl_weights *weights, struct type_share of[MAX_TYPES])
 {
-    static const char *const name[] = {[QVL_F32] = "f32", [QVL_BF16] = "bf16", [QVL_F16] = "f16",
-                                       [QVL_Q8] = "q8",   [QVL_Q4] = "q4",     [QVL_A8] = "q8 rows"};
-    struct {
-        uint64_t n, n_bytes;
-        double n_element;
-    } of[sizeof name / sizeof *name] = {0};
-    size_t n_tensor = 0;
-    uint64_t n_parameter = 0, n_bytes = qvl_weights_bytes(weights);
-    qvl_weights_count(config, &n_tensor, &n_parameter);
+    size_t n_type = 0;
     for (size_t i = 0; i < qvl_weights_n_tensor(weights); i++) {
         const struct qvl_tensor *t = qvl_weights_at(weights, i);
-        of[t->dtype].n++;
-        of[t->dtype].n_bytes += qvl_tensor_bytes(t);
-        of[t->dtype].n_element += (double)t->n_element;
-    }
-    enum qvl_status status = qvl_bytes_add_format(
-        out, err,
-        "\"weights\":{\"quantization\":\"%s\",\"tensors\":%zu,\"parameters\":%" PRIu64 ",\"bytes\":%" PRIu64
-        ",\"bits_per_weight\":%.2f,\"types\":{",
-        qvl_quantization_name(config->quantization), qvl_weights_n_tensor(weights), n_parameter, n_bytes,
-        8 * (double)n_bytes / (double)n_parameter);
-    const char *comma = "";
-    for (size_t t = 0; t < sizeof of / sizeof *of && !status; t++) {
-        if (of[t].n == 0)
+        const char *name = qvl_stored_type_name(t);
+        size_t k = 0;
+        while (k < n_type && strcmp(of[k].name, name) != 0)
+            k++;
+        if (k == MAX_TYPES)
             continue;
-        status = qvl_bytes_add_format(
-            out, err, "%s\"%s\":{\"tensors\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"bits_per_weight\":%.2f}", comma, name[t],
-            of[t].n, of[t].n_bytes, 8 * (double)of[t].n_bytes / of[t].n_element);
-        comma = ",";
+        if (k == n_type)
+            of[n_type++] = (struct type_share){.name = name};
+        of[k].n++;
+        of[k].n_bytes += qvl_weights_file_bytes(weights, i);
+        of[k].n_element += (double)t->n_element;
     }
+    return n_type;
+}
+
+static enum qvl_status add_weights_section(const struct qvl_config *config, const struct qvl_weights *weights,
+                                           struct qvl_bytes *out, struct qvl_error *err)
+{
+    struct type_share of[MAX_TYPES];
+    size_t n_tensor = 0, n_type = count_types(weights, of);
+    uint64_t n_parameter = 0, n_bytes = qvl_weights_bytes(weights);
+    qvl_weights_count(config, &n_tensor, &n_parameter);
+    enum qvl_status status =
+        qvl_bytes_add_format(out, err,
+                             "\"weights\":{\"quantization\":\"%s\",\"tensors\":%zu,\"parameters\":%" PRIu64
+                             ",\"bytes\":%" PRIu64 ",\"bits_per_weight\":%.2f,\"types\":{",
+                             qvl_quantization_name(config->quantization), qvl_weights_n_tensor(weights),
+                             n_parameter, n_bytes, 8 * (double)n_bytes / (double)n_parameter);
+    for (size_t k = 0; k < n_type && !status; k++)
+        status = qvl_bytes_add_format(
+            out, err, "%s\"%s\":{\"tensors\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"bits_per_weight\":%.2f}",
+            k ? "," : "", of[k].name, of[k].n, of[k].n_bytes, 8 * (double)of[k].n_bytes / of[k].n_element);
     return status ? status : qvl_bytes_add_text(out, "}},", err);
 }
 

@@ -12,10 +12,10 @@
 /* Counted references: a session hands it from request to request. Does not change once it is made. */
 struct qvl_media_plan {
     atomic_uint n_user;
-    struct qvl_identity identity; /* of a request with a session; else zero */
+    struct qvl_identity identity; /* where a session or the prefix cache asks for it; else zero */
     struct qvl_media_info info;   /* its arrays are the arena's; info.name is not used */
     struct qvl_grid grid;
-    size_t n_frame;               /* info.n_frame of a clip, 1 of a picture */
+    size_t n_frame; /* info.n_frame of a clip, 1 of a picture */
     struct qvl_arena arena;
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "engine/admission.h"
 #include "engine/chat_copy.h"
 #include "engine/scheduler.h"
 #include "engine/session.h"
@@ -45,8 +46,9 @@ enum qvl_status qvl_request_open(struct qvl_engine *engine, const struct qvl_cha
     bool has_chat = chat->n_message > 0 || !options->scoring.logits;
     enum qvl_status status = check_scoring(engine, &options->scoring, has_chat, options->session != NULL, err);
     if (status || (has_chat && (status = qvl_chat_copy(chat, &r->arena, &r->chat, &n_item, err))) ||
-        (status = qvl_request_options_copy(options, &r->arena, &r->options, err)) ||
-        (status = qvl_constrained_open(engine, &options->constraint, &r->constrained, err)) ||
+        (status =
+             qvl_request_options_copy(options, qvl_tokenizer_n(engine->tokenizer), &r->arena, &r->options, err)) ||
+        (status = qvl_constrained_open(engine->constraints, &options->constraint, &r->constrained, err)) ||
         (r->options.session && (status = qvl_session_enter(r->options.session, r, err))) ||
         (status = qvl_feed_init(&r->feed, engine, r->session, &r->chat, n_item, &r->arena, err)) ||
         (status = qvl_event_queue_init(&r->queue, options->n_top_logits, err))) {
@@ -62,6 +64,7 @@ void qvl_request_cancel(struct qvl_request *r)
     atomic_store(&r->is_cancelled, true);
     pthread_mutex_lock(&r->engine->lock);
     pthread_cond_broadcast(&r->changed);
+    pthread_cond_signal(&r->engine->work); /* what it holds can be freed */
     pthread_mutex_unlock(&r->engine->lock);
 }
 
@@ -90,12 +93,18 @@ static enum qvl_status admit(struct qvl_request *r, struct qvl_error *err)
 {
     size_t n_prompt = r->prompt.ids.n, n_ctx = r->engine->n_ctx;
     uint32_t n_want = r->options.max_tokens;
-    if (n_prompt + (n_want ? n_want : 1) > n_ctx)
+    if (n_prompt + (n_want ? n_want : 1) > n_ctx) /* programs look for the last words, to take a larger model */
         return qvl_fail(err, QVL_ERR_LIMIT,
                         "the prompt has %zu tokens (%zu of them pictures and clips) and the answer may have %u: "
-                        "together more than the context of %zu",
+                        "together more than the %zu tokens that this model's maximum context length is",
                         n_prompt, r->prompt.n_image_tok + r->prompt.n_video_tok, n_want ? n_want : 1, n_ctx);
-    size_t n_room = n_ctx - n_prompt;
+    size_t n_room = qvl_admission_n_pos(r->engine);
+    if (n_prompt + (n_want ? n_want : 1) > n_room)
+        return qvl_fail(err, QVL_ERR_LIMIT,
+                        "the prompt has %zu tokens (%zu of them pictures and clips) and the answer may have %u: "
+                        "together more than the %zu for which all requests have room",
+                        n_prompt, r->prompt.n_image_tok + r->prompt.n_video_tok, n_want ? n_want : 1, n_room);
+    n_room -= n_prompt;
     if (!n_want)
         n_want = n_room < DEFAULT_MAX_TOKENS ? (uint32_t)n_room : DEFAULT_MAX_TOKENS;
     r->max_tokens = n_want;
@@ -105,6 +114,12 @@ static enum qvl_status admit(struct qvl_request *r, struct qvl_error *err)
 static enum qvl_status build_prompt(struct qvl_request *r, struct qvl_error *err)
 {
     const struct qvl_engine *e = r->engine;
+    size_t n_least = qvl_tokenizer_least_tokens(e->tokenizer, r->parts.text.n);
+    if (n_least > e->n_ctx)
+        return qvl_fail(err, QVL_ERR_LIMIT,
+                        "the text of %zu bytes has at least %zu tokens: more than the %u that this model's maximum "
+                        "context length is",
+                        r->parts.text.n, n_least, e->n_ctx);
     const struct qvl_feed *feed = &r->feed;
     struct qvl_prompt_settings settings = {.merge = e->config.vision.merge,
                                            .temporal_patch = e->config.vision.temporal_patch,
@@ -121,15 +136,36 @@ static enum qvl_status build_prompt(struct qvl_request *r, struct qvl_error *err
     return qvl_prompt_build(e->tokenizer, &r->parts, media, feed->n_item, &settings, &r->prompt, err);
 }
 
-/* What the session's cache holds of the prompt needs no frames. */
-static void skip_known(struct qvl_request *r)
+/* The first temporal patch of a picture or clip that is not whole in the tokens that need not be computed. */
+static uint32_t first_unknown_patch(const struct qvl_request *r, size_t i_media)
 {
-    r->n_cached = qvl_session_count_shared(r->session, r);
+    uint32_t i_patch = 0;
     for (size_t i = 0; i < r->prompt.n_span; i++) {
         const struct qvl_span *span = &r->prompt.span[i];
-        if (span->is_visual && span->begin + span->n_tok <= r->n_cached)
-            qvl_feed_skip(&r->feed.item[span->i_media], qvl_span_patch(span) + 1);
+        if (span->is_visual && span->i_media == i_media && span->begin + span->n_tok <= r->n_cached)
+            i_patch = qvl_span_patch(span) + 1;
     }
+    return i_patch;
+}
+
+enum qvl_status qvl_request_aim(struct qvl_request *r, struct qvl_error *err)
+{
+    enum qvl_status status = QVL_OK;
+    for (size_t i = 0; i < r->feed.n_item && !status; i++)
+        if (r->feed.item[i].plan)
+            status = qvl_feed_aim(&r->feed, &r->feed.item[i], first_unknown_patch(r, i), err);
+    return status;
+}
+
+/* What an earlier request has computed needs no frames. */
+static enum qvl_status skip_known(struct qvl_request *r, struct qvl_error *err)
+{
+    enum qvl_status status = qvl_prefix_init(r, err);
+    if (status)
+        return status;
+    size_t n_session = r->session ? qvl_session_count_shared(r->session, r) : 0, n_prefix = qvl_prefix_count(r);
+    r->n_cached = n_prefix > n_session ? n_prefix : n_session;
+    return r->n_cached ? qvl_request_aim(r, err) : QVL_OK;
 }
 
 /* All but the last, of which nothing is asked. A row expects the token behind it. */
@@ -152,9 +188,7 @@ static enum qvl_status make_prompt(struct qvl_request *r, struct qvl_error *err)
     r->prompt_ms += qvl_now_ms() - start_ms;
     if (status || (status = admit(r, err)))
         return status;
-    if (r->session)
-        skip_known(r);
-    return QVL_OK;
+    return skip_known(r, err);
 }
 
 static enum qvl_status render(struct qvl_request *r, struct qvl_error *err)
@@ -175,10 +209,20 @@ static struct qvl_answer_settings answer_settings(const struct qvl_request *r)
 {
     const struct qvl_engine *e = r->engine;
     const struct qvl_request_options *o = &r->options;
-    struct qvl_answer_settings set = {
-        .tokenizer = e->tokenizer, .sampling = o->sampling, .max_tokens = r->max_tokens, .stop = o->stop,
-        .n_stop = o->n_stop, .no_loop_guard = o->no_loop_guard, .n_top = o->n_top_logits,
-        .is_thinking = e->config.is_thinking, .matcher = r->constrained.matcher};
+    struct qvl_answer_settings set = {.tokenizer = e->tokenizer,
+                                      .sampling = o->sampling,
+                                      .max_tokens = r->max_tokens,
+                                      .stop = o->stop,
+                                      .n_stop = o->n_stop,
+                                      .no_loop_guard = o->no_loop_guard,
+                                      .n_top = o->n_top_logits,
+                                      .want_log_sum = o->want_log_sum,
+                                      .bias = o->logit_bias,
+                                      .n_bias = o->n_logit_bias,
+                                      .is_thinking = e->config.is_thinking && !r->chat.is_open,
+                                      .matcher = r->constrained.matcher,
+                                      .is_on_call = r->constrained.is_on_call,
+                                      .want_one_call = r->constrained.want_one_call};
     if (o->ignore_eos)
         return set;
     for (uint32_t i = 0; i < e->config.generation.n_eos; i++)
@@ -193,16 +237,14 @@ static enum qvl_status submit(struct qvl_request *r, struct qvl_error *err)
     if (!r->engine->is_loaded)
         return qvl_fail(err, QVL_ERR_ARGUMENT, "the engine's weights are not loaded (qvl_engine_load)");
     struct qvl_answer_settings settings = answer_settings(r);
-    enum qvl_status status =
-        qvl_answer_init(&r->answer, &settings, r->prompt.ids.id, r->prompt.ids.n, err);
+    enum qvl_status status = qvl_answer_init(&r->answer, &settings, r->prompt.ids.id, r->prompt.ids.n, err);
     if (status)
         return status;
     if (r->session)
-        qvl_session_take(r->session, r, r->n_cached);
+        qvl_session_take(r->session, r, qvl_session_count_shared(r->session, r)); /* others may have left more */
     else
-        qvl_kv_init(&r->kv, &r->engine->model);
+        qvl_request_init_kv(r);
     qvl_lookup_init(&r->lookup);
-    r->n_prefilled = r->n_cached;
     r->prepared_ms = r->feed.media_ms + r->prompt_ms;
     r->state = QVL_REQUEST_SUBMITTED;
     return qvl_scheduler_submit(r->engine->scheduler, r, err);

@@ -3,7 +3,7 @@
  * order, what has a cumulated probability <= 1 - p; seen from the top that keeps a candidate while the mass
  * before it is < p, and the first one always.
  *
- * Temperature 0 is the argmax after the penalties, the first of equal ones.
+ * Temperature 0 is the argmax after bias and penalties, the first of equal ones.
  *
  * Randomness: xoshiro256** (Blackman, Vigna) seeded with four steps of splitmix64(seed); one draw for each
  * token, u = top 53 bits / 2^53, and the first candidate in order whose cumulated probability is > u. Same
@@ -121,9 +121,11 @@ static bool is_allowed(const struct qvl_sampler *sampler, uint32_t id)
     return !sampler->allowed || (sampler->allowed[id / 64] >> id % 64 & 1);
 }
 
-static void apply_penalties(const struct qvl_sampler *sampler, float *logits)
+static void apply_bias_and_penalties(const struct qvl_sampler *sampler, float *logits)
 {
     const struct qvl_sampling *s = &sampler->sampling;
+    for (size_t i = 0; i < sampler->n_bias; i++)
+        logits[sampler->bias[i].id] += sampler->bias[i].bias;
     for (size_t i = 0; i < sampler->n_distinct; i++) {
         uint32_t id = sampler->seen[i], n_output = sampler->n_seen[id] - 1;
         float x = logits[id];
@@ -180,16 +182,41 @@ static uint32_t pop_best(struct qvl_candidate *c, size_t *n_heap, const float *l
     return id;
 }
 
-/* The k best of c[0..n) and what equals the last of them. Returns how many. */
+/* Restores the heap of c[0..k).p, the least on top, below place i. */
+static void sift_least_down(struct qvl_candidate *c, size_t k, size_t i)
+{
+    double p = c[i].p;
+    for (size_t child = 2 * i + 1; child < k; child = 2 * i + 1) {
+        if (child + 1 < k && c[child + 1].p < c[child].p)
+            child++;
+        if (p <= c[child].p)
+            break;
+        c[i].p = c[child].p;
+        i = child;
+    }
+    c[i].p = p;
+}
+
+/* The k best of c[0..n), k < n, and what equals the last of them. Returns how many. The k best so far are in a heap
+ * with the least of them on top, in p, which nothing else needs yet: nearly every logit then costs one comparison,
+ * where a heap of the whole vocabulary would cost some milliseconds. */
 static size_t keep_top_k(struct qvl_candidate *c, size_t n, size_t k, const float *logits)
 {
-    float kth = 0;
-    size_t n_heap = n, n_kept = 0;
-    make_heap(c, n, logits);
+    size_t n_kept = 0;
     for (size_t i = 0; i < k; i++)
-        kth = logits[pop_best(c, &n_heap, logits)];
+        c[i].p = (double)logits[c[i].id];
+    for (size_t i = k / 2; i-- > 0;)
+        sift_least_down(c, k, i);
+    for (size_t i = k; i < n; i++) {
+        double x = (double)logits[c[i].id];
+        if (x <= c[0].p)
+            continue;
+        c[0].p = x;
+        sift_least_down(c, k, 0);
+    }
+    const double kth = c[0].p;
     for (size_t i = 0; i < n; i++)
-        if (logits[c[i].id] >= kth)
+        if ((double)logits[c[i].id] >= kth)
             c[n_kept++].id = c[i].id;
     return n_kept;
 }
@@ -231,7 +258,7 @@ void qvl_sampler_filter(struct qvl_sampler *sampler, float *logits)
     const struct qvl_sampling *s = &sampler->sampling;
     struct qvl_candidate *c = sampler->candidate;
     size_t n = 0;
-    apply_penalties(sampler, logits);
+    apply_bias_and_penalties(sampler, logits);
     for (uint32_t id = 0; id < sampler->n_id; id++) {
         if (!is_allowed(sampler, id))
             continue;
@@ -287,7 +314,7 @@ enum qvl_status qvl_sampler_choose(struct qvl_sampler *sampler, float *logits, u
         qvl_sampler_filter(sampler, logits);
         *out_id = draw_candidate(sampler);
     } else {
-        apply_penalties(sampler, logits);
+        apply_bias_and_penalties(sampler, logits);
         *out_id = find_best(sampler, logits);
     }
     count_id(sampler, *out_id, 1);
@@ -306,4 +333,16 @@ size_t qvl_top_logits(const float *logits, uint32_t n_id, uint32_t k, struct qvl
         out[i] = (struct qvl_token_logit){id, logits[id]};
     }
     return n;
+}
+
+/* The best one is taken out first, so that no exponential overflows. */
+float qvl_log_sum(const float *logits, uint32_t n_id)
+{
+    float best = logits[0];
+    double sum = 0;
+    for (uint32_t id = 1; id < n_id; id++)
+        best = logits[id] > best ? logits[id] : best;
+    for (uint32_t id = 0; id < n_id; id++)
+        sum += weight_of(logits, id, (double)best);
+    return (float)((double)best + log(fmax(sum, 1))); /* the best one's share is 1 */
 }

@@ -1,5 +1,5 @@
 /* scheduler.h: the thread that runs model steps, and nothing else (design: scheduler.c). The engine's lock must
- * not be held when these are called. */
+ * not be held when these are called, but for the last one. */
 #ifndef QVL_ENGINE_SCHEDULER_H
 #define QVL_ENGINE_SCHEDULER_H
 
@@ -19,5 +19,8 @@ enum qvl_status qvl_scheduler_next(struct qvl_scheduler *scheduler, struct qvl_r
                                    struct qvl_event *event, struct qvl_error *err);
 /* Takes a submitted request back, waiting for the step it may be in, and frees what it held. */
 void qvl_scheduler_remove(struct qvl_scheduler *scheduler, struct qvl_request *request);
+
+/* n_request, n_running, n_waiting. Lock held. */
+void qvl_scheduler_count(const struct qvl_scheduler *scheduler, struct qvl_engine_stats *out);
 
 #endif

@@ -20,8 +20,21 @@ enum qvl_status qvl_session_open(struct qvl_engine *engine, struct qvl_session *
     if (!session)
         return qvl_fail_memory(err, sizeof *session, "a session");
     session->engine = engine;
+    pthread_mutex_lock(&engine->lock);
+    session->next = engine->session;
+    engine->session = session;
+    pthread_mutex_unlock(&engine->lock);
     *out = session;
     return QVL_OK;
+}
+
+/* Out of the engine's list. Lock held. */
+static void leave_list(struct qvl_session *session)
+{
+    struct qvl_session **link = &session->engine->session;
+    while (*link != session)
+        link = &(*link)->next;
+    *link = session->next;
 }
 
 static void drop_cache(struct qvl_session *session)
@@ -46,6 +59,9 @@ void qvl_session_close(struct qvl_session *session)
 {
     if (!session)
         return;
+    pthread_mutex_lock(&session->engine->lock);
+    leave_list(session);
+    pthread_mutex_unlock(&session->engine->lock);
     drop_cache(session);
     drop_plans(session);
     free(session);
@@ -69,8 +85,7 @@ enum qvl_status qvl_session_enter(struct qvl_session *session, struct qvl_reques
 
 /* ---- taking over --------------------------------------------------------------------------------- */
 
-struct qvl_media_plan *qvl_session_find_plan(const struct qvl_session *session,
-                                             const struct qvl_identity *identity)
+struct qvl_media_plan *qvl_session_find_plan(const struct qvl_session *session, const struct qvl_identity *identity)
 {
     for (size_t i = 0; i < session->n_plan; i++)
         if (memcmp(&session->plan[i]->identity, identity, sizeof *identity) == 0)
@@ -89,11 +104,10 @@ static bool is_same_sight(const struct qvl_session_span *old, const struct qvl_s
                           const struct qvl_identity *identity)
 {
     return old->span.begin == span->begin && old->span.rows == span->rows && old->span.columns == span->columns &&
-           old->span.i_feature == span->i_feature &&
-           memcmp(&old->identity, identity, sizeof *identity) == 0;
+           old->span.i_feature == span->i_feature && memcmp(&old->identity, identity, sizeof *identity) == 0;
 }
 
-size_t qvl_session_count_shared(const struct qvl_session *session, const struct qvl_request *r)
+static size_t count_common(const struct qvl_session *session, const struct qvl_request *r)
 {
     const struct qvl_prompt *p = &r->prompt;
     const struct qvl_session_span *old = session->span, *old_end = session->span + session->n_span;
@@ -101,9 +115,9 @@ size_t qvl_session_count_shared(const struct qvl_session *session, const struct 
     size_t n = 0, n_max = qvl_min_size(session->kv.n_pos, p->ids.n - 1);
     while (n < n_max && session->ids.id[n] == p->ids.id[n])
         n++;
-    for (;; old++, new++) {
+    for (;; old++, new ++) {
         while (new < new_end && !new->is_visual)
-            new++;
+            new ++;
         size_t begin = qvl_min_size(old < old_end ? old->span.begin : n, new < new_end ? new->begin : n);
         if (begin >= n)
             return n;
@@ -112,12 +126,17 @@ size_t qvl_session_count_shared(const struct qvl_session *session, const struct 
     }
 }
 
+size_t qvl_session_count_shared(const struct qvl_session *session, const struct qvl_request *r)
+{
+    return session->kv.model ? qvl_kv_keepable(&session->kv, count_common(session, r)) : 0;
+}
+
 void qvl_session_take(struct qvl_session *session, struct qvl_request *r, size_t n_keep)
 {
     r->kv = session->kv;
     session->kv = (struct qvl_kv){0};
     if (!r->kv.model)
-        qvl_kv_init(&r->kv, &r->engine->model);
+        qvl_request_init_kv(r);
     qvl_kv_truncate(&r->kv, n_keep);
 }
 
@@ -178,5 +197,31 @@ void qvl_session_leave(struct qvl_session *session, struct qvl_request *r)
     }
     pthread_mutex_lock(&session->engine->lock);
     session->request = NULL;
+    leave_list(session);
+    session->next = session->engine->session;
+    session->engine->session = session;
+    session->engine->is_room_changed = true; /* its blocks can go, if need be */
+    pthread_cond_signal(&session->engine->work);
     pthread_mutex_unlock(&session->engine->lock);
+}
+
+/* ---- making room --------------------------------------------------------------------------------- */
+
+size_t qvl_session_n_idle_block(const struct qvl_engine *engine)
+{
+    size_t n = 0;
+    for (const struct qvl_session *session = engine->session; session; session = session->next)
+        n += session->request ? 0 : session->kv.n_block;
+    return n;
+}
+
+bool qvl_session_drop_idle(struct qvl_engine *engine)
+{
+    struct qvl_session *oldest = NULL;
+    for (struct qvl_session *session = engine->session; session; session = session->next)
+        if (!session->request && session->kv.n_block > 0)
+            oldest = session;
+    if (oldest)
+        drop_cache(oldest);
+    return oldest != NULL;
 }

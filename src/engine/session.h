@@ -6,7 +6,8 @@
  * and gives it back when it is closed, however it ended. A request that fails before it is submitted leaves the
  * cache as it was.
  *
- * All of it happens on the callers' threads; the engine's lock guards `request` only. */
+ * All of it happens on the callers' threads, except that an idle session, one that has no request, may lose its
+ * cache where others need the room. The engine's lock guards that, and `request`. */
 #ifndef QVL_ENGINE_SESSION_H
 #define QVL_ENGINE_SESSION_H
 
@@ -14,14 +15,15 @@
 
 struct qvl_session {
     struct qvl_engine *engine;
-    struct qvl_request *request; /* that uses it now, or NULL; under the engine's lock */
+    struct qvl_session *next;    /* of the engine's, used longer ago; under the engine's lock */
+    struct qvl_request *request; /* that uses it now, or NULL; the same */
     struct qvl_kv kv;            /* empty while a request has it */
     struct qvl_ids ids;          /* [kv.n_pos] */
     /* the visual spans inside ids, in order; the last one may reach beyond */
     struct qvl_session_span {
         struct qvl_span span;
         struct qvl_identity identity;
-    } *span; /* [n_span] */
+    } * span; /* [n_span] */
     size_t n_span;
     struct qvl_media_plan **plan; /* [n_plan] of the last request's media */
     size_t n_plan;
@@ -41,5 +43,10 @@ void qvl_session_take(struct qvl_session *session, struct qvl_request *r, size_t
  * the ids it stands for, and the plans come back. Memory that cannot be had for that only costs the next request
  * time. */
 void qvl_session_leave(struct qvl_session *session, struct qvl_request *r);
+
+/* Blocks of keys and values that idle sessions hold. Lock held. */
+size_t qvl_session_n_idle_block(const struct qvl_engine *engine);
+/* The idle session that was used longest ago loses its cache; false where none has one. Lock held. */
+bool qvl_session_drop_idle(struct qvl_engine *engine);
 
 #endif

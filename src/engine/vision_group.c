@@ -1,12 +1,14 @@
 /* A patch gets its place (item->patch) when its group begins: a known one with features, a new one without; one
- * equal to a new one before it shares that one's place. So the tower's output, in the order of the new ones, goes to
- * the places that have no features yet, and that is all there is to remember. */
+ * equal to a new one before it shares that one's place. What the folder knows fills places, too. So the tower's
+ * output, in the order of the new ones, goes to the places that have no features yet, and that is all there is to
+ * remember. */
 #include "engine/vision_group.h"
 
 #include <stdio.h>
 
 #include "base/checked.h"
-#include "engine/feature_cache.h"
+#include "engine/feature_folder.h"
+#include "engine/feature_writer.h"
 
 /* The frames of temporal patch i_patch as the model sees them, by the number of the picture or clip: [h, w, 3] of a
  * picture, [1 or 2, h, w, 3] of a clip, whose odd last one stands alone. */
@@ -36,26 +38,72 @@ static struct qvl_feature_key key_of(const struct qvl_media_item *item, uint32_t
 static struct qvl_patch_features *find_known(const struct qvl_vision_group *group, uint32_t i_patch,
                                              const struct qvl_feature_key *key)
 {
-    struct qvl_patch_features *known = qvl_feature_cache_find(group->cache, key);
+    struct qvl_patch_features *known = qvl_feature_cache_find(group->from.cache, key);
+    if (known && group->from.writer) /* used: the folder must not forget it */
+        qvl_feature_writer_add(group->from.writer, known, QVL_FEATURE_USED_AGAIN);
     for (uint32_t i = group->begin; !known && i < i_patch; i++)
         if (qvl_feature_key_is(&group->item->patch[i]->key, key))
             known = qvl_patch_features_acquire(group->item->patch[i]);
     return known;
 }
 
-/* The place of patch i_patch. */
-static enum qvl_status find_place(const struct qvl_vision_group *group, uint32_t i_patch, uint64_t salt,
-                                  bool *out_is_new, struct qvl_error *err)
+static bool has_features(const struct qvl_vision_group *group, uint32_t i_patch)
 {
-    struct qvl_patch_features **place = &group->item->patch[i_patch];
-    struct qvl_feature_key key = {0};
-    if (group->cache) {
-        key = key_of(group->item, i_patch, salt);
-        *place = find_known(group, i_patch, &key);
-    }
-    *out_is_new = !*place;
-    return *place ? QVL_OK : qvl_patch_features_new(&key, place, err);
+    return group->item->patch[i_patch]->features.row != NULL;
 }
+
+enum qvl_status qvl_vision_group_begin(struct qvl_vision_group *group, const struct qvl_vision_settings *settings,
+                                       struct qvl_media_item *item, uint32_t i_group, bool *out_want_read,
+                                       struct qvl_error *err)
+{
+    *group = (struct qvl_vision_group){
+        .item = item, .begin = i_group * item->n_group_patch, .end = qvl_media_group_end(item, i_group)};
+    if (!settings->trace)
+        group->from = settings->memory;
+    *out_want_read = false;
+    for (uint32_t i = group->begin; i < group->end; i++) {
+        struct qvl_feature_key key = {0};
+        if (group->from.cache) {
+            key = key_of(item, i, settings->salt);
+            item->patch[i] = find_known(group, i, &key);
+        }
+        enum qvl_status status = item->patch[i] ? QVL_OK : qvl_patch_features_new(&key, &item->patch[i], err);
+        if (status)
+            return status;
+        *out_want_read = *out_want_read || (group->from.folder && !has_features(group, i));
+    }
+    return QVL_OK;
+}
+
+/* An earlier patch has the same place. */
+static bool is_shared(const struct qvl_vision_group *group, uint32_t i_patch)
+{
+    for (uint32_t i = group->begin; i < i_patch; i++)
+        if (group->item->patch[i] == group->item->patch[i_patch])
+            return true;
+    return false;
+}
+
+/* ---- read ---------------------------------------------------------------------------------------- */
+
+static size_t n_tok_of(const struct qvl_media_item *item)
+{
+    return item->plan->info.n_tok / item->plan->grid.t;
+}
+
+void qvl_vision_group_read(const struct qvl_vision_group *group, const struct qvl_model *model,
+                           const atomic_bool *stop)
+{
+    const struct qvl_features want = {.n = n_tok_of(group->item),
+                                      .n_level = 1 + model->config.vision.n_tap,
+                                      .n_hidden = model->config.text.hidden};
+    for (uint32_t i = group->begin; i < group->end && !atomic_load_explicit(stop, memory_order_relaxed); i++)
+        if (!has_features(group, i) && !is_shared(group, i))
+            qvl_feature_folder_find(group->from.folder, &group->item->patch[i]->key, &want,
+                                    &group->item->patch[i]->features);
+}
+
+/* ---- open ---------------------------------------------------------------------------------------- */
 
 /* Where frames are missing in a temporal patch (a picture has only one) the last one stands for them. */
 static void cut(const struct qvl_model *model, const struct qvl_media_item *item, uint32_t i_patch, float *row)
@@ -65,31 +113,27 @@ static void cut(const struct qvl_model *model, const struct qvl_media_item *item
                  qvl_feed_frame(item, i_frame + 1), item->plan->grid.h, item->plan->grid.w, row);
 }
 
-enum qvl_status qvl_vision_group_begin(struct qvl_vision_group *group, struct qvl_model *model,
-                                       const struct qvl_vision_settings *settings, struct qvl_media_item *item,
-                                       uint32_t i_group, uint32_t *out_n_reused, struct qvl_error *err)
+enum qvl_status qvl_vision_group_open(struct qvl_vision_group *group, struct qvl_model *model,
+                                      const struct qvl_trace *trace, uint32_t *out_n_reused, struct qvl_error *err)
 {
-    struct qvl_grid grid = item->plan->grid;
-    uint32_t begin = i_group * item->n_group_patch, n = qvl_media_group_end(item, i_group) - begin;
-    *group = (struct qvl_vision_group){.item = item, .begin = begin, .end = begin + n,
-                                       .cache = settings->trace ? NULL : settings->cache};
+    struct qvl_grid grid = group->item->plan->grid;
+    uint32_t n = group->end - group->begin;
     size_t n_number = (size_t)grid.h * grid.w * qvl_patch_len(&model->config.vision);
     float *row = qvl_arena_alloc(&group->patches, n, n_number * sizeof *row, "the patches of a picture", err);
     if (!row) /* what is not written is not there: memory grows with the new ones */
         return QVL_ERR_MEMORY;
     grid.t = 0;
-    for (uint32_t i = begin; i < group->end; i++) {
-        bool is_new;
-        enum qvl_status status = find_place(group, i, settings->salt, &is_new, err);
-        if (status)
-            return status;
-        if (is_new)
-            cut(model, item, i, row + grid.t++ * n_number);
-        if (settings->trace)
-            trace_pixels(settings->trace, item, i);
+    for (uint32_t i = group->begin; i < group->end; i++) {
+        if (!has_features(group, i) && !is_shared(group, i))
+            cut(model, group->item, i, row + grid.t++ * n_number);
+        else if (has_features(group, i) && group->from.cache)
+            qvl_feature_cache_add(group->from.cache, group->item->patch[i]); /* the folder's; others it has */
+        if (trace)
+            trace_pixels(trace, group->item, i);
     }
     *out_n_reused = n - grid.t;
-    return grid.t ? qvl_vision_open(model, &grid, 1, row, settings->trace, &group->tower, err) : QVL_OK;
+    group->is_open = true;
+    return grid.t ? qvl_vision_open(model, &grid, 1, row, trace, &group->tower, err) : QVL_OK;
 }
 
 /* ---- step ---------------------------------------------------------------------------------------- */
@@ -109,7 +153,7 @@ static enum qvl_status take_part(struct qvl_features *all, size_t first, size_t 
 static enum qvl_status hand_out(const struct qvl_vision_group *group, struct qvl_features *made,
                                 struct qvl_error *err)
 {
-    size_t first = 0, n_tok = group->item->plan->info.n_tok / group->item->plan->grid.t;
+    size_t first = 0, n_tok = n_tok_of(group->item);
     for (uint32_t i = group->begin; i < group->end; i++) {
         struct qvl_patch_features *place = group->item->patch[i];
         if (place->features.row)
@@ -117,8 +161,10 @@ static enum qvl_status hand_out(const struct qvl_vision_group *group, struct qvl
         enum qvl_status status = take_part(made, first, n_tok, &place->features, err);
         if (status)
             return status;
-        if (group->cache)
-            qvl_feature_cache_add(group->cache, place);
+        if (group->from.cache)
+            qvl_feature_cache_add(group->from.cache, place);
+        if (group->from.writer)
+            qvl_feature_writer_add(group->from.writer, place, QVL_FEATURE_NEW);
         first += n_tok;
     }
     return QVL_OK;
