@@ -37,9 +37,7 @@ static uint64_t random_seed(void)
     return seed;
 }
 
-/* The model's own values, changed by the command line. Temperature 0 is plain greedy: then only penalties that
- * were asked for count. */
-static struct qvl_sampling choose_sampling(const struct qvl_options *o, struct qvl_sampling s)
+struct qvl_sampling qvl_choose_sampling(const struct qvl_options *o, struct qvl_sampling s)
 {
     if (qvl_options_has(o, "temp"))
         s.temperature = (float)o->temperature;
@@ -59,7 +57,7 @@ static struct qvl_sampling choose_sampling(const struct qvl_options *o, struct q
         s.presence_penalty = (float)o->presence_penalty;
     if (qvl_options_has(o, "frequency-penalty"))
         s.frequency_penalty = (float)o->frequency_penalty;
-    s.seed = qvl_options_has(o, "seed") ? o->seed : random_seed();
+    s.seed = o->seed;
     return s;
 }
 
@@ -433,16 +431,12 @@ enum qvl_exit qvl_asker_open(const struct qvl_options *options, bool want_sessio
     return QVL_EXIT_OK;
 }
 
-#define SLOW_TO_PACK 1e9 /* weights: with more, packing takes ten seconds and up */
-
 enum qvl_status qvl_asker_load(struct qvl_asker *asker, struct qvl_error *err)
 {
-    if (asker->info.load_ms <= 0 && asker->options->quantize != QVL_QUANTIZE_NONE &&
-        (double)asker->info.n_parameter > SLOW_TO_PACK)
-        qvl_progress_say_dim(&asker->progress,
-                             "packing the weights, which takes a while each time; `qvl quantize` does it once");
-    enum qvl_status status = asker->info.load_ms > 0 ? QVL_OK : qvl_engine_load(asker->engine, err);
-    if (status || asker->info.load_ms > 0)
+    if (asker->info.load_ms > 0)
+        return QVL_OK;
+    enum qvl_status status = qvl_progress_load(&asker->progress, asker->engine, err);
+    if (status)
         return status;
     qvl_engine_get_info(asker->engine, &asker->info);
     qvl_progress_say_dim(&asker->progress, "model: %.2f GB of weights in %.1f s (%s, %u threads)",
@@ -453,7 +447,9 @@ enum qvl_status qvl_asker_load(struct qvl_asker *asker, struct qvl_error *err)
 
 void qvl_asker_take_options(struct qvl_asker *asker)
 {
-    asker->sampling = choose_sampling(asker->options, asker->info.sampling);
+    asker->sampling = qvl_choose_sampling(asker->options, asker->info.sampling);
+    if (!qvl_options_has(asker->options, "seed"))
+        asker->sampling.seed = random_seed();
 }
 
 void qvl_asker_close(struct qvl_asker *asker)

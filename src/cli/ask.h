@@ -46,6 +46,10 @@ enum qvl_status qvl_asker_prepare(struct qvl_asker *asker, struct qvl_request *r
 void qvl_asker_take_options(struct qvl_asker *asker);
 void qvl_asker_close(struct qvl_asker *asker);
 
+/* The model's own values, changed by the options. Temperature 0 is plain greedy: then only penalties that were asked for
+ * count. Without --seed the seed is 0. */
+struct qvl_sampling qvl_choose_sampling(const struct qvl_options *options, struct qvl_sampling of_model);
+
 /* What came of a question. A zeroed struct is empty. */
 struct qvl_reply {
     struct qvl_bytes text;      /* the answer, UTF-8; after a cancel or an error: so much of it */

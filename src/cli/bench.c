@@ -134,6 +134,11 @@ static enum qvl_status run_plan(struct session *s, const struct qvl_bench_plan *
     return printed ? printed : status;
 }
 
+static void cancel(void *bench)
+{
+    qvl_bench_cancel(bench);
+}
+
 static enum qvl_status measure(struct qvl_engine *engine, const struct qvl_options *o,
                                const struct qvl_bench_plan *plan, struct qvl_error *err)
 {
@@ -161,9 +166,9 @@ static enum qvl_status measure(struct qvl_engine *engine, const struct qvl_optio
     if ((status = qvl_bench_report_open(engine, &s.report, err)) ||
         (status = qvl_bench_open(engine, &s.bench, err)))
         goto fail;
-    qvl_signals_set_bench(s.bench);
+    qvl_signals_set_work(cancel, s.bench);
     status = run_plan(&s, plan, err);
-    qvl_signals_set_bench(NULL);
+    qvl_signals_set_work(NULL, NULL);
 fail:
     qvl_bench_close(s.bench);
     qvl_bench_report_free(&s.report);

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/gguf.h"
 #include "base/language.h"
 #include "base/limits.h"
 #include "base/os.h"
@@ -255,9 +256,13 @@ static enum qvl_status print_result(struct compare *c)
 
 /* ---- the variants ------------------------------------------------------------------------------------ */
 
-static bool is_model_folder(const char *path)
+/* A folder, or a GGUF file (with its tower's behind a comma). */
+static bool is_model(const char *path)
 {
     struct qvl_bytes config = {0};
+    struct qvl_gguf_pair pair;
+    if (!qvl_gguf_pair_find(path, &pair, &(struct qvl_error){0}) && pair.is_found)
+        return true;
     bool is = qvl_os_is_folder(path) &&
               !qvl_bytes_add_format(&config, &(struct qvl_error){0}, "%s/config.json", path) &&
               qvl_os_is_there(config.data);
@@ -271,7 +276,7 @@ static enum qvl_status find_variants(struct compare *c)
     const struct qvl_options *o = c->options;
     bool is_changed = o->quantize != QVL_QUANTIZE_NONE || o->want_vision_q8 || o->kv != QVL_KV_AS_COMPUTED ||
                       o->dtype != QVL_COMPUTE_BF16;
-    size_t n_dir = o->n_item > 1 && is_model_folder(o->item[1].value) ? 2 : 1;
+    size_t n_dir = o->n_item > 1 && is_model(o->item[1].value) ? 2 : 1;
     if (o->n_item == 0)
         return qvl_fail(&c->err, QVL_ERR_ARGUMENT,
                         "compare takes a model folder A, a second one B or what makes B of A (--quantize, --kv, "
@@ -297,13 +302,13 @@ static enum qvl_exit open_variants(struct compare *c)
         one.is_demo_model = false;
         if (!(c->engine[i] = qvl_open_engine(&one, &code)))
             return code;
-        one.quantize = QVL_QUANTIZE_NONE;
+        one.quantize = QVL_QUANTIZE_FLOATS;
         one.kv = QVL_KV_AS_COMPUTED;
         one.dtype = QVL_COMPUTE_BF16;
         one.want_vision_q8 = false;
     }
     for (int i = 0; i < 2; i++)
-        if (qvl_engine_load(c->engine[i], &c->err))
+        if (qvl_progress_load(&c->progress, c->engine[i], &c->err))
             return qvl_exit_of(c->err.status, QVL_EXIT_MODEL);
     return QVL_EXIT_OK;
 }

@@ -1,5 +1,4 @@
-/* exit_code.h: what `qvl` returns to the shell (README, "Exit codes"). 6, 8 and 75 are kept for the network and
- * for batches. */
+/* exit_code.h: what `qvl` returns to the shell (README, "Exit codes"). 8 and 75 are kept for batches. */
 #ifndef QVL_CLI_EXIT_CODE_H
 #define QVL_CLI_EXIT_CODE_H
 
@@ -12,6 +11,7 @@ enum qvl_exit {
     QVL_EXIT_MODEL = 3,    /* missing or unusable */
     QVL_EXIT_MEDIA = 4,    /* missing or unreadable */
     QVL_EXIT_FIT = 5,      /* context or memory too small */
+    QVL_EXIT_NETWORK = 6,  /* no good answer came from there, however often was asked: later it may */
     QVL_EXIT_INTERNAL = 70, /* EX_SOFTWARE: also a model file changed while in use */
     QVL_EXIT_CANCELLED = 130
 };

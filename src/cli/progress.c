@@ -13,6 +13,7 @@
 
 #define BAR_EVERY_MS 100.0
 #define LINE_EVERY_MS 10e3
+#define SLOW_TO_PACK 1e9    /* weights: with more, packing takes ten seconds and up */
 #define ADVISE_SECONDS 60.0 /* who waits longer is told how to be faster */
 
 enum { BAR_CELLS = 20, MIN_CELLS = 5, MAX_LABEL = 96 };
@@ -215,4 +216,49 @@ void qvl_progress_show_share(struct qvl_progress *p, const char *label, double s
     p->looking.left_s = share > 0 ? spent_s * (1 - share) / share : -1;
     name_time(p, now_ms, time, sizeof time);
     draw(p, label, share, time);
+}
+
+/* "1 h 5 min left"; "" while nothing comes. */
+static void name_wait(double seconds, char *out, size_t n_out)
+{
+    out[0] = 0;
+    if (seconds < 100)
+        snprintf(out, n_out, qvl_text("%.0f s left"), seconds);
+    else if (seconds < 6000)
+        snprintf(out, n_out, qvl_text("%.0f min left"), seconds / 60);
+    else if (seconds < 360e3)
+        snprintf(out, n_out, qvl_text("%.1f h left"), seconds / 3600);
+}
+
+void qvl_progress_show_bytes(struct qvl_progress *p, const char *label, uint64_t n_done, uint64_t n_bytes,
+                             double bytes_per_s)
+{
+    char what[MAX_LABEL], time[40], rate[80];
+    if (!is_due(p, qvl_now_ms()))
+        return;
+    bool is_large = n_bytes >= 1000000000;
+    double unit = is_large ? 1e9 : 1e6;
+    snprintf(what, sizeof what, is_large ? qvl_text("%s %.2f of %.2f GB") : qvl_text("%s %.1f of %.1f MB"), label,
+             (double)n_done / unit, (double)n_bytes / unit);
+    name_wait(bytes_per_s > 0 ? (double)(n_bytes - n_done) / bytes_per_s : 1e9, time, sizeof time);
+    snprintf(rate, sizeof rate, "%.1f MB/s%s%s", bytes_per_s / 1e6, *time ? ", " : "", time);
+    draw(p, what, n_bytes > 0 ? (double)n_done / (double)n_bytes : 0, rate);
+}
+
+static void show_packing(void *arg, double share)
+{
+    struct qvl_progress *p = arg;
+    if (!p->has_packed && (double)p->looking.n_parameter > SLOW_TO_PACK)
+        qvl_progress_say_dim(p, "packing the weights, which takes a while each time; `qvl quantize` does it once");
+    p->has_packed = true;
+    qvl_progress_show_share(p, qvl_text("packing the weights"), share);
+}
+
+enum qvl_status qvl_progress_load(struct qvl_progress *p, struct qvl_engine *engine, struct qvl_error *err)
+{
+    qvl_engine_watch_load(engine, show_packing, p);
+    enum qvl_status status = qvl_engine_load(engine, err);
+    qvl_engine_watch_load(engine, NULL, NULL);
+    qvl_progress_clear(p);
+    return status;
 }

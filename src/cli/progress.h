@@ -12,6 +12,7 @@ struct qvl_progress {
     bool is_bar_shown;
     double begin_ms, shown_ms; /* clock: when the question began; last thing shown, or that */
     bool has_advised;          /* said how to be faster */
+    bool has_packed;           /* weights while loading */
     struct qvl_looking looking;
 };
 
@@ -32,6 +33,11 @@ void qvl_progress_show_thinking(struct qvl_progress *progress, size_t n_tok);
 void qvl_progress_show_test(struct qvl_progress *progress, const char *name, uint32_t i_run);
 /* A long piece of work of which this share is done. */
 void qvl_progress_show_share(struct qvl_progress *progress, const char *label, double share);
+/* qvl_engine_load, which may pack weights for a while. */
+enum qvl_status qvl_progress_load(struct qvl_progress *progress, struct qvl_engine *engine, struct qvl_error *err);
+/* Bytes that are here, of all, and how many come each second lately. */
+void qvl_progress_show_bytes(struct qvl_progress *progress, const char *label, uint64_t n_done, uint64_t n_bytes,
+                             double bytes_per_s);
 /* Takes the bar off the screen. */
 void qvl_progress_clear(struct qvl_progress *progress);
 

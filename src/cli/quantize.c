@@ -1,8 +1,9 @@
 /* qvl quantize: a model folder in, a smaller and faster one out. */
+#include "cli/quantize.h"
+
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/language.h"
-#include "cli/progress.h"
 #include "cli/signals.h"
 #include "cli/verbs.h"
 
@@ -52,23 +53,42 @@ fail:
     return status;
 }
 
-static enum qvl_status report(const struct qvl_options *o, const struct qvl_quantizer *quantizer,
+static enum qvl_status report(const struct qvl_options *o, const struct qvl_quantizer_info *info,
                               struct qvl_progress *progress, double ms, struct qvl_error *err)
 {
-    struct qvl_quantizer_info info;
-    qvl_quantizer_get_info(quantizer, &info);
     if (o->want_json)
-        return print_json(o, &info, ms, err);
+        return print_json(o, info, ms, err);
     qvl_progress_say(progress, "qvl: %s is written: %.0f MB became %.0f MB, %.2f bits per weight, in %.1f s",
-                     o->item[1].value, (double)info.in_bytes / 1e6, (double)info.out_bytes / 1e6,
-                     8 * (double)info.out_bytes / (double)info.n_parameter, ms / 1e3);
+                     o->item[1].value, (double)info->in_bytes / 1e6, (double)info->out_bytes / 1e6,
+                     8 * (double)info->out_bytes / (double)info->n_parameter, ms / 1e3);
     return QVL_OK;
+}
+
+static void cancel(void *quantizer)
+{
+    qvl_quantizer_cancel(quantizer);
+}
+
+enum qvl_status qvl_quantize_folder(const struct qvl_quantizer_options *wish, struct qvl_progress *progress,
+                                    struct qvl_quantizer_info *out, struct qvl_error *err)
+{
+    struct qvl_quantizer *quantizer = NULL;
+    qvl_signals_set_work(cancel, NULL);
+    enum qvl_status status = qvl_quantizer_open(wish, &quantizer, err);
+    qvl_signals_set_work(cancel, quantizer);
+    if (!status)
+        status = write_folder(quantizer, progress, err);
+    qvl_signals_set_work(NULL, NULL);
+    if (!status)
+        qvl_quantizer_get_info(quantizer, out);
+    qvl_quantizer_close(quantizer);
+    return status;
 }
 
 enum qvl_exit qvl_quantize_model(const struct qvl_options *options)
 {
     struct qvl_error err = {0};
-    struct qvl_quantizer *quantizer = NULL;
+    struct qvl_quantizer_info info;
     struct qvl_progress progress;
     double start_ms = qvl_now_ms();
     if (options->n_item != 2) {
@@ -80,15 +100,9 @@ enum qvl_exit qvl_quantize_model(const struct qvl_options *options)
                                          .type = quantization_of(options->packed_type),
                                          .n_thread = (uint32_t)options->n_thread};
     qvl_progress_open(&progress, options->progress, options->is_quiet);
-    enum qvl_status status = qvl_quantizer_open(&wish, &quantizer, &err);
-    if (!status) {
-        qvl_signals_set_quantizer(quantizer);
-        status = write_folder(quantizer, &progress, &err);
-        qvl_signals_set_quantizer(NULL);
-    }
+    enum qvl_status status = qvl_quantize_folder(&wish, &progress, &info, &err);
     if (!status)
-        status = report(options, quantizer, &progress, qvl_now_ms() - start_ms, &err);
-    qvl_quantizer_close(quantizer);
+        status = report(options, &info, &progress, qvl_now_ms() - start_ms, &err);
     if (status == QVL_ERR_CANCELLED)
         return (enum qvl_exit)qvl_signals_exit_code();
     if (status)

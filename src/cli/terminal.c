@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 bool qvl_terminal_is(int fd)
 {
     const char *term = getenv("TERM");
@@ -35,4 +37,14 @@ enum qvl_status qvl_terminal_escape(const char *utf8, size_t n, struct qvl_bytes
         i_plain = i + 1;
     }
     return status ? status : qvl_bytes_add(out, utf8 + i_plain, n - i_plain, err);
+}
+
+enum qvl_status qvl_terminal_add_column(struct qvl_bytes *out, const char *text, size_t width,
+                                        struct qvl_error *err)
+{
+    size_t n = strlen(text), used = 0, length;
+    uint32_t cp;
+    for (const char *c = text; *c && (length = qvl_utf8_decode(c, n - (size_t)(c - text), &cp)) > 0; c += length)
+        used += cp >= 0x2e80 ? 2 : 1;
+    return qvl_bytes_add_format(out, err, "%s%*s", text, (int)(used < width ? width - used : 0) + 1, "");
 }
