@@ -8,6 +8,10 @@ trap 'rm -rf "$work"' EXIT
 n_bad=0
 unset "${!QVL_@}" # nothing from the caller's environment
 export LC_ALL=C
+# No model of whoever runs the tests, no network, and nobody is asked whether to fetch one.
+no_hub=(HF_HUB_CACHE="$work/no-hub" MODELSCOPE_CACHE="$work/no-hub" XDG_DATA_HOME="$work/no-hub" HF_HUB_OFFLINE=1)
+export "${no_hub[@]}" XDG_STATE_HOME="$work/state"
+mkdir -p "$work/state/qvl" && : >"$work/state/qvl/no-pull"
 
 golden() { # letter: path of a golden model, made once for all tests of this build
     local dir=$build/e2e-models/$1
@@ -22,6 +26,15 @@ without_model() { # path of a copy of the programs that has no demo model near i
     mkdir -p "$work/far/from/any"
     cp "$qvl" "$build/qvl-media" "$build/qvl-media-av.so" "$work/far/from/any/"
     echo "$work/far/from/any/qvl"
+}
+
+demo_answers() { # options of run: the answers to the demo's questions
+    local program files question truth
+    program=$(realpath "$qvl")
+    while IFS=$'\t' read -r files question truth; do
+        # shellcheck disable=SC2086 # files are separated by blanks
+        (cd demo && "$program" run -q --temp 0 "$@" $files --prompt "$question" </dev/null)
+    done <demo/questions.txt
 }
 
 ok() { echo "ok $1"; }

@@ -338,7 +338,8 @@ send /bye\r
 SCRIPT
 if grep -q $'\e' "$work/screen"; then bad "gets none"; else ok "gets none"; fi
 qvl=$(without_model)
+rm "$work/state" && mkdir -p "$work/state/qvl" && : >"$work/state/qvl/no-pull" # it was asked before whether to fetch one
 type_in "no model" 3 </dev/null
-has "which says where to get one" 'hf download' "$work/screen"
+has "which says where to get one" 'qvl pull' "$work/screen"
 no_report "no sanitizer report at the end"
 finish

@@ -10,11 +10,11 @@ program() { # folder: the programs of this build in it
     mkdir -p "$1"
     cp "$qvl" "$build/qvl-media" "$build/qvl-media-av.so" "$1/"
 }
-bare() { env -i "$@" </dev/null 2>"$work/err"; } # with an empty environment
+bare() { env -i "${no_hub[@]}" "$@" </dev/null 2>"$work/err"; } # with an empty environment
 says_it_once() { # name: stderr says once that it is the demo model, and how to get another
     local n
     n=$(grep -c '^qvl: no model was given, so this is the built-in demo model' "$work/err")
-    if [ "$n" -eq 1 ] && [ "$(grep -c 'hf download' "$work/err")" -eq 1 ]; then ok "$1"; else bad "$1" "$(cat "$work/err")"; fi
+    if [ "$n" -eq 1 ] && [ "$(grep -c 'qvl pull' "$work/err")" -eq 1 ]; then ok "$1"; else bad "$1" "$(cat "$work/err")"; fi
 }
 says_nothing_of_it() {
     if grep -q 'demo model' "$work/err"; then bad "$1" "$(cat "$work/err")"; else ok "$1"; fi
@@ -49,7 +49,7 @@ refuse "a missing picture is the only thing said" 4 'gone.png' bare "$qvl" run g
 bare LANG=zh_CN.UTF-8 "$qvl" run "$picture" "What?" -n 6 --temp 0 >"$work/b"
 same "in Chinese" "$work/answer" "$work/b"
 has "it is said in Chinese" '没有指定模型，因此使用内置的演示模型' "$work/err"
-has "and how to get another" 'modelscope download' "$work/err"
+has "and how to get another" 'ModelScope' "$work/err"
 for quiet in -q --progress=none; do
     bare "$qvl" run "$picture" "What?" -n 6 --temp 0 $quiet >"$work/b"
     same "$quiet" "$work/answer" "$work/b"
@@ -89,7 +89,7 @@ if grep -q 'is the demo model:' "$work/err"; then bad "and not again"; else ok "
 
 # ---- chat
 export XDG_STATE_HOME=$work/state
-printf '%s What?\nAnd now?\n' "$picture" | env -i "$qvl" chat -n 6 --temp 0 >"$work/b" 2>"$work/err"
+printf '%s What?\nAnd now?\n' "$picture" | env -i "${no_hub[@]}" "$qvl" chat -n 6 --temp 0 >"$work/b" 2>"$work/err"
 head -n "$(wc -l <"$work/answer")" "$work/b" >"$work/c"
 same "chat through a pipe" "$work/answer" "$work/c"
 says_it_once "chat says it once"

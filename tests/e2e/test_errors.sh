@@ -19,7 +19,7 @@ refuse "value for a flag" 2 'takes no value' run "x" --json=1
 refuse "environment out of range" 2 'QVL_TOP_P' env QVL_TOP_P=7 "$qvl" run -m "$model" --dry-run "x"
 refuse "unknown kernel level" 2 'avx2' run "x" --isa pentium
 refuse "prompt that is not UTF-8" 2 'UTF-8' run $'\xff\xfe'
-refuse "lone word" 2 'no such command' "$qvl" serve
+refuse "lone word" 2 'no such command' "$qvl" describe
 refuse "min above max" 2 'min_pixels' run "$picture" "x" --min-pixels 5000 --max-pixels 4000
 refuse "empty stop string" 2 'stop string' run "x" --stop ""
 refuse "--ids without --json" 2 '--json' run "x" --ids
@@ -74,7 +74,7 @@ broken() { # name of the copy: a copy of the golden model to break
 bad_model() { refuse "$1" 3 "$2" "$qvl" run -m "$work/model" --dry-run "x"; }
 refuse "device as a picture" 4 '/dev/null' run --image /dev/null "x"
 "$(without_model)" run "x" >"$work/out" 2>"$work/err"
-[ $? -eq 3 ] && [ ! -s "$work/out" ] && grep -q 'no model was given\.$' "$work/err" && grep -q 'hf download' "$work/err" &&
+[ $? -eq 3 ] && [ ! -s "$work/out" ] && grep -q 'no model was given\.$' "$work/err" && grep -q 'qvl pull' "$work/err" &&
     ok "no model" || bad "no model" "$(cat "$work/err")"
 refuse "missing model folder" 3 "$work/none" "$qvl" run -m "$work/none" --dry-run "x"
 broken && rm "$work/model/config.json" && bad_model "no config.json" 'config.json'

@@ -4,30 +4,19 @@
 . "$(dirname "$0")/common.sh"
 demo=demo/model
 source=$(golden a)
-program=$(realpath "$qvl")
 
 # ---- the demo model in each type
-while IFS=$'\t' read -r files question truth; do
-    echo "$files	$question"
-done <demo/questions.txt >"$work/questions"
-answers() { # options of run: the answers to the demo's questions
-    local files question
-    while IFS=$'\t' read -r files question; do
-        # shellcheck disable=SC2086 # files are separated by blanks
-        (cd demo && "$program" run -q --temp 0 "$@" $files --prompt "$question" </dev/null)
-    done <"$work/questions"
-}
 for type in q8 q4 balanced; do
     check "quantize --type $type" "$qvl" quantize "$demo" "$work/$type" --type $type
-    answers -m "$work/$type" >"$work/written" 2>&1
-    answers -m "$(realpath "$demo")" --quantize $type >"$work/loaded" 2>&1
+    demo_answers -m "$work/$type" >"$work/written" 2>&1
+    demo_answers -m "$(realpath "$demo")" --quantize $type >"$work/loaded" 2>&1
     same "$type: the answers of the folder are those of quantising while loading" "$work/written" "$work/loaded"
     check "$type: inspect --check" "$qvl" inspect "$work/$type" --check
     "$qvl" inspect "$work/$type" >"$work/out"
     has "$type: inspect says the type" "quantization +$type" "$work/out"
 done
 "$qvl" inspect "$work/q4" --json >"$work/out"
-has "inspect --json says bits per weight" '"bits_per_weight":[0-9.]+,"types":\{"bf16".*"q4":\{' "$work/out"
+has "inspect --json says bits per weight" '"bits_per_weight":[0-9.]+,"types":\{"q4":\{.*"bf16":\{' "$work/out"
 for file in tokenizer.json preprocessor_config.json generation_config.json README.md; do
     same "copied along: $file" "$demo/$file" "$work/q4/$file"
 done
@@ -39,6 +28,24 @@ same "the same bytes again" "$work/q4/model.safetensors" "$work/json/model.safet
 same "and with one thread" "$work/q4/model.safetensors" "$work/one/model.safetensors"
 check "three shards become one file" "$qvl" quantize "$(golden c)" "$work/shards"
 check "which is whole" "$qvl" inspect "$work/shards" --check
+
+# ---- from GGUF
+check "a GGUF file for the next" "$qvl" convert "$demo" "$work/demo.gguf" --type bf16 -q
+check "quantize a GGUF file" "$qvl" quantize "$work/demo.gguf" "$work/from-gguf" --type q8
+check "which is whole" "$qvl" inspect "$work/from-gguf" --check
+demo_answers -m "$work/from-gguf" >"$work/written" 2>&1
+demo_answers -m "$work/q8" >"$work/loaded" 2>&1
+same "and answers as the folder that it was made of" "$work/written" "$work/loaded"
+"$qvl" compare "$demo" "$work/demo.gguf" demo/shapes.png >"$work/out" 2>"$work/err"
+has "compare: a folder beside a GGUF file of the same numbers" 'pictures +[0-9]+ +0.000000 +0.000000 +0.000000 +100.00 %' "$work/out"
+check "a GGUF file in 8 bits" "$qvl" convert "$demo" "$work/eight.gguf" --type q8_0 -q
+demo_answers -m "$work/eight.gguf" >"$work/written" 2>&1
+demo_answers -m "$work/eight.gguf" --quantize q8 >"$work/loaded" 2>&1
+same "is packed in q8 where nothing is said" "$work/written" "$work/loaded"
+demo_answers -m "$work/eight.gguf" --quantize none --dtype f32 >"$work/loaded" 2>&1
+demo_answers -m "$work/eight.gguf" --dtype f32 >"$work/written" 2>&1
+same "and f32 with --dtype f32" "$work/written" "$work/loaded"
+refuse "f32 and packed weights" 2 'exclude each other' "$qvl" run -q -m "$work/eight.gguf" --dtype f32 --quantize q8 hello
 
 # ---- wrong wishes
 nothing_left() { # name, path: neither the folder nor its hidden beginnings
@@ -102,8 +109,8 @@ damaged && sed -i 's/"version": 1/"version": 2/' "$work/model/config.json"
 refuse "a newer version" 3 'version is 2, and this qvl reads version 1' "$qvl" run -m "$work/model" x
 damaged && sed -i 's/"type": "q4"/"type": "q3"/' "$work/model/config.json"
 refuse "an unknown type" 3 'type is "q3", expected' "$qvl" run -m "$work/model" x
-damaged && sed -i 's/"quant_method": "qvl"/"quant_method": "gptq"/' "$work/model/config.json"
-refuse "another method" 3 'quant_method "gptq"' "$qvl" run -m "$work/model" x
+damaged && sed -i 's/"quant_method": "qvl"/"quant_method": "exl2"/' "$work/model/config.json"
+refuse "another method" 3 'quant_method is "exl2"' "$qvl" run -m "$work/model" x
 
 # ---- compare
 "$qvl" compare "$demo" "$work/q4" README.md demo/text.png -p "What does it say?" -q --json >"$work/folder" 2>"$work/err"

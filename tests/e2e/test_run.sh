@@ -121,6 +121,13 @@ has "tokenize --special: one id" '^\[[0-9]+\]$' "$work/c"
 printf '"a"\nnot json\n' | "$qvl" tokenize -m "$model" --jsonl >"$work/c" 2>"$work/err"
 [ $? -eq 2 ] && grep -q 'line 2' "$work/err" && ok "tokenize --jsonl names the bad line" || bad "tokenize --jsonl names the bad line"
 [ "$("$qvl" --help | wc -l)" -le 30 ] && ok "help fits a screen" || bad "help fits a screen"
+"$qvl" help all >"$work/help"
+for verb in chat serve pull list rm quantize convert doctor inspect verify compare bench tokenize; do
+    "$qvl" $verb --help >"$work/one"
+    if grep -q "qvl $verb" "$work/help" && head -n 1 "$work/one" | grep -q "^usage: qvl.*" && grep -q "qvl $verb" "$work/one" &&
+        ! grep -q -- "--ssl-cert-file" "$work/one" || [ $verb = serve ]; then ok "$verb --help is about $verb"
+    else bad "$verb --help is about $verb" "$(head -n 3 "$work/one")"; fi
+done
 has "version" '^qvl [0-9]' <("$qvl" --version)
 "$qvl" help man >"$work/man"
 [ "$(grep -c '^\.It Fl ' "$work/man")" -eq "$("$qvl" help all | grep -cE '^  +(-., )?--')" ] &&

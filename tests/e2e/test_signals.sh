@@ -30,6 +30,7 @@ interrupt() {
 endless=("$qvl" run -m "$model" "go on" --temp 1 --seed 1 --ignore-eos --loop-guard off -n 200000 -q)
 interrupt "Ctrl-C while the answer is made" 0.7 INT 130 "${endless[@]}"
 interrupt "SIGTERM while the answer is made" 0.7 TERM 143 "${endless[@]}"
+interrupt "a terminal that is closed" 0.7 HUP 129 "${endless[@]}"
 interrupt "Ctrl-C with --json" 0.7 INT 130 "${endless[@]}" --json
 [ ! -s "$work/out" ] && ok "and no half object on stdout" || bad "and no half object on stdout"
 interrupt "Ctrl-C in the vision tower" 1.5 INT 130 "$qvl" run -m "$model" "$picture" "x" --min-pixels 12000000 -q --json

@@ -128,7 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct qvl_error err = {0};
     unsigned flags = take(&in);
     struct qvl_chat chat = {.messages = c.message, .n_message = take(&in) % MAX_ITEMS,
-                            .want_vision_ids = flags & 1, .want_video_wrapper = flags & 2};
+                            .want_vision_ids = flags & 1, .want_video_wrapper = flags & 2,
+                            .is_open = flags & 8};
     size_t n_media = 0;
     if (flags & 4) {
         chat.tools_json = take_text(&in, NULL);

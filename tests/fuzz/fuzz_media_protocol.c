@@ -24,7 +24,7 @@ static int memory_file(const uint8_t *bytes, size_t n_bytes, size_t n)
 }
 
 /* Asks and hands over the descriptors; false where the request is none. */
-static bool ask(struct qvl_server *server, const struct qvl_media_request *request, size_t n_request,
+static bool ask(struct qvl_media_server *server, const struct qvl_media_request *request, size_t n_request,
                 const int *fds, size_t n_fd, struct qvl_media_reply *reply)
 {
     if (!qvl_serve_request(server, request, n_request, fds, n_fd, reply))
@@ -35,7 +35,7 @@ static bool ask(struct qvl_server *server, const struct qvl_media_request *reque
 }
 
 /* The last frame of the clip that is open. */
-static void ask_frame(struct qvl_server *server, const struct qvl_media_request *opened,
+static void ask_frame(struct qvl_media_server *server, const struct qvl_media_request *opened,
                       const struct qvl_media_reply *facts)
 {
     struct qvl_media_request request = *opened;
@@ -56,7 +56,7 @@ static void serve(const uint8_t *data, size_t n)
 {
     struct qvl_media_request request = {0};
     struct qvl_media_reply reply = {0};
-    struct qvl_server server = {.door = &qvl_clip_door};
+    struct qvl_media_server server = {.door = &qvl_clip_door};
     size_t n_head = n < sizeof request ? n : sizeof request, n_fd = 1, n_rgb = 0;
     int fds[QVL_MEDIA_MAX_FD];
     memcpy(&request, data, n_head);
@@ -69,7 +69,7 @@ static void serve(const uint8_t *data, size_t n)
         n_fd = 2;
     if (ask(&server, &request, n_head, fds, n_fd, &reply) && request.verb == QVL_MEDIA_CLIP && !reply.fault)
         ask_frame(&server, &request, &reply);
-    qvl_server_close(&server);
+    qvl_media_server_close(&server);
 }
 
 static void receive(const uint8_t *data, size_t n)

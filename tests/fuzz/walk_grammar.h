@@ -33,7 +33,7 @@ static int choose_byte(uint64_t mask[4], uint32_t *seed, bool is_late)
 static bool walk_grammar(const struct qvl_grammar *g, uint32_t seed, struct qvl_bytes *text)
 {
     struct qvl_trie_node node[256];
-    uint64_t plain[5] = {0}; /* none is: all are among the others */
+    uint64_t plain[(QVL_MAX_PLAIN_BYTES + 1) * 4] = {0}; /* none is: all are among the others */
     struct qvl_token_trie trie = {.all = {node, 256}, .others = {node, 256}, .plain = plain, .n_id = 256};
     struct qvl_matcher *m = NULL;
     struct qvl_error err = {0};

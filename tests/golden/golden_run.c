@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "load/prepare.h"
 #include "model/patchify.h"
 #include "model/resize.h"
 
@@ -62,19 +63,26 @@ void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernel
 void golden_open_quantized(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
                            enum qvl_quantization quantize, enum qvl_compute compute, enum qvl_kv_type kv)
 {
+    golden_open_folder(g, letter, golden_folder(letter), kernels, n_thread, quantize, compute, kv);
+}
+
+void golden_open_folder(struct golden *g, char letter, const char *folder, const struct qvl_kernels *kernels,
+                        uint32_t n_thread, enum qvl_quantization quantize, enum qvl_compute compute,
+                        enum qvl_kv_type kv)
+{
     struct qvl_error err = {0};
     memset(g, 0, sizeof *g);
     g->letter = letter;
     golden_vectors_open(letter, &g->vectors);
-    const char *folder = golden_folder(letter);
     must(qvl_config_load(folder, &g->config, &err), &err);
     must(qvl_weights_open(folder, &g->config, &g->weights, &err), &err);
     must(qvl_weights_map(g->weights, &err), &err);
     must(qvl_pool_open(n_thread, &g->pool, &err), &err);
     struct qvl_config want = g->config;
     want.quantization = quantize;
-    if (quantize != QVL_QUANTIZE_NONE)
-        must(qvl_weights_quantize(g->weights, &g->config, &want, g->pool, NULL, &err), &err);
+    const struct qvl_prepare_options prepare = {.floats = QVL_F32};
+    if (qvl_weights_needs_preparing(g->weights, &g->config, &want))
+        must(qvl_weights_prepare(g->weights, &g->config, &want, &prepare, g->pool, &err), &err);
     must(qvl_model_bind(&g->config, g->weights, kernels, g->pool, compute, kv, &g->model, &err), &err);
 }
 

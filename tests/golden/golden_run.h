@@ -27,6 +27,11 @@ void golden_open(struct golden *g, char letter, const struct qvl_kernels *kernel
 /* With the decoder's weights packed while loading. */
 void golden_open_quantized(struct golden *g, char letter, const struct qvl_kernels *kernels, uint32_t n_thread,
                            enum qvl_quantization quantize, enum qvl_compute compute, enum qvl_kv_type kv);
+/* Of another folder with the same sizes and prompts as the letter's. Matrices that other programs have quantised become f32
+ * where `quantize` is none. */
+void golden_open_folder(struct golden *g, char letter, const char *folder, const struct qvl_kernels *kernels,
+                        uint32_t n_thread, enum qvl_quantization quantize, enum qvl_compute compute,
+                        enum qvl_kv_type kv);
 void golden_close(struct golden *g);
 
 /* The next kernel level from *isa on that this machine has, and its successor in *isa; NULL after the last. Says on

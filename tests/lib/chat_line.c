@@ -59,6 +59,7 @@ struct chat_line *chat_line_read(const json_t *line)
         read_message(c, i, m);
     c->chat = (struct qvl_chat){.messages = c->message, .n_message = json_array_size(messages),
                                 .tools_json = json_string_value(json_object_get(line, "tools_json")),
+                                .is_open = json_is_true(json_object_get(line, "open")),
                                 .want_vision_ids = json_is_true(json_object_get(line, "vision_ids"))};
     return c;
 }

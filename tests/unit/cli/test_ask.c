@@ -44,6 +44,13 @@ enum qvl_status qvl_engine_load(struct qvl_engine *engine, struct qvl_error *err
     return QVL_OK;
 }
 
+void qvl_engine_watch_load(struct qvl_engine *engine, void (*tell)(void *arg, double share), void *arg)
+{
+    (void)engine;
+    (void)tell;
+    (void)arg;
+}
+
 void qvl_engine_close(struct qvl_engine *engine)
 {
     (void)engine;

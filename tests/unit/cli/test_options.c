@@ -8,13 +8,15 @@
 #include <string.h>
 #include <cmocka.h>
 
+static enum qvl_verb parsed_for = QVL_VERB_RUN;
+
 static enum qvl_status parse(struct qvl_options *o, struct qvl_error *err, int n, const char *const *word)
 {
     char *arg[32];
     assert_true(n <= 32);
     for (int i = 0; i < n; i++)
         arg[i] = (char *)word[i]; /* as argv: not written to */
-    return qvl_options_parse(QVL_VERB_RUN, n, arg, o, err);
+    return qvl_options_parse(parsed_for, n, arg, o, err);
 }
 
 #define PARSE(o, err, ...)                                                                                 \
@@ -128,6 +130,70 @@ static void options_of_other_verbs_are_refused(void **state)
     assert_int_equal(qvl_options_parse(QVL_VERB_TOKENIZE, 1, arg, &o, &err), QVL_OK);
     assert_true(o.want_jsonl);
     qvl_options_free(&o);
+}
+
+static enum qvl_status parse_serve(struct qvl_options *o, struct qvl_error *err, int n, const char *const *word)
+{
+    char *arg[8];
+    assert_true(n <= 8);
+    for (int i = 0; i < n; i++)
+        arg[i] = (char *)word[i];
+    return qvl_options_parse(QVL_VERB_SERVE, n, arg, o, err);
+}
+
+#define SERVE(o, err, ...)                                                                                 \
+    parse_serve(o, err, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)),                \
+                (const char *const[]){__VA_ARGS__})
+
+/* --allow-url-fetch alone, with hosts, in the environment: the next word is never its value. */
+static void an_option_that_may_have_a_value(void **state)
+{
+    (void)state;
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    assert_int_equal(SERVE(&o, &err, "--port", "0"), QVL_OK);
+    assert_null(o.url_fetch);
+    assert_true(qvl_options_has(&o, "port") && o.port == 0);
+    qvl_options_free(&o);
+    assert_int_equal(SERVE(&o, &err, "--allow-url-fetch", "folder"), QVL_OK);
+    assert_string_equal(o.url_fetch, "");
+    assert_int_equal(o.n_item, 1);
+    qvl_options_free(&o);
+    assert_int_equal(SERVE(&o, &err, "--allow-url-fetch=a.org,b.org", "--allow-http-fetch"), QVL_OK);
+    assert_string_equal(o.url_fetch, "a.org,b.org");
+    qvl_options_free(&o);
+    static const struct {
+        const char *value, *hosts;
+    } rows[] = {{"1", ""}, {"on", ""}, {"0", NULL}, {"off", NULL}, {"a.org", "a.org"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        setenv("QVL_ALLOW_URL_FETCH", rows[i].value, 1);
+        assert_int_equal(SERVE(&o, &err, "--port=1"), QVL_OK);
+        if (rows[i].hosts)
+            assert_string_equal(o.url_fetch, rows[i].hosts);
+        else
+            assert_null(o.url_fetch);
+        qvl_options_free(&o);
+    }
+    unsetenv("QVL_ALLOW_URL_FETCH");
+    assert_int_equal(SERVE(&o, &err, "--allow-http-fetch"), QVL_ERR_ARGUMENT);
+}
+
+static void names_that_other_servers_have(void **state)
+{
+    (void)state;
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    assert_int_equal(SERVE(&o, &err, "--alias", "x", "--allowed-local-media-path=/a", "--max-model-len=100",
+                           "--ssl-keyfile=k", "--ssl-certfile=c"),
+                     QVL_OK);
+    assert_string_equal(o.served_model_name, "x");
+    assert_string_equal(o.media_path, "/a");
+    assert_int_equal(o.n_ctx, 100);
+    assert_string_equal(o.ssl_key_file, "k");
+    assert_string_equal(o.ssl_cert_file, "c");
+    qvl_options_free(&o);
+    assert_int_equal(SERVE(&o, &err, "--port", "65536"), QVL_ERR_ARGUMENT);
+    assert_int_equal(SERVE(&o, &err, "--json"), QVL_ERR_ARGUMENT); /* of another verb */
 }
 
 static void times_in_every_spelling(void **state)
@@ -248,14 +314,51 @@ static void the_language_is_known_first(void **state)
     unsetenv("QVL_LANG");
 }
 
+static void options_of_pull_and_rm(void **state)
+{
+    (void)state;
+    struct qvl_options o;
+    struct qvl_error err = {0};
+    parsed_for = QVL_VERB_PULL;
+    assert_int_equal(PARSE(&o, &err, "hf:Qwen/Qwen3-VL-2B-Instruct", "--quantize", "q4", "--delete-source", "--source", "mirror",
+                           "--connections=8", "--file", "Q4_K_M", "--dry-run", "--check", "--json", "-q"),
+                     QVL_OK);
+    assert_int_equal(o.n_item, 1);
+    assert_int_equal(o.quantize, QVL_QUANTIZE_Q4);
+    assert_int_equal(o.source, QVL_HUB_MIRROR);
+    assert_int_equal(o.n_connection, 8);
+    assert_string_equal(o.gguf, "Q4_K_M");
+    assert_true(o.want_source_deleted && o.is_dry_run && o.want_check && o.want_json && o.is_quiet);
+    qvl_options_forget(&o, "quantize");
+    assert_false(qvl_options_has(&o, "quantize"));
+    qvl_options_free(&o);
+    assert_int_equal(PARSE(&o, &err, "--local_dir", "here", "--source=modelscope"), QVL_OK);
+    assert_string_equal(o.local_dir, "here");
+    assert_int_equal(o.source, QVL_HUB_MODELSCOPE);
+    qvl_options_free(&o);
+    assert_int_equal(PARSE(&o, &err, "--delete-source"), QVL_ERR_ARGUMENT);
+    assert_int_equal(PARSE(&o, &err, "--delete-source", "--quantize", "q4", "--local-dir", "here"), QVL_ERR_ARGUMENT);
+    assert_int_equal(PARSE(&o, &err, "--connections", "17"), QVL_ERR_ARGUMENT);
+    assert_int_equal(PARSE(&o, &err, "--source", "github"), QVL_ERR_ARGUMENT);
+    assert_int_equal(PARSE(&o, &err, "--yes"), QVL_ERR_ARGUMENT);
+    assert_int_equal(PARSE(&o, &err, "-m", "x"), QVL_ERR_ARGUMENT);
+    parsed_for = QVL_VERB_RM;
+    assert_int_equal(PARSE(&o, &err, "a/b", "-y"), QVL_OK);
+    assert_true(o.want_yes);
+    qvl_options_free(&o);
+    parsed_for = QVL_VERB_RUN;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_in_every_spelling),      cmocka_unit_test(aliases_are_the_same_option),
         cmocka_unit_test(words_keep_their_order),        cmocka_unit_test(the_edges_of_a_range),
         cmocka_unit_test(the_environment_fills_what_is_open), cmocka_unit_test(options_of_other_verbs_are_refused),
+        cmocka_unit_test(an_option_that_may_have_a_value),
+        cmocka_unit_test(names_that_other_servers_have),
         cmocka_unit_test(times_in_every_spelling),       cmocka_unit_test(settings_of_clips),
-        cmocka_unit_test(contradictions_are_named),
+        cmocka_unit_test(contradictions_are_named),      cmocka_unit_test(options_of_pull_and_rm),
         cmocka_unit_test(the_command_line_silences_a_rival_in_the_environment),
         cmocka_unit_test(one_option_is_set_later),       cmocka_unit_test(the_language_is_known_first),
     };

@@ -255,13 +255,16 @@ static void free_clip(struct clip *c)
 static uint32_t encode(struct qvl_engine *e, struct clip *c, struct qvl_feature_cache *cache, uint64_t salt,
                        uint32_t n_step)
 {
-    const struct qvl_vision_settings settings = {.cache = cache, .salt = salt};
+    const struct qvl_vision_settings settings = {.memory.cache = cache, .salt = salt};
     struct qvl_vision_group group = {0};
     struct qvl_error err = {0};
     uint32_t n_reused = 0, done = 0, total = 1;
     atomic_bool stop = false;
-    if (qvl_vision_group_begin(&group, &e->model, &settings, &c->item, 0, &n_reused, &err))
+    bool want_read = true;
+    if (qvl_vision_group_begin(&group, &settings, &c->item, 0, &want_read, &err) ||
+        qvl_vision_group_open(&group, &e->model, NULL, &n_reused, &err))
         fail_msg("%s", err.text);
+    assert_false(want_read);
     for (uint32_t i = 1; done < total; i++) {
         atomic_store(&stop, i == n_step);
         enum qvl_status status = qvl_vision_group_step(&group, &stop, &done, &total, &err);
@@ -388,7 +391,7 @@ static struct result ask(struct qvl_engine *e, const struct question *q, bool wa
     struct qvl_part part[5];
     struct qvl_request_options options = {.sampling = {.top_p = 1, .repetition_penalty = 1}, .max_tokens = N_OUT,
                                           .ignore_eos = true, .no_loop_guard = true, .n_top_logits = N_TOP,
-                                          .vision_cache_salt = q->salt};
+                                          .cache_salt = q->salt};
     struct result r = {0};
     struct qvl_request *request = NULL;
     struct qvl_request_info info;
@@ -586,6 +589,140 @@ static void a_traced_request_computes_everything(void **state)
     assert_true(n_trace >= 2); /* groups of 7 and 2 */
 }
 
+/* ---- the folder ---------------------------------------------------------------------------------- */
+
+static char folder[] = "/tmp/qvl-cache-test-XXXXXX";
+
+static struct qvl_engine *open_with_folder(struct qvl_engine_options options, size_t cache_bytes, bool is_off)
+{
+    options.vision_cache_dir = folder;
+    return open_engine(options, cache_bytes, is_off);
+}
+
+static void empty_folder(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -f %s/*.vision", folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* Asks on e; of all parts together n_reused, in this engine n_asked and n_found in the folder since its start. */
+static void check_disk(struct qvl_engine *e, const struct question *q, uint32_t n_reused, uint64_t n_asked,
+                       uint64_t n_found)
+{
+    struct result got = ask(e, q, false, NULL), want = ask(without, q, false, NULL);
+    struct qvl_engine_stats stats;
+    uint32_t n = 0;
+    qvl_engine_get_stats(e, &stats);
+    assert_same_bits(&got, &want);
+    for (size_t k = 0; k < 4; k++)
+        n += got.n_reused[k];
+    assert_int_equal(n, n_reused);
+    assert_int_equal(stats.n_disk_asked, n_asked);
+    assert_int_equal(stats.n_disk_found, n_found);
+}
+
+/* Cold, from memory, from the folder after a restart, and from there into memory; without any cache the same. */
+static void a_folder_outlives_the_engine(void **state)
+{
+    (void)state;
+    empty_folder();
+    struct qvl_engine *e = open_with_folder(usual, 0, false);
+    check_disk(e, &mixed, 5, 5, 0); /* 22; 01 23 01 23 01 23 0(0); 00; 33: of ten five are new */
+    check_disk(e, &mixed, 10, 5, 0);
+    check_disk(e, &slides, 8, 6, 0); /* of nine 11 is new, and 00 and 22 are known */
+    qvl_engine_close(e);
+    e = open_with_folder(usual, 0, false);
+    check_disk(e, &mixed, 10, 5, 5);
+    check_disk(e, &mixed, 10, 5, 5);
+    check_disk(e, &slides, 9, 6, 6);
+    check_disk(e, &(struct question){{"p0"}, 9}, 0, 7, 6); /* another salt knows nothing of it, */
+    check_disk(e, &(struct question){{"p0"}, 9}, 1, 7, 6);
+    qvl_engine_close(e);
+    e = open_with_folder(usual, 0, true); /* no memory: all from the folder, each time */
+    check_disk(e, &(struct question){{"p0"}, 9}, 1, 1, 1); /* which has kept it for that salt */
+    check_disk(e, &(struct question){{"p0"}, 8}, 0, 2, 1);
+    check_disk(e, &picture, 1, 3, 2);
+    check_disk(e, &picture, 1, 4, 3);
+    qvl_engine_close(e);
+}
+
+/* What makes other bits finds nothing. */
+static void a_folder_keeps_towers_apart(void **state)
+{
+    (void)state;
+    const struct qvl_engine_options row[] = {{.compute = QVL_COMPUTE_BF16},
+                                             {.compute = QVL_COMPUTE_F32},
+                                             {.quantize_vision = true},
+                                             {.isa = "scalar"}};
+    empty_folder();
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+            struct qvl_engine *e = open_with_folder(row[i], 0, false);
+            struct result r = ask(e, &picture, false, NULL);
+            if (!row[i].isa || strcmp(with->kernels->name, row[i].isa) != 0)
+                assert_int_equal(r.n_reused[0], round);
+            qvl_engine_close(e);
+        }
+    struct qvl_engine *e = open_with_folder((struct qvl_engine_options){.quantize = QVL_QUANTIZE_Q4}, 0, false);
+    assert_int_equal(ask(e, &picture, false, NULL).n_reused[0], 1); /* the decoder's numbers are its own affair */
+    qvl_engine_close(e);
+}
+
+/* Every file torn: all is made anew, and none is used. */
+static void a_damaged_folder_changes_nothing(void **state)
+{
+    (void)state;
+    char command[192];
+    empty_folder();
+    for (int round = 0; round < 3; round++) {
+        struct qvl_engine *e = open_with_folder(usual, 0, false);
+        check_disk(e, &mixed, round == 2 ? 10 : 5, 5, round == 2 ? 5 : 0);
+        qvl_engine_close(e);
+        snprintf(command, sizeof command, "for f in %s/*.vision; do truncate -s -1 $f; truncate -s +1 $f; done", folder);
+        if (round == 0)
+            assert_int_equal(system(command), 0);
+    }
+}
+
+static void note_warning(void *arg, const char *sentence)
+{
+    assert_non_null(strstr(sentence, "cannot open the folder"));
+    ++*(int *)arg;
+}
+
+static void a_folder_that_cannot_be_is_told(void **state)
+{
+    (void)state;
+    struct qvl_engine *e = NULL;
+    struct qvl_error err = {0};
+    int n_told = 0;
+    const struct qvl_engine_options options = {
+        .model_dir = model_folder('a'), .n_thread = 2, .n_ctx = 8192, .vision_cache_dir = "/dev/null"};
+    assert_int_equal(qvl_engine_open(&options, &e, &err), QVL_OK);
+    qvl_engine_watch_warnings(e, note_warning, &n_told);
+    assert_int_equal(qvl_engine_load(e, &err), QVL_OK);
+    assert_int_equal(n_told, 1);
+    check_disk(e, &picture, 0, 0, 0);
+    check_disk(e, &picture, 1, 0, 0);
+    assert_int_equal(n_told, 1);
+    qvl_engine_close(e);
+}
+
+/* While the folder is read, too: nothing is left behind, and the next one is right. */
+static void a_request_that_reads_can_be_cancelled(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct qvl_engine *e = open_with_folder(usual, 0, false);
+        for (int k = 0; k < 3; k++)
+            ask(e, &mixed, true, NULL);
+        struct result got = ask(e, &mixed, false, NULL), want = ask(without, &mixed, false, NULL);
+        assert_same_bits(&got, &want);
+        qvl_engine_close(e);
+    }
+}
+
 /* ---- company ------------------------------------------------------------------------------------- */
 
 struct asker {
@@ -606,27 +743,46 @@ static void *ask_often(void *arg)
     return NULL;
 }
 
-/* Three threads on one engine whose cache holds two patches, so that others' are driven out while in use. */
-static void threads_share_one_cache(void **state)
+/* Three threads on these engines. */
+static void ask_in_company(struct qvl_engine *const engine[3])
 {
-    (void)state;
     const struct question *question[3] = {&picture, &mixed, &slides};
     struct result want[3];
-    size_t n_number = 36 * (1 + with->config.vision.n_tap) * with->config.text.hidden;
-    struct qvl_engine *e = open_engine(usual, 2 * n_number * sizeof(float) + 1024, false);
     struct asker asker[3];
     pthread_t thread[3];
     for (size_t i = 0; i < 3; i++)
         want[i] = ask(without, question[i], false, NULL);
     for (size_t i = 0; i < 3; i++) {
-        asker[i] = (struct asker){.engine = e, .question = {question[0], question[1], question[2]}, .want = want};
+        asker[i] = (struct asker){.engine = engine[i], .question = {question[0], question[1], question[2]}, .want = want};
         assert_int_equal(pthread_create(&thread[i], NULL, ask_often, &asker[i]), 0);
     }
     for (size_t i = 0; i < 3; i++) {
         pthread_join(thread[i], NULL);
         assert_int_equal(asker[i].n_bad, 0);
     }
+}
+
+/* The cache holds two patches, so that others' are driven out while in use. */
+static void threads_share_one_cache(void **state)
+{
+    (void)state;
+    size_t n_number = 36 * (1 + with->config.vision.n_tap) * with->config.text.hidden;
+    struct qvl_engine *e = open_engine(usual, 2 * n_number * sizeof(float) + 1024, false);
+    ask_in_company((struct qvl_engine *const[]){e, e, e});
     qvl_engine_close(e);
+}
+
+/* Two without memory, which read all that they have, and a folder too small for it all. */
+static void engines_share_one_folder(void **state)
+{
+    (void)state;
+    struct qvl_engine_options options = usual;
+    options.vision_disk_bytes = 5 * (36 * (1 + with->config.vision.n_tap) * with->config.text.hidden * sizeof(float) + 4096);
+    empty_folder();
+    struct qvl_engine *one = open_with_folder(options, 0, true), *other = open_with_folder(options, 0, true);
+    ask_in_company((struct qvl_engine *const[]){one, one, other});
+    qvl_engine_close(one);
+    qvl_engine_close(other);
 }
 
 static int open_shared(void **state)
@@ -636,7 +792,7 @@ static int open_shared(void **state)
         golden_picture(i + 1, SIDE, SIDE, rgb[i]);
     with = open_engine(usual, 0, false);
     without = open_engine(usual, 0, true);
-    return 0;
+    return mkdtemp(folder) ? 0 : -1;
 }
 
 static int close_shared(void **state)
@@ -644,7 +800,9 @@ static int close_shared(void **state)
     (void)state;
     qvl_engine_close(with);
     qvl_engine_close(without);
-    return 0;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
 }
 
 int main(void)
@@ -664,7 +822,13 @@ int main(void)
         cmocka_unit_test(a_group_can_be_cancelled_anywhere),
         cmocka_unit_test(a_cancelled_request_leaves_the_cache_sound),
         cmocka_unit_test(a_traced_request_computes_everything),
+        cmocka_unit_test(a_folder_outlives_the_engine),
+        cmocka_unit_test(a_folder_keeps_towers_apart),
+        cmocka_unit_test(a_damaged_folder_changes_nothing),
+        cmocka_unit_test(a_folder_that_cannot_be_is_told),
+        cmocka_unit_test(a_request_that_reads_can_be_cancelled),
         cmocka_unit_test(threads_share_one_cache),
+        cmocka_unit_test(engines_share_one_folder),
     };
     return cmocka_run_group_tests(tests, open_shared, close_shared);
 }

@@ -27,10 +27,11 @@ static struct qvl_engine *engine;
 static int open_engine(void **state)
 {
     (void)state;
-    return open_loaded(
-        (struct qvl_engine_options){.media_helper = media_helper_path(), .n_thread = 2, .n_ctx = 16384,
-                                    .no_vision_cache = true}, /* every clip is seen anew */
-        &engine);
+    return open_loaded((struct qvl_engine_options){.media_helper = media_helper_path(),
+                                                   .n_thread = 2,
+                                                   .n_ctx = 16384,
+                                                   .no_vision_cache = true}, /* every clip is seen anew */
+                       &engine);
 }
 
 static int close_engine(void **state)
@@ -52,7 +53,8 @@ static int open_clip_file(const char *name)
 
 static struct qvl_part clip_file(const char *name, struct qvl_media_options wish)
 {
-    return (struct qvl_part){.kind = QVL_PART_VIDEO, .media = wish,
+    return (struct qvl_part){.kind = QVL_PART_VIDEO,
+                             .media = wish,
                              .source = {.from = QVL_FROM_FD, .name = name, .fd = open_clip_file(name)}};
 }
 
@@ -60,8 +62,11 @@ static struct qvl_request *open_request(const struct qvl_part *part, size_t n)
 {
     struct qvl_message message = {.role = QVL_ROLE_USER, .parts = part, .n_part = n};
     struct qvl_chat chat = {.messages = &message, .n_message = 1};
-    struct qvl_request_options options = {.sampling = {.top_p = 1, .repetition_penalty = 1}, .max_tokens = N_OUT,
-                                          .ignore_eos = true, .no_loop_guard = true, .n_top_logits = N_TOP};
+    struct qvl_request_options options = {.sampling = {.top_p = 1, .repetition_penalty = 1},
+                                          .max_tokens = N_OUT,
+                                          .ignore_eos = true,
+                                          .no_loop_guard = true,
+                                          .n_top_logits = N_TOP};
     struct qvl_request *request = NULL;
     struct qvl_error err = {0};
     if (qvl_request_open(engine, &chat, &options, &request, &err))
@@ -178,12 +183,55 @@ static void a_file_in_memory_is_like_one_on_disk(void **state)
     struct qvl_error err = {0};
     assert_int_equal(qvl_os_read_file(CLIPS "h264-open-gop.mp4", 1 << 24, &bytes, &err), QVL_OK);
     struct qvl_part file = clip_file("h264-open-gop.mp4", (struct qvl_media_options){0}), memory = file;
-    memory.source = (struct qvl_media_source){.from = QVL_FROM_BYTES, .bytes = (const uint8_t *)bytes.data,
-                                              .n_bytes = bytes.n};
+    memory.source =
+        (struct qvl_media_source){.from = QVL_FROM_BYTES, .bytes = (const uint8_t *)bytes.data, .n_bytes = bytes.n};
     struct result a = run_parts(&file, 1), b = run_parts(&memory, 1);
     assert_same(&a, &b);
     close(file.source.fd);
     qvl_bytes_free(&bytes);
+}
+
+/* Between being prepared and beginning a request's prefix may be forgotten, and its file is read after all; or
+ * become known, and the rest of the file is not read. */
+static void a_file_whose_prefix_comes_or_goes(void **state)
+{
+    (void)state;
+    struct qvl_engine *cold = engine;
+    struct qvl_part file =
+        clip_file("mjpeg.avi", (struct qvl_media_options){.num_frames = 11, .min_pixels = BIG_SIDE * BIG_SIDE});
+    struct result want = run_parts(&file, 1), r;
+    assert_int_equal(open_loaded((struct qvl_engine_options){.media_helper = media_helper_path(),
+                                                             .n_thread = 2,
+                                                             .n_ctx = 16384,
+                                                             .no_vision_cache = true,
+                                                             .prefix_cache_bytes = 64 << 20},
+                                 &engine),
+                     0);
+    for (int want_gone = 0; want_gone < 2; want_gone++) {
+        struct qvl_error err = {0};
+        struct qvl_request *request = open_request(&file, 1);
+        const struct qvl_media_item *item = request->feed.item;
+        assert_int_equal(qvl_request_prepare(request, &err), QVL_OK);
+        assert_int_equal(item->i_first > 0, want_gone);
+        if (want_gone) {
+            qvl_prefix_cache_evict(engine->prefix_cache, SIZE_MAX);
+        } else {
+            r = run_parts(&file, 1);
+            assert_same(&r, &want);
+        }
+        struct qvl_event event;
+        do
+            assert_int_equal(qvl_request_next(request, &event, &err), QVL_OK);
+        while (event.kind != QVL_EVENT_PROGRESS || event.progress.stage != QVL_STAGE_PREFILL);
+        assert_int_equal(item->i_first > 0, !want_gone);
+        r = (struct result){0};
+        finish(request, &r);
+        assert_int_equal(r.status, QVL_OK);
+        assert_same(&r, &want);
+    }
+    close(file.source.fd);
+    qvl_engine_close(engine);
+    engine = cold;
 }
 
 /* More clips than may be open: some rest, and are read all the same. */
@@ -195,8 +243,8 @@ static void many_clips_share_few_processes(void **state)
     static struct frames frames[MAX_CLIPS];
     struct qvl_part file[MAX_CLIPS], list[MAX_CLIPS];
     for (size_t i = 0; i < MAX_CLIPS; i++) {
-        file[i] = clip_file(name[i],
-                            (struct qvl_media_options){.num_frames = 5, .min_pixels = BIG_SIDE * BIG_SIDE});
+        file[i] =
+            clip_file(name[i], (struct qvl_media_options){.num_frames = 5, .min_pixels = BIG_SIDE * BIG_SIDE});
         read_frames(&file[i], &frames[i]);
         list[i] = frames[i].clip;
     }
@@ -217,8 +265,8 @@ static void a_clip_that_breaks_on_the_way_ends_its_request_only(void **state)
     struct qvl_bytes bytes = {0};
     struct qvl_error err = {0};
     struct qvl_event event = {0};
-    struct qvl_part good = clip_file("mjpeg.avi", (struct qvl_media_options){.num_frames = 15,
-                                                                             .min_pixels = BIG_SIDE * BIG_SIDE});
+    struct qvl_part good =
+        clip_file("mjpeg.avi", (struct qvl_media_options){.num_frames = 15, .min_pixels = BIG_SIDE * BIG_SIDE});
     struct qvl_part broken = good;
     broken.source.fd = mkstemp(path);
     broken.source.name = "broken.avi";
@@ -259,9 +307,10 @@ static void what_is_given_as_the_other_kind_says_so(void **state)
                {QVL_PART_VIDEO, "some text\n", 10, "x: this is text; a clip was expected"},
                {QVL_PART_IMAGE, clip.data, clip.n, "x: this is an MP4 or QuickTime video: give it as a video"}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-        struct qvl_part part = {.kind = row[i].kind,
-                                .source = {.from = QVL_FROM_BYTES, .name = "x", .n_bytes = row[i].n,
-                                           .bytes = (const uint8_t *)row[i].bytes}};
+        struct qvl_part part = {
+            .kind = row[i].kind,
+            .source = {
+                .from = QVL_FROM_BYTES, .name = "x", .n_bytes = row[i].n, .bytes = (const uint8_t *)row[i].bytes}};
         struct qvl_request *request = open_request(&part, 1);
         assert_int_equal(qvl_request_prepare(request, &err), QVL_ERR_MEDIA);
         if (strncmp(err.text, row[i].sentence, strlen(row[i].sentence)) != 0)
@@ -276,6 +325,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_like_its_frames),
         cmocka_unit_test(a_file_in_memory_is_like_one_on_disk),
+        cmocka_unit_test(a_file_whose_prefix_comes_or_goes),
         cmocka_unit_test(many_clips_share_few_processes),
         cmocka_unit_test(a_clip_that_breaks_on_the_way_ends_its_request_only),
         cmocka_unit_test(what_is_given_as_the_other_kind_says_so),

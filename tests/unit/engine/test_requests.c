@@ -257,6 +257,27 @@ static void what_cannot_fit_is_refused_with_the_numbers(void **state)
     qvl_request_close(request);
 }
 
+static void text_that_cannot_fit_is_not_encoded(void **state)
+{
+    (void)state;
+    size_t n = 48u << 20;
+    char *text = malloc(n + 1);
+    assert_non_null(text);
+    memset(text, 'a', n);
+    text[n] = '\0';
+    struct qvl_request_options options = greedy(1);
+    struct qvl_request *request = open_request(engine, -1, text, &options);
+    struct qvl_error err = {0};
+    assert_int_equal(qvl_request_prepare(request, &err), QVL_ERR_LIMIT);
+    assert_non_null(strstr(err.text, "at least"));
+    qvl_request_close(request);
+    text[8000] = '\0'; /* of this the length is counted */
+    request = open_request(engine, -1, text, &options);
+    assert_true(qvl_request_prepare(request, &err) == QVL_OK || !strstr(err.text, "at least"));
+    qvl_request_close(request);
+    free(text);
+}
+
 static void a_default_answer_takes_the_room_there_is(void **state)
 {
     (void)state;
@@ -658,6 +679,7 @@ int main(void)
         cmocka_unit_test(cancel_at_any_time_ends_the_request),
         cmocka_unit_test(cancel_reaches_a_hanging_decoder),
         cmocka_unit_test(what_cannot_fit_is_refused_with_the_numbers),
+        cmocka_unit_test(text_that_cannot_fit_is_not_encoded),
         cmocka_unit_test(a_default_answer_takes_the_room_there_is),
         cmocka_unit_test(bad_arguments_are_refused_at_once),
         cmocka_unit_test(a_clip_has_its_size_and_tokens),

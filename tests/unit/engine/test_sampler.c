@@ -9,11 +9,12 @@
 #include <string.h>
 #include <cmocka.h>
 
-enum { N_VOCAB = 48, N_PROMPT = 6, N_OUTPUT = 5 };
+enum { N_VOCAB = 48, N_PROMPT = 6, N_OUTPUT = 5, N_BIAS = 3 };
 
 struct sampler_case {
     struct qvl_sampling sampling;
     uint32_t prompt[N_PROMPT], output[N_OUTPUT];
+    struct qvl_logit_bias bias[N_BIAS]; /* of nothing, where there is to be none */
     float logits[N_VOCAB];
     double p[N_VOCAB];
 };
@@ -52,7 +53,7 @@ static void say(struct qvl_sampler *sampler, uint32_t id)
 static void same_distribution_as_transformers(void **state)
 {
     (void)state;
-    assert_true(N_CASE >= 50);
+    assert_true(N_CASE >= 90);
     for (size_t i = 0; i < N_CASE; i++) {
         const struct sampler_case *c = &sampler_cases[i];
         struct qvl_sampler sampler = open_sampler(&c->sampling, c->prompt, N_PROMPT);
@@ -63,6 +64,8 @@ static void same_distribution_as_transformers(void **state)
         for (size_t j = 0; j < N_OUTPUT; j++)
             say(&sampler, c->output[j]);
         memcpy(logits, c->logits, sizeof logits);
+        sampler.bias = c->bias;
+        sampler.n_bias = N_BIAS;
         if (c->sampling.temperature > 0) {
             qvl_sampler_filter(&sampler, logits);
             keep_candidates(&sampler, p);

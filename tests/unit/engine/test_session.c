@@ -16,227 +16,16 @@
 #include <time.h>
 #include <cmocka.h>
 
-#include "../../golden/golden_model.h"
 #include "model_folder.h"
+#include "talk.h"
 
 enum {
-    SIDE = 96,        /* of pictures: 3 x 3 tokens; 36 patches */
-    CLIP_SIDE = 192,  /* 6 x 6 tokens a temporal patch; 144 patches, so that 7 make a group */
-    N_CLIP_FRAME = 20, /* 10 temporal patches: two groups, the second one not full */
-    N_TOP = 8,
-    MAX_OUT = 24,
-    MAX_PART = 40,
-    MAX_MESSAGE = 32,
-    MAX_IDS = 8192,
-    CHUNK = 16,
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    STRIDE = 4        /* of the places where a turn is stopped */
+    STRIDE = 4 /* of the places where a turn is stopped */
 #else
     STRIDE = 1
 #endif
 };
-
-static uint8_t small_rgb[4][SIDE * SIDE * 3], large_rgb[4][CLIP_SIDE * CLIP_SIDE * 3];
-
-/* ---- a conversation ------------------------------------------------------------------------------ */
-
-struct talk {
-    struct qvl_message message[MAX_MESSAGE];
-    size_t n_message;
-    struct qvl_part part[MAX_PART];
-    size_t n_part;
-    struct qvl_frame frame[MAX_PART][N_CLIP_FRAME];
-    char text[MAX_PART][512];
-    const char *tools_json;
-};
-
-static void add_message(struct talk *t, enum qvl_role role)
-{
-    assert_true(t->n_message < MAX_MESSAGE);
-    t->message[t->n_message++] = (struct qvl_message){.role = role, .parts = &t->part[t->n_part]};
-}
-
-static struct qvl_part *add_part(struct talk *t, enum qvl_part_kind kind)
-{
-    assert_true(t->n_part < MAX_PART);
-    t->message[t->n_message - 1].n_part++;
-    t->part[t->n_part].kind = kind;
-    return &t->part[t->n_part++];
-}
-
-static void add_text(struct talk *t, const char *text)
-{
-    char *copy = t->text[t->n_part];
-    assert_true(strlen(text) < sizeof t->text[0]);
-    strcpy(copy, text);
-    struct qvl_part *part = add_part(t, QVL_PART_TEXT);
-    part->utf8 = copy;
-    part->n = strlen(copy);
-}
-
-static struct qvl_part *add_picture(struct talk *t, int seed)
-{
-    struct qvl_frame *frame = t->frame[t->n_part];
-    struct qvl_part *part = add_part(t, QVL_PART_IMAGE);
-    frame[0] = (struct qvl_frame){SIDE, SIDE, SIDE * 3, small_rgb[seed], 0};
-    part->source = (struct qvl_media_source){.from = QVL_FROM_FRAMES, .frames = frame, .n_frame = 1};
-    return part;
-}
-
-static struct qvl_part *add_clip(struct talk *t, size_t n_frame, uint32_t side)
-{
-    struct qvl_frame *frame = t->frame[t->n_part];
-    struct qvl_part *part = add_part(t, QVL_PART_VIDEO);
-    for (size_t i = 0; i < n_frame; i++)
-        frame[i] = (struct qvl_frame){side, side, CLIP_SIDE * 3, large_rgb[i % 4], (double)i / 2};
-    part->source = (struct qvl_media_source){.from = QVL_FROM_FRAMES, .frames = frame, .n_frame = n_frame};
-    return part;
-}
-
-static struct talk *new_talk(void)
-{
-    struct talk *t = calloc(1, sizeof *t);
-    assert_non_null(t);
-    return t;
-}
-
-/* ---- one request --------------------------------------------------------------------------------- */
-
-struct result {
-    enum qvl_status status;
-    struct qvl_error err;
-    uint32_t prompt[MAX_IDS], out[MAX_OUT];
-    size_t n_prompt, n_out, n_cached, n_media;
-    struct qvl_token_logit top[MAX_OUT][N_TOP];
-    char text[2048];
-    /* where it was traced */
-    uint64_t logits_hash;
-    uint32_t n_look[MAX_PART]; /* temporal patches that the tower was given, by i_media */
-    double vision_ms;
-    bool is_vision_reported;
-    uint64_t n_prefilled;              /* as last reported */
-    bool has_reasoning, has_answer;
-};
-
-/* Logits go into a hash (FNV-1a), over the bits of each float. */
-static void note_tensor(void *user, const char *name, enum qvl_trace_type type, const void *data, const size_t *dim,
-                        size_t n_dim)
-{
-    struct result *r = user;
-    const uint8_t *byte = data;
-    unsigned i_media = 0;
-    if (sscanf(name, "prompt.pixels.%u", &i_media) == 1) {
-        assert_in_range(i_media, 0, MAX_PART - 1);
-        r->n_look[i_media]++;
-    }
-    if (strcmp(name, "logits") != 0)
-        return;
-    assert_int_equal(type, QVL_TRACE_F32);
-    assert_int_equal(n_dim, 2);
-    for (size_t i = 0; i < dim[0] * dim[1] * sizeof(float); i++)
-        r->logits_hash = (r->logits_hash ^ byte[i]) * 0x100000001b3u;
-}
-
-static struct qvl_request_options greedy(uint32_t max_tokens, struct qvl_session *session)
-{
-    return (struct qvl_request_options){.sampling = {.top_p = 1, .repetition_penalty = 1},
-                                        .max_tokens = max_tokens,
-                                        .ignore_eos = true,
-                                        .no_loop_guard = true,
-                                        .n_top_logits = N_TOP,
-                                        .session = session};
-}
-
-static struct qvl_request *open_request(struct qvl_engine *on, const struct talk *t,
-                                        const struct qvl_request_options *options)
-{
-    struct qvl_chat chat = {.messages = t->message, .n_message = t->n_message, .tools_json = t->tools_json};
-    struct qvl_request *request = NULL;
-    struct qvl_error err = {0};
-    if (qvl_request_open(on, &chat, options, &request, &err))
-        fail_msg("%s", err.text);
-    return request;
-}
-
-static void note_text(struct result *r, const struct qvl_event *event)
-{
-    assert_true(r->n_out < MAX_OUT && event->text.n_top == N_TOP);
-    r->out[r->n_out] = event->text.id;
-    memcpy(r->top[r->n_out++], event->text.top, sizeof r->top[0]);
-    assert_true(strlen(r->text) + event->text.n < sizeof r->text);
-    if (event->text.n)
-        strncat(r->text, event->text.utf8, event->text.n);
-    *(event->text.is_reasoning ? &r->has_reasoning : &r->has_answer) = true;
-}
-
-/* Takes one event; false when the request is over. */
-static bool pull(struct qvl_request *request, struct result *r)
-{
-    struct qvl_event event;
-    r->status = qvl_request_next(request, &event, &r->err);
-    if (r->status)
-        return false;
-    if (event.kind == QVL_EVENT_TEXT)
-        note_text(r, &event);
-    else if (event.kind == QVL_EVENT_PROGRESS && event.progress.stage == QVL_STAGE_VISION)
-        r->is_vision_reported = true;
-    else if (event.kind == QVL_EVENT_PROGRESS && event.progress.stage == QVL_STAGE_PREFILL)
-        r->n_prefilled = event.progress.done;
-    return event.kind != QVL_EVENT_DONE;
-}
-
-static void finish(struct qvl_request *request, struct result *r)
-{
-    struct qvl_request_info info;
-    qvl_request_get_info(request, &info);
-    assert_true(info.n_prompt_tok <= MAX_IDS && info.n_output_tok <= MAX_OUT);
-    if (info.n_prompt_tok)
-        memcpy(r->prompt, info.prompt_ids, info.n_prompt_tok * sizeof *r->prompt);
-    if (info.n_output_tok) /* after a cancel: those that were never pulled, too */
-        memcpy(r->out, info.output_ids, info.n_output_tok * sizeof *r->out);
-    r->n_prompt = info.n_prompt_tok;
-    r->n_out = info.n_output_tok;
-    r->n_cached = info.n_cached_tok;
-    r->n_media = info.n_media;
-    r->vision_ms = info.vision_ms;
-    qvl_request_close(request);
-}
-
-/* What a run is to do besides running to its end. */
-struct wish {
-    uint32_t max_tokens;
-    bool want_trace;
-    /* cancel or (want_close) close as soon as so much was seen */
-    uint64_t stop_at_prefill; /* prompt tokens; 0 = never */
-    size_t stop_at_text;      /* tokens; 0 = never */
-    bool stop_at_vision, want_close;
-};
-
-static bool is_time_to_stop(const struct wish *wish, const struct result *r)
-{
-    return (wish->stop_at_prefill && r->n_prefilled >= wish->stop_at_prefill) ||
-           (wish->stop_at_text && r->n_out >= wish->stop_at_text) ||
-           (wish->stop_at_vision && r->is_vision_reported);
-}
-
-static struct result *run(struct qvl_engine *on, struct qvl_session *session, const struct talk *t,
-                          struct wish wish)
-{
-    struct qvl_request_options options = greedy(wish.max_tokens, session);
-    struct result *r = calloc(1, sizeof *r);
-    assert_non_null(r);
-    if (wish.want_trace)
-        options.trace = (struct qvl_trace){.user = r, .tensor = note_tensor};
-    struct qvl_request *request = open_request(on, t, &options);
-    while (pull(request, r))
-        if (is_time_to_stop(&wish, r)) {
-            if (wish.want_close)
-                break;
-            qvl_request_cancel(request);
-        }
-    finish(request, r);
-    return r;
-}
 
 /* ---- what must hold ------------------------------------------------------------------------------ */
 
@@ -248,19 +37,6 @@ static size_t count_common(const struct result *last, const struct result *next)
            (n < last->n_prompt ? last->prompt[n] : last->out[n - last->n_prompt]) == next->prompt[n])
         n++;
     return n;
-}
-
-static void assert_same_bits(const struct result *got, const struct result *want)
-{
-    if (got->status || want->status)
-        fail_msg("%s", got->status ? got->err.text : want->err.text);
-    assert_int_equal(got->n_prompt, want->n_prompt);
-    assert_memory_equal(got->prompt, want->prompt, got->n_prompt * sizeof *got->prompt);
-    assert_int_equal(got->n_out, want->n_out);
-    assert_memory_equal(got->out, want->out, got->n_out * sizeof *got->out);
-    assert_memory_equal(got->top, want->top, sizeof got->top);
-    assert_int_equal(got->logits_hash, want->logits_hash);
-    assert_string_equal(got->text, want->text);
 }
 
 /* The next turn on the session: the bits of a request without one. */
@@ -287,38 +63,13 @@ static void assert_nothing_seen(const struct result *r, size_t i_begin, size_t i
     }
 }
 
-static struct qvl_engine *open_engine(char letter, struct qvl_engine_options options)
-{
-    struct qvl_engine *engine = NULL;
-    struct qvl_error err = {0};
-    options.model_dir = model_folder(letter);
-    options.n_thread = 2;
-    options.n_ctx = MAX_IDS;
-    options.n_prefill_chunk = CHUNK;
-    options.no_vision_cache = true; /* only the session may save work */
-    if (qvl_engine_open(&options, &engine, &err) || qvl_engine_load(engine, &err))
-        fail_msg("%s", err.text);
-    return engine;
-}
-
-static struct qvl_session *open_session(struct qvl_engine *engine)
-{
-    struct qvl_session *session = NULL;
-    struct qvl_error err = {0};
-    assert_int_equal(qvl_session_open(engine, &session, &err), QVL_OK);
-    return session;
-}
-
 static struct qvl_engine *engine; /* model a, best level */
 
 static int open_shared(void **state)
 {
     (void)state;
-    for (uint32_t i = 0; i < 4; i++) {
-        golden_picture(i + 1, SIDE, SIDE, small_rgb[i]);
-        golden_picture(i + 11, CLIP_SIDE, CLIP_SIDE, large_rgb[i]);
-    }
-    engine = open_engine('a', (struct qvl_engine_options){0});
+    make_talk_pictures();
+    engine = open_talk_engine('a', (struct qvl_engine_options){0});
     return 0;
 }
 
@@ -358,12 +109,6 @@ static size_t add_question(struct talk *t, size_t i)
     return n_seen[i];
 }
 
-static void add_answer(struct talk *t, const char *text)
-{
-    add_message(t, QVL_ROLE_ASSISTANT);
-    add_text(t, text);
-}
-
 /* Five turns; each takes over all that it can, and looks only at what is new. */
 static void talk_five_times(struct qvl_engine *on, const char *tools_json)
 {
@@ -400,7 +145,7 @@ static void talk_without_tools(struct qvl_engine *on)
 static void five_turns_on_every_level(void **state)
 {
     (void)state;
-    on_every_level(open_engine, engine, talk_without_tools);
+    on_every_level(open_talk_engine, engine, talk_without_tools);
 }
 
 static void five_turns_with_tools(void **state)
@@ -414,7 +159,7 @@ static void five_turns_with_tools(void **state)
 static void five_turns_of_a_thinking_model(void **state)
 {
     (void)state;
-    struct qvl_engine *on = open_engine('c', (struct qvl_engine_options){0});
+    struct qvl_engine *on = open_talk_engine('c', (struct qvl_engine_options){0});
     struct qvl_session *session = open_session(on);
     struct talk *t = new_talk();
     struct result *last = calloc(1, sizeof *last);
@@ -730,7 +475,7 @@ static void stop_in_prefill_and_answer(struct qvl_engine *on)
 static void a_stopped_turn_on_every_level(void **state)
 {
     (void)state;
-    on_every_level(open_engine, engine, stop_in_prefill_and_answer);
+    on_every_level(open_talk_engine, engine, stop_in_prefill_and_answer);
 }
 
 /* A cancel in the middle of the answer, then a new turn that continues the stopped answer. */
@@ -852,7 +597,7 @@ static void a_failed_request_leaves_the_cache(void **state)
 static void a_session_has_one_request_of_its_engine(void **state)
 {
     (void)state;
-    struct qvl_engine *other = open_engine('b', (struct qvl_engine_options){0});
+    struct qvl_engine *other = open_talk_engine('b', (struct qvl_engine_options){0});
     struct qvl_session *session = open_session(engine), *foreign = open_session(other);
     struct talk *t = new_talk();
     struct qvl_request *request = NULL, *second = NULL;
@@ -878,38 +623,6 @@ static void a_session_has_one_request_of_its_engine(void **state)
 }
 
 /* ---- borders ------------------------------------------------------------------------------------- */
-
-/* A question of n tokens: one for each character. */
-static void ask_of_length(struct talk *t, size_t n, char last)
-{
-    assert_in_range(n, 1, sizeof t->text[0] - 1);
-    t->n_part = t->n_message = 0;
-    t->message[0].n_part = 0;
-    add_message(t, QVL_ROLE_USER);
-    memset(t->text[0], 0, sizeof t->text[0]);
-    for (size_t i = 0; i < n; i++)
-        t->text[0][i] = i % 2 ? '!' : '7';
-    t->text[0][n - 1] = last;
-    char *text = strdup(t->text[0]);
-    assert_non_null(text);
-    add_text(t, text);
-    free(text);
-}
-
-/* Tokens before the question. */
-static size_t count_before(struct qvl_engine *on, struct talk *t)
-{
-    size_t n = 0;
-    ask_of_length(t, 1, '?');
-    struct result *short_one = run(on, NULL, t, (struct wish){.max_tokens = 1});
-    ask_of_length(t, 1, '7');
-    struct result *other = run(on, NULL, t, (struct wish){.max_tokens = 1});
-    while (short_one->prompt[n] == other->prompt[n])
-        n++;
-    free(short_one);
-    free(other);
-    return n;
-}
 
 /* A prefix that ends at each border, then over the cut again. */
 static void cut_at_borders(struct qvl_engine *on, const size_t *border, size_t n_border, size_t n_long)
@@ -954,7 +667,7 @@ static void borders_of_more_blocks(void **state)
 static void borders_on_every_level(void **state)
 {
     (void)state;
-    on_every_level(open_engine, engine, cut_at_first_borders);
+    on_every_level(open_talk_engine, engine, cut_at_first_borders);
 }
 
 /* ---- side by side -------------------------------------------------------------------------------- */

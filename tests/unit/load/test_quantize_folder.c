@@ -2,10 +2,12 @@
  * says so; what is broken in it is named; what goes wrong while it is written leaves nothing. */
 #include <errno.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/os.h"
 #include "folder.h"
+#include "load/prepare.h"
 #include "load/quantize.h"
 #include "load/safetensors.h"
 
@@ -146,7 +149,8 @@ static void the_bytes_of_quantising_while_loading(void **state)
         assert_int_equal(qvl_pool_open(3, &pool, &err), QVL_OK);
         struct qvl_config want = loaded.config;
         want.quantization = type;
-        assert_int_equal(qvl_weights_quantize(loaded.weights, &loaded.config, &want, pool, NULL, &err), QVL_OK);
+        const struct qvl_prepare_options options = {.floats = QVL_BF16};
+        assert_int_equal(qvl_weights_prepare(loaded.weights, &loaded.config, &want, &options, pool, &err), QVL_OK);
         assert_same_weights(written.weights, loaded.weights);
         qvl_pool_close(pool);
         qvl_weights_close(written.weights);
@@ -162,23 +166,215 @@ static void packed_tensors_lie_on_lines(void **state)
     struct place place = make_source(*state);
     struct opened o;
     struct qvl_error err = {0};
-    size_t n_file, n_packed = 0;
+    struct qvl_arena arena = {0};
+    struct qvl_safetensors header;
+    size_t n_packed = 0;
     must_quantize(&place, QVL_QUANTIZE_Q4);
     assert_int_equal(try_open(place.out, &o, &err), QVL_OK);
-    const struct qvl_safetensors *file = qvl_weights_files(o.weights, &n_file);
-    assert_int_equal(n_file, 1);
-    assert_string_equal(file->packed.type, "q4");
-    assert_int_equal(file->entry[0].begin % 64, 0);
+    assert_int_equal(qvl_weights_n_file(o.weights), 1);
+    struct qvl_weights_file file = qvl_weights_file(o.weights, 0);
+    assert_int_equal(qvl_safetensors_open(file.path, &arena, &header, &err), QVL_OK);
+    assert_string_equal(header.packed.type, "q4");
+    assert_int_equal(header.entry[0].begin % 64, 0);
+    qvl_safetensors_close(&header);
+    qvl_arena_free(&arena);
     for (size_t i = 0; i < qvl_weights_n_tensor(o.weights); i++) {
         const struct qvl_tensor *t = qvl_weights_at(o.weights, i);
         const uint8_t *at = t->data;
-        assert_true(at >= file->map && at < file->map + file->n_bytes);
+        assert_true(at >= file.map && at < file.map + file.n_bytes);
         n_packed += qvl_dtype_is_packed(t->dtype);
         assert_int_equal((uintptr_t)at % (qvl_dtype_is_packed(t->dtype) ? 64 : 2), 0);
     }
     assert_int_equal(n_packed, 2 * 7 + 3); /* two layers; embedding; head, and its rows once more */
     qvl_weights_close(o.weights);
     remove_folder(place.out);
+    remove_folder(place.source);
+}
+
+/* ---- a source that comes ----------------------------------------------------------------------------- */
+
+/* A weight file of which only the beginning is there, and no more of that than was asked for; the rest, and what
+ * was let go, is 0xff, which no weight is. */
+struct coming {
+    uint8_t *true_bytes, *file; /* the file: mapped, shared */
+    uint64_t n, n_there, n_given;
+    uint64_t n_most; /* that were there and not given back */
+    uint64_t n_held; /* it never comes further */
+};
+
+static bool coming_has(void *user, const char *name, uint64_t end)
+{
+    struct coming *c = user;
+    assert_string_equal(name, "model.safetensors");
+    assert_true(end <= c->n);
+    if (end <= c->n_there)
+        return true;
+    uint64_t n = end < c->n_held ? end : c->n_held;
+    memcpy(c->file + c->n_there, c->true_bytes + c->n_there, (size_t)(n - c->n_there));
+    c->n_there = n;
+    c->n_most = c->n_there - c->n_given > c->n_most ? c->n_there - c->n_given : c->n_most;
+    return false; /* it is there the next time */
+}
+
+static void coming_let_go(void *user, const char *name, uint64_t end)
+{
+    struct coming *c = user;
+    assert_string_equal(name, "model.safetensors");
+    assert_true(end >= c->n_given && end <= c->n_there);
+    memset(c->file + c->n_given, 0xff, (size_t)(end - c->n_given));
+    c->n_given = end;
+}
+
+static void coming_open(struct coming *c, const char *dir)
+{
+    struct stat st;
+    int fd = open(folder_path(dir, "model.safetensors"), O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0 && fstat(fd, &st) == 0);
+    *c = (struct coming){.n = (uint64_t)st.st_size, .n_held = (uint64_t)st.st_size};
+    c->true_bytes = malloc((size_t)c->n);
+    assert_non_null(c->true_bytes);
+    assert_true(pread(fd, c->true_bytes, (size_t)c->n, 0) == (ssize_t)c->n);
+    c->file = mmap(NULL, (size_t)c->n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(c->file != MAP_FAILED);
+    memset(c->file, 0xff, (size_t)c->n);
+    close(fd);
+}
+
+static void coming_close(struct coming *c)
+{
+    memcpy(c->file, c->true_bytes, (size_t)c->n);
+    munmap(c->file, (size_t)c->n);
+    free(c->true_bytes);
+}
+
+static enum qvl_quantizer_way ask_until_known(const struct qvl_quantizer_options *options, uint32_t *n_later)
+{
+    struct qvl_error err = {0};
+    enum qvl_quantizer_way way = QVL_QUANTIZER_LATER;
+    for (*n_later = 0; *n_later < 10; ++*n_later) {
+        if (qvl_quantizer_ask(options, &way, &err))
+            fail_msg("%s", err.text);
+        if (way != QVL_QUANTIZER_LATER)
+            break;
+    }
+    return way;
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name)
+{
+    struct qvl_bytes text[2] = {{0}};
+    struct qvl_error err = {0};
+    const char *dir[2] = {a, b};
+    for (int i = 0; i < 2; i++)
+        if (qvl_os_read_file(folder_path(dir[i], name), 1 << 28, &text[i], &err))
+            fail_msg("%s", err.text);
+    assert_int_equal(text[0].n, text[1].n);
+    assert_memory_equal(text[0].data, text[1].data, text[0].n);
+    qvl_bytes_free(&text[0]);
+    qvl_bytes_free(&text[1]);
+}
+
+static void while_it_comes(void **state)
+{
+    struct place place = make_source(*state), streamed = place;
+    struct coming c;
+    struct qvl_quantizer_source source = {.user = &c, .has = coming_has, .let_go = coming_let_go};
+    struct qvl_quantizer_options options = {.model_dir = place.source,
+                                            .out_dir = streamed.out,
+                                            .type = QVL_QUANTIZE_Q4,
+                                            .n_thread = 2,
+                                            .source = &source};
+    struct qvl_quantizer *q = NULL;
+    struct qvl_quantizer_info info;
+    struct qvl_error err = {0};
+    bool is_done = false;
+    uint32_t n_later, n_waited = 0;
+    must_quantize(&place, QVL_QUANTIZE_Q4);
+    snprintf(streamed.out, sizeof streamed.out, "%s/streamed", (const char *)*state);
+    folder_remove(place.source, "other.safetensors");
+    coming_open(&c, place.source);
+    assert_int_equal(ask_until_known(&options, &n_later), QVL_QUANTIZER_FOLLOWS);
+    assert_int_equal(n_later, 2); /* the header's length, the header */
+    if (qvl_quantizer_open(&options, &q, &err))
+        fail_msg("%s", err.text);
+    while (!is_done) {
+        if (qvl_quantizer_next(q, &is_done, &err))
+            fail_msg("%s", err.text);
+        qvl_quantizer_get_info(q, &info);
+        n_waited += info.is_waiting;
+    }
+    assert_true(info.done == info.total && n_waited > 20);
+    assert_true(c.n_given == c.n && c.n_most < c.n / 2);
+    qvl_quantizer_close(q);
+    coming_close(&c);
+    assert_same_file(place.out, streamed.out, "model.safetensors");
+    assert_same_file(place.out, streamed.out, "config.json");
+    assert_same_file(place.out, streamed.out, "tokenizer.json");
+    remove_folder(streamed.out);
+    remove_folder(place.out);
+    remove_folder(place.source);
+}
+
+/* The last byte never comes: nothing appears, however long one waits, and nothing is left. */
+static void not_without_the_last_byte(void **state)
+{
+    struct place place = make_source(*state);
+    struct coming c;
+    struct qvl_quantizer_source source = {.user = &c, .has = coming_has, .let_go = coming_let_go};
+    struct qvl_quantizer_options options = {
+        .model_dir = place.source, .out_dir = place.out, .type = QVL_QUANTIZE_Q8, .n_thread = 2, .source = &source};
+    struct qvl_quantizer *q = NULL;
+    struct qvl_quantizer_info info = {0};
+    struct qvl_error err = {0};
+    bool is_done = false;
+    uint32_t n_later;
+    folder_remove(place.source, "other.safetensors");
+    coming_open(&c, place.source);
+    c.n_held = c.n - 1;
+    assert_int_equal(ask_until_known(&options, &n_later), QVL_QUANTIZER_FOLLOWS);
+    assert_int_equal(qvl_quantizer_open(&options, &q, &err), QVL_OK);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(qvl_quantizer_next(q, &is_done, &err), QVL_OK);
+    qvl_quantizer_get_info(q, &info);
+    assert_true(!is_done && info.is_waiting && c.n_there == c.n - 1);
+    qvl_quantizer_close(q);
+    coming_close(&c);
+    assert_int_equal(count_files(*state), 1); /* the source */
+    remove_folder(place.source);
+}
+
+/* What is wrong with it is said when all of it is there and was checked. */
+static void no_header(void **state)
+{
+    struct place place = make_source(*state);
+    struct coming c;
+    struct qvl_quantizer_source source = {.user = &c, .has = coming_has};
+    struct qvl_quantizer_options options = {.model_dir = place.source, .out_dir = place.out, .source = &source};
+    enum qvl_quantizer_way way = QVL_QUANTIZER_LATER;
+    struct qvl_error err = {0};
+    folder_remove(place.source, "other.safetensors");
+    coming_open(&c, place.source);
+    memcpy(c.true_bytes, "\xff\xff\xff\xff\xff\xff\xff\xff", 8); /* no header that is read */
+    assert_int_equal(qvl_quantizer_ask(&options, &way, &err), QVL_OK);
+    assert_int_equal(way, QVL_QUANTIZER_LATER);
+    assert_int_equal(qvl_quantizer_ask(&options, &way, &err), QVL_OK);
+    assert_int_equal(way, QVL_QUANTIZER_NEEDS_ALL);
+    coming_close(&c);
+    remove_folder(place.source);
+}
+
+/* What is wrong with config.json is known at once, and said to be sure. */
+static void no_config(void **state)
+{
+    struct place place = make_source(*state);
+    struct coming c = {0};
+    struct qvl_quantizer_source source = {.user = &c, .has = coming_has};
+    struct qvl_quantizer_options options = {.model_dir = place.source, .out_dir = place.out, .source = &source};
+    enum qvl_quantizer_way way = QVL_QUANTIZER_LATER;
+    struct qvl_error err = {0};
+    folder_write_text(place.source, "config.json", "{\"model_type\": \"llama\"}");
+    assert_int_equal(qvl_quantizer_ask(&options, &way, &err), QVL_ERR_MODEL);
+    assert_int_equal(way, QVL_QUANTIZER_NEEDS_ALL);
     remove_folder(place.source);
 }
 
@@ -217,10 +413,9 @@ static void a_bad_weight(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct opened o;
         struct qvl_error err = {0};
-        size_t n_file;
         assert_int_equal(try_open(place.source, &o, &err), QVL_OK);
         const struct qvl_tensor *t = qvl_weights_find(o.weights, names[i]);
-        long at = (long)((const uint8_t *)t->data - qvl_weights_files(o.weights, &n_file)->map);
+        long at = (long)((const uint8_t *)t->data - qvl_weights_file(o.weights, 0).map);
         uint8_t saved[2];
         memcpy(saved, (const uint8_t *)t->data + 14, 2);
         qvl_weights_close(o.weights);
@@ -298,13 +493,12 @@ static void break_tensor(const struct place *place, const char *name, size_t at,
 {
     struct opened o;
     struct qvl_error err = {0};
-    size_t n_file;
     uint8_t saved[64];
     char path[128];
     snprintf(path, sizeof path, "%s/model.safetensors", place->out);
     assert_int_equal(try_open(place->out, &o, &err), QVL_OK);
     const uint8_t *data = qvl_weights_find(o.weights, name)->data;
-    long begin = (long)(data - qvl_weights_files(o.weights, &n_file)->map) + (long)at;
+    long begin = (long)(data - qvl_weights_file(o.weights, 0).map) + (long)at;
     memcpy(saved, data + at, n);
     qvl_weights_close(o.weights);
     write_bytes(path, begin, bytes, n);
@@ -409,7 +603,8 @@ static void words_that_do_not_fit(void **state)
     refuse_other(&place, config, "\"type\": \"q4\"", "\"type\": \"q5\"", "quantization_config.type is \"q5\"");
     refuse_other(&place, config, "\"version\": 1", "\"version\": 3",
                  "quantization_config.version is 3, and this qvl reads version 1");
-    refuse_other(&place, config, "\"quant_method\": \"qvl\"", "\"quant_method\": \"awq\"", "quant_method \"awq\"");
+    refuse_other(&place, config, "\"quant_method\": \"qvl\"", "\"quant_method\": \"xyz\"",
+                 "quant_method is \"xyz\"");
     refuse_other(&place, config, "\"quantization_config\"", "\"quantisation_config\"",
                  "packed by qvl quantize as q4, but config.json has no quantization_config");
     remove_folder(place.out);
@@ -436,6 +631,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, folder_open, folder_close)
+        TEST(while_it_comes),
+        TEST(not_without_the_last_byte),
+        TEST(no_header),
+        TEST(no_config),
         TEST(the_bytes_of_quantising_while_loading),
         TEST(packed_tensors_lie_on_lines),
         TEST(bad_wishes),

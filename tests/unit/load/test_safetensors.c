@@ -117,7 +117,7 @@ static void refuses_lies(void **state)
         {TENSOR("BF16", "1", "[0,2]"), 2, "shape 1"},
         {TENSOR("BF16", "null", "[0,2]"), 2, "shape null"},
         /* dtype */
-        {TENSOR("F8_E4M3", "[2]", "[0,2]"), 2, "has dtype \"F8_E4M3\""},
+        {TENSOR("F8_E5M2", "[2]", "[0,2]"), 2, "has dtype \"F8_E5M2\""},
         {TENSOR("XYZ", "[2]", "[0,1000000]"), 2, "has dtype \"XYZ\""},
         {TENSOR("", "[2]", "[0,4]"), 4, "has dtype \"\""},
         {"{\"a\":{\"dtype\":3,\"shape\":[1],\"data_offsets\":[0,2]}}", 2, "has dtype 3"},

@@ -370,7 +370,7 @@ static void test_cache_grows(void **state)
     struct qvl_kv kv;
     (void)state;
     test_model_open(QVL_ISA_SCALAR, QVL_BF16, QVL_COMPUTE_BF16, QVL_KV_AS_COMPUTED, 1, &t);
-    assert_int_equal(qvl_kv_block_bytes(&t.model), 4 * 2 * (2 * QVL_KV_BLOCK * 16 * 2));
+    assert_int_equal(qvl_kv_block_bytes(&t.model.config.text, t.model.kv), 4 * 2 * (2 * QVL_KV_BLOCK * 16 * 2));
     qvl_kv_init(&kv, &t.model);
     assert_int_equal(qvl_kv_reserve(&kv, 0, &err), QVL_OK);
     assert_int_equal(kv.n_block, 0);

@@ -278,6 +278,31 @@ static void test_refusals(void **state)
     qvl_bytes_free(&text);
 }
 
+/* transformers refuses to go on where there is no text, too; a call it would drop. */
+static void test_what_cannot_go_on(void **state)
+{
+    (void)state;
+    const struct qvl_part image = {.kind = QVL_PART_IMAGE}, hello = part("hello");
+    const struct qvl_tool_call call = {"f", "{}"};
+    const struct {
+        struct qvl_message last;
+        const char *sentence;
+    } bad[] = {
+        {{.role = QVL_ROLE_USER, .parts = &hello, .n_part = 1}, "message 2: only an assistant's can go on"},
+        {{.role = QVL_ROLE_ASSISTANT}, "message 2: there is no text at its end"},
+        {{.role = QVL_ROLE_ASSISTANT, .parts = &image, .n_part = 1}, "message 2: there is no text at its end"},
+        {{.role = QVL_ROLE_ASSISTANT, .parts = &hello, .n_part = 1, .tool_calls = &call, .n_tool_call = 1},
+         "message 2: one with tool calls"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct qvl_message messages[] = {{.role = QVL_ROLE_USER, .parts = &hello, .n_part = 1}, bad[i].last};
+        struct qvl_chat chat = {.messages = messages, .n_message = 2, .is_open = true};
+        struct qvl_prompt_parts parts = {0};
+        assert_int_equal(qvl_chat_render(&chat, true, &parts, &err), QVL_ERR_ARGUMENT);
+        assert_non_null(strstr(err.text, bad[i].sentence));
+    }
+}
+
 /* Nesting of QVL_MAX_JSON_DEPTH is taken, one more is not. */
 static void test_json_depth(void **state)
 {
@@ -333,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_empty_content),
         cmocka_unit_test(test_left_out_media_count),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_what_cannot_go_on),
         cmocka_unit_test(test_json_depth),
         cmocka_unit_test(test_limits),
     };

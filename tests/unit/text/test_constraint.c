@@ -620,9 +620,24 @@ static void check_masks(const struct vocabulary *v, const struct qvl_grammar *g,
     free(mask);
 }
 
+/* Lengths near their ends, characters left out of many, ends in the middle. */
+static const char *const walked_regexes[] = {
+    ".{3,20}",       "[^\xE4\xB8\xAD]{2,18}x", "([a-z ]{1,12}|\\d{2}){1,2}",
+    "(.{0,5}\"){2}", ".{4}|a.{9}|b*",          "[\\x20-\\x7e]{1,40}",
+};
+
 static void test_masks_are_complete(void **state)
 {
     (void)state;
+    for (size_t i = 0; i < sizeof walked_regexes / sizeof *walked_regexes; i++) {
+        struct qvl_grammar *g = from_regex(walked_regexes[i]);
+        for (uint64_t seed = 0; seed < 3; seed++)
+            check_masks(&small, g, seed, 1);
+        check_masks(&demo, g, 10, 11);
+        if (published.tokenizer)
+            check_masks(&published, g, 3, 8009);
+        qvl_grammar_free(g);
+    }
     for (size_t i = 0; i < sizeof walked / sizeof *walked; i++) {
         struct qvl_grammar *g = from_schema(walked[i]);
         for (uint64_t seed = 0; seed < 3; seed++)
@@ -667,6 +682,41 @@ static void test_depth(void **state)
     }
 }
 
+/* Behind a key there are more levels than half of the limit, all of them required: on the bottom of the stack they
+ * fit. */
+static void test_deep_behind_a_key(void **state)
+{
+    enum { N_LEVEL = QVL_MAX_GRAMMAR_DEPTH / 2 + 20 };
+    struct qvl_bytes schema = {0};
+    struct qvl_matcher *m = NULL;
+    uint64_t *mask = calloc(small.trie.n_id / 64 + 1, sizeof *mask);
+    (void)state;
+    qvl_bytes_add_text(&schema,
+                       "{\"type\":\"object\",\"properties\":{\"deep\":{\"$ref\":\"#/$defs/0\"}},\"$defs\":{", &err);
+    for (int i = 0; i < N_LEVEL; i++)
+        qvl_bytes_add_format(&schema, &err,
+                             "\"%d\":{\"type\":\"object\",\"properties\":{\"x\":{\"$ref\":\"#/$defs/%d\"}},"
+                             "\"required\":[\"x\"]},",
+                             i, i + 1);
+    qvl_bytes_add_format(&schema, &err, "\"%d\":{\"const\":1}}}", N_LEVEL);
+    struct qvl_grammar *g = from_schema(schema.data);
+    assert_int_equal(qvl_matcher_open(g, &small.trie, &m, &err), QVL_OK);
+    assert_int_equal(qvl_matcher_take(m, "{\"", 2, &err), QVL_OK);
+    assert_int_equal(qvl_matcher_mask(m, mask, &err), QVL_OK);
+    assert_true(draw_token(&small, mask, false) != QVL_NO_TOKEN);
+    assert_int_equal(qvl_matcher_take(m, "deep\":", 6, &err), QVL_OK);
+    for (int i = 0; i < N_LEVEL; i++)
+        assert_int_equal(qvl_matcher_take(m, "{\"x\":", 5, &err), QVL_OK);
+    assert_int_equal(qvl_matcher_take(m, "1", 1, &err), QVL_OK);
+    for (int i = 0; i <= N_LEVEL; i++)
+        assert_int_equal(qvl_matcher_take(m, "}", 1, &err), QVL_OK);
+    assert_true(qvl_matcher_is_over(m));
+    qvl_matcher_close(m);
+    qvl_grammar_free(g);
+    qvl_bytes_free(&schema);
+    free(mask);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_walks_are_valid),
         cmocka_unit_test(test_masks_are_complete),
         cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_deep_behind_a_key),
     };
     return cmocka_run_group_tests(tests, load_all, free_all);
 }

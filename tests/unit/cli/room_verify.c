@@ -1,0 +1,3 @@
+/* See room.c. */
+#include "../../../src/cli/reference_file.c"
+#include "../../../src/cli/verify_measure.c"
