@@ -7,6 +7,8 @@ CC ?= gcc
 BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
 comma := ,
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 DESTDIR ?=
 PKG_CONFIG ?= pkg-config
 Q ?= @
@@ -21,7 +23,8 @@ CFLAGS_ALL = -std=c11 -D_GNU_SOURCE $(OPT) -g $(WARN) $(HARDEN) -ffp-contract=of
 LDFLAGS_ALL = -pthread -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 LIBS := -ljansson -lnettle -lm
-CLI_LIBS := -ledit
+SERVER_LIBS := -lmicrohttpd -lcurl
+CLI_LIBS := -ledit $(SERVER_LIBS)
 MEDIA_LIBS := -ljpeg -lpng -lwebp -lseccomp -ldl
 AV_LIBS := -lavformat -lavcodec -lswscale -lavutil -lheif
 
@@ -37,6 +40,8 @@ KERNEL_SRC := $(filter-out %_neon.c %_neon_dotprod.c %_neon_i8mm.c,$(KERNEL_SRC)
 endif
 LIB_SRC := $(wildcard src/base/*.c) $(KERNEL_SRC) \
 	$(foreach room,load text media model engine chat,$(wildcard src/$(room)/*.c))
+SERVER_SRC := $(wildcard src/server/*.c)
+HUB_SRC := $(wildcard src/hub/*.c)
 CLI_SRC := $(wildcard src/cli/*.c)
 HELPER_SRC := $(filter-out src/media/helper/av_%.c,$(wildcard src/media/helper/*.c))
 AV_SRC := $(wildcard src/media/helper/av_*.c)
@@ -50,7 +55,7 @@ PROGRAMS := $(BUILD)/qvl $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so $(BUILD)/li
 TESTS := $(patsubst %.c,$(BUILD)/%,$(TEST_SRC))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
-.PHONY: all demo demo-scores check tests bench install uninstall clean help deps reference fuzz lint
+.PHONY: all page deb tarball demo demo-scores check tests bench install uninstall clean help deps reference fuzz lint
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -58,6 +63,7 @@ all: $(PROGRAMS)
 
 help:
 	@echo "make            build qvl, qvl-media, libqvl"
+	@echo "make page       build the web page with npm; the next make puts it into qvl"
 	@echo "make demo       install what is missing, build, ask the built-in demo model about pictures and clips"
 	@echo "make demo-scores  score the demo model through qvl and Hugging Face transformers, into its card (slow)"
 	@echo "make check      install what is missing, build, run all tests (no Python needed)"
@@ -66,6 +72,8 @@ help:
 	@echo "make fuzz       build the fuzz targets with clang into build/fuzz"
 	@echo "make lint       layer check, source check, cppcheck, clang-tidy"
 	@echo "make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)"
+	@echo "make deb        Debian packages into build/deb"
+	@echo "make tarball    a qvl that runs where it is unpacked, with its libraries, into build/"
 
 deps:
 	$(Q)tools/install-deps.sh
@@ -84,8 +92,10 @@ NEON_FLAGS := $(if $(findstring clang,$(CC)),,-mtune=neoverse-n1 -fno-schedule-i
 %_neon_i8mm.o: ISA_FLAGS := -march=armv8.2-a+dotprod+i8mm $(NEON_FLAGS)
 # (Sanitizers make the unrolled tiles minutes of work for the optimiser.)
 $(BUILD)/src/kernel/%.o: OPT := $(if $(SAN),-O1 -DQVL_NO_UNROLL,-O3)
+# Loops over every weight of a model.
+$(BUILD)/src/load/ggml_blocks.o $(BUILD)/src/load/foreign_rows.o $(BUILD)/src/load/quantize.o: OPT := $(if $(SAN),-O1,-O3)
 # Conversions are checked where bytes from outside are read; kernels are dense with deliberate ones.
-$(filter-out $(BUILD)/src/kernel/%,$(LIB_OBJ) $(call objects,$(CLI_SRC) $(HELPER_SRC) $(AV_SRC))): WARN += -Wconversion
+$(filter-out $(BUILD)/src/kernel/%,$(LIB_OBJ) $(call objects,$(SERVER_SRC) $(HUB_SRC) $(CLI_SRC) $(HELPER_SRC) $(AV_SRC))): WARN += -Wconversion
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -115,7 +125,27 @@ $(BUILD)/libqvl.a: $(LIB_OBJ)
 $(BUILD)/libqvl.so: $(LIB_OBJ)
 	$(Q)$(CC) -shared -Wl,-soname,libqvl.so.0 $(LDFLAGS_ALL) $^ $(LIBS) -o $@
 
-$(BUILD)/qvl: $(call objects,$(CLI_SRC)) $(BUILD)/libqvl.a
+# The web page: built by `make page` (npm), put into the program where it was built.
+PAGE := build/page
+page: web/node_modules/.package-lock.json
+	$(Q)cd web && npm run --silent build
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	$(Q)cd web && npm ci --no-progress
+# (With `make page all` the page is there only after the first of the two.)
+$(BUILD)/page_files.c: tools/embed-page.sh $(wildcard $(PAGE)/index.html) $(filter page,$(MAKECMDGOALS))
+	$(Q)tools/embed-page.sh $(PAGE) $@
+$(BUILD)/page_files.o: $(BUILD)/page_files.c
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# The server's room, for the program and for tests; not part of the library.
+$(BUILD)/libqvl-server.a: $(call objects,$(SERVER_SRC)) $(BUILD)/page_files.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# The room of hubs, as well.
+$(BUILD)/libqvl-hub.a: $(call objects,$(HUB_SRC))
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/qvl: $(call objects,$(CLI_SRC)) $(BUILD)/libqvl-server.a $(BUILD)/libqvl-hub.a $(BUILD)/libqvl.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -pie $^ $(LIBS) $(CLI_LIBS) -o $@
 
 $(BUILD)/qvl-media: $(call objects,$(HELPER_SRC)) $(BUILD)/libqvl.a
@@ -145,6 +175,12 @@ MEDIA_TESTS := $(filter $(BUILD)/tests/unit/media/%,$(TESTS))
 $(filter $(BUILD)/tests/unit/engine/%,$(TESTS)): | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
 $(MEDIA_TESTS): $(BUILD)/libqvl-media.a | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
 $(MEDIA_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a $(MEDIA_TEST_LIBS)
+SERVER_TESTS := $(filter $(BUILD)/tests/unit/server/%,$(TESTS))
+$(SERVER_TESTS): $(BUILD)/libqvl-server.a | $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so
+$(SERVER_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-server.a $(BUILD)/libqvl.a $(LIBS) $(SERVER_LIBS)
+HUB_TESTS := $(filter $(BUILD)/tests/unit/hub/%,$(TESTS))
+$(HUB_TESTS): $(BUILD)/libqvl-hub.a
+$(HUB_TESTS): EXTRA_LIBS = $(BUILD)/libqvl-hub.a $(BUILD)/libqvl.a $(LIBS) -lcurl
 
 # The golden models in real checkpoint folders, for the demo and the end-to-end tests.
 $(BUILD)/make_golden: $(call objects,tests/golden/tool/make_golden.c tests/golden/golden_model.c)
@@ -153,6 +189,10 @@ $(BUILD)/make_golden: $(call objects,tests/golden/tool/make_golden.c tests/golde
 # A terminal for the programs that the end-to-end tests type into.
 $(BUILD)/pty: $(call objects,tests/e2e/tool/pty.c)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lutil -o $@
+
+# A hub of models on this machine, with every fault that a test asks for.
+$(BUILD)/fake_hub: $(call objects,$(wildcard tests/e2e/tool/fake_hub/*.c))
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lmicrohttpd -lnettle -lz -o $@
 
 # This test and this program link the model and engine rooms with the switches of model/mistake.h in place of the
 # library's.
@@ -164,10 +204,11 @@ $(MISTAKE_TEST): $(call mistake_objects,$(wildcard tests/golden/mistakes/*.c) \
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -lcmocka $(LIBS) -o $@
 TESTS += $(MISTAKE_TEST)
 
-$(BUILD)/qvl-mistaken: $(call mistake_objects,tests/e2e/tool/mistaken.c) $(call objects,$(CLI_SRC)) $(BUILD)/libqvl.a
+$(BUILD)/qvl-mistaken: $(call mistake_objects,tests/e2e/tool/mistaken.c) $(call objects,$(CLI_SRC)) \
+		$(BUILD)/libqvl-server.a $(BUILD)/libqvl-hub.a $(BUILD)/libqvl.a
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS) $(CLI_LIBS) -o $@
 
-tests: all $(TESTS) $(BUILD)/make_golden $(BUILD)/pty $(BUILD)/qvl-mistaken replay
+tests: all $(TESTS) $(BUILD)/make_golden $(BUILD)/pty $(BUILD)/fake_hub $(BUILD)/bench/make_checkpoint $(BUILD)/qvl-mistaken replay
 
 check: deps
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) tests
@@ -199,43 +240,64 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory CC=$(FUZZ_CC) BUILD=build/fuzz SAN=fuzzer-no-link,address,undefined fuzz-programs
 fuzz-programs: $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_SRC))
 # Of the library the rooms that read bytes from outside: the kernels are minutes of work for a sanitizing compiler.
-$(BUILD)/libqvl-input.a: $(call objects,$(filter src/base/% src/load/% src/text/% src/media/% src/chat/%,$(LIB_SRC)))
+$(BUILD)/libqvl-input.a: $(call objects,$(filter src/base/% src/load/% src/text/% src/media/% src/chat/% %/feature_file.c,$(LIB_SRC)))
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
-$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libqvl-media.a $(BUILD)/libqvl-input.a
-	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(MEDIA_TEST_LIBS) -o $@
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libqvl-server.a $(BUILD)/libqvl-hub.a $(BUILD)/libqvl-media.a \
+		$(BUILD)/libqvl-input.a
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(MEDIA_TEST_LIBS) $(SERVER_LIBS) -o $@
 replay: $(patsubst tests/fuzz/%.c,$(BUILD)/replay/%,$(FUZZ_SRC))
-$(BUILD)/replay/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libqvl-media.a \
-		$(BUILD)/libqvl.a
+$(BUILD)/replay/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libqvl-server.a \
+		$(BUILD)/libqvl-hub.a $(BUILD)/libqvl-media.a $(BUILD)/libqvl.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(MEDIA_TEST_LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(MEDIA_TEST_LIBS) $(SERVER_LIBS) -o $@
 
 # ---- install -------------------------------------------------------------------------------------
-# The manual page takes its options from the program's own table.
+# The manual page and the completion of shells take the options from the program's own table.
 $(BUILD)/qvl.1: docs/qvl.1.in $(BUILD)/qvl
 	$(Q)$(BUILD)/qvl help man >$@.options
 	$(Q)sed -e 's|@VERSION@|$(VERSION)|' -e '/^@OPTIONS@$$/{r $@.options' -e 'd;}' $< >$@
+$(BUILD)/qvl.bash $(BUILD)/qvl.zsh $(BUILD)/qvl.fish: $(BUILD)/qvl.%: $(BUILD)/qvl
+	$(Q)$(BUILD)/qvl help $* >$@
 
-install: all $(BUILD)/qvl.1
-	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/include \
-		$(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
-	$(Q)install -m 644 $(BUILD)/qvl.1 $(DESTDIR)$(PREFIX)/share/man/man1/qvl.1
-	$(Q)install -m 755 $(BUILD)/qvl $(DESTDIR)$(PREFIX)/bin/qvl
-	$(Q)install -m 755 $(BUILD)/qvl-media $(BUILD)/qvl-media-av.so $(DESTDIR)$(PREFIX)/libexec/qvl/
-	$(Q)install -m 644 $(BUILD)/libqvl.a $(DESTDIR)$(PREFIX)/lib/libqvl.a
-	$(Q)install -m 755 $(BUILD)/libqvl.so $(DESTDIR)$(PREFIX)/lib/libqvl.so.0
-	$(Q)ln -sf libqvl.so.0 $(DESTDIR)$(PREFIX)/lib/libqvl.so
-	$(Q)install -m 644 include/qvl.h $(DESTDIR)$(PREFIX)/include/qvl.h
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' tools/qvl.pc.in \
-		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
-	$(Q)install -d $(DESTDIR)$(PREFIX)/share/qvl/demo-model
-	$(Q)install -m 644 $(wildcard demo/model/*) $(DESTDIR)$(PREFIX)/share/qvl/demo-model/
+# A file of the build, its mode, its place.
+define installed
+$(BUILD)/qvl 755 $(PREFIX)/bin/qvl
+$(BUILD)/qvl-media 755 $(PREFIX)/libexec/qvl/qvl-media
+$(BUILD)/qvl-media-av.so 755 $(PREFIX)/libexec/qvl/qvl-media-av.so
+$(BUILD)/libqvl.a 644 $(LIBDIR)/libqvl.a
+$(BUILD)/libqvl.so 755 $(LIBDIR)/libqvl.so.0
+include/qvl.h 644 $(PREFIX)/include/qvl.h
+$(BUILD)/qvl.1 644 $(PREFIX)/share/man/man1/qvl.1
+$(BUILD)/qvl.bash 644 $(PREFIX)/share/bash-completion/completions/qvl
+$(BUILD)/qvl.zsh 644 $(PREFIX)/share/zsh/vendor-completions/_qvl
+$(BUILD)/qvl.fish 644 $(PREFIX)/share/fish/vendor_completions.d/qvl.fish
+$(foreach f,$(wildcard demo/model/*),$(f) 644 $(PREFIX)/share/qvl/demo-model/$(notdir $(f))
+)
+endef
+export installed
+
+install: all $(BUILD)/qvl.1 $(BUILD)/qvl.bash $(BUILD)/qvl.zsh $(BUILD)/qvl.fish
+	$(Q)echo "$$installed" | while read -r from mode to; do \
+		[ -z "$$from" ] || install -D -m "$$mode" "$$from" "$(DESTDIR)$$to" || exit 1; done
+	$(Q)ln -sf libqvl.so.0 $(DESTDIR)$(LIBDIR)/libqvl.so
+	$(Q)install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(UNITDIR)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' tools/qvl.pc.in \
+		> $(DESTDIR)$(LIBDIR)/pkgconfig/qvl.pc
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' docs/qvl.service.in > $(DESTDIR)$(UNITDIR)/qvl.service
 
 uninstall:
-	$(Q)rm -rf $(DESTDIR)$(PREFIX)/bin/qvl $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/include/qvl.h \
-		$(DESTDIR)$(PREFIX)/lib/libqvl.* $(DESTDIR)$(PREFIX)/share/qvl \
-		$(DESTDIR)$(PREFIX)/share/man/man1/qvl.1 $(DESTDIR)$(PREFIX)/lib/pkgconfig/qvl.pc
+	$(Q)echo "$$installed" | while read -r from mode to; do rm -f "$(DESTDIR)$$to"; done
+	$(Q)rm -f $(DESTDIR)$(LIBDIR)/libqvl.so $(DESTDIR)$(LIBDIR)/pkgconfig/qvl.pc $(DESTDIR)$(UNITDIR)/qvl.service
+	$(Q)rm -rf $(DESTDIR)$(PREFIX)/libexec/qvl $(DESTDIR)$(PREFIX)/share/qvl
+
+# Of what is committed, into build/deb.
+deb:
+	$(Q)tools/deb.sh $(VERSION)
+# Into build/; for any Linux that is as new as this one, wherever it is unpacked.
+tarball: deps
+	$(Q)tools/tarball.sh $(VERSION)
 
 clean:
 	$(Q)rm -rf build
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' -type f 2>/dev/null)

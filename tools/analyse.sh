@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
     --suppress=missingIncludeSystem -D__x86_64__ -D__GNUC__=12 -Iinclude -Isrc \
-    src/base src/load src/text src/media src/model src/engine src/chat src/cli
+    src/base src/load src/text src/media src/model src/engine src/chat src/hub src/server src/cli
 echo "ok cppcheck"
 checks='-*,bugprone-*,misc-no-recursion'
 checks+=',-bugprone-easily-swappable-parameters,-bugprone-implicit-widening-of-multiplication-result'

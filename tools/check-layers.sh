@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Who may see whom (ARCHITECTURE.md, "Floors"): a file includes its own room and lower floors; never sideways,
-# never up. chat/ on floor 5 sees qvl.h and base/ only, programs on floor 6 see chat/, too. Every .c includes its own header first.
+# never up. chat/ on floor 5 sees qvl.h and base/ only; server/ on
+# floor 6 sees chat/, too, hub/ beside it base/ only, and the command line on floor 7 all of those. Every .c includes its own header first.
 set -u
 cd "$(dirname "$0")/.."
-declare -A floor=([base]=0 [kernel]=1 [load]=2 [text]=2 [media]=2 [model]=3 [engine]=4 [chat]=5 [cli]=6)
+declare -A floor=([base]=0 [kernel]=1 [load]=2 [text]=2 [media]=2 [model]=3 [engine]=4 [chat]=5 [hub]=6 [server]=6 [cli]=7)
 n_bad=0
 
 bad() {
@@ -18,8 +19,8 @@ while IFS=: read -r file line include; do
     if [ -z "${floor[$seen]:-}" ]; then
         bad "$file:$line includes \"$include\", which is no room's header"
     elif [ "$seen" != "$room" ]; then
-        if [ "${floor[$room]}" -ge 5 ] && [ "$seen" != base ] && [ "$seen" != chat ]; then
-            bad "$file:$line: floors 5 and 6 see qvl.h, base/ and chat/, not $include"
+        if [ "${floor[$room]}" -ge 5 ] && [ "$seen" != base ] && [ "$seen" != chat ] && [ "$seen" != server ] && [ "$seen" != hub ]; then
+            bad "$file:$line: programs see qvl.h, base/, chat/ and (the command line) hub/ and server/, not $include"
         elif [ "${floor[$seen]}" -ge "${floor[$room]}" ]; then
             bad "$file:$line: floor ${floor[$room]} ($room) includes floor ${floor[$seen]} ($include)"
         fi

@@ -36,8 +36,8 @@ sub skip_arguments {
 }
 my %said;
 # Functions that look a text up, and how many arguments stand before it.
-my %before = (qvl_fail => 2, qvl_fail_memory => 2, qvl_arena_alloc => 3, qvl_grow => 4, qvl_text => 0,
-              qvl_progress_say => 1, qvl_progress_say_dim => 1, not_json => 1, not_a_regex => 1, too_large => 2, qvl_schema_refuse => 4, unexpected => [2, 3]);
+my %before = (qvl_fail => 2, qvl_fail_memory => 2, qvl_arena_alloc => 3, qvl_grow => 4, qvl_text => 0, QVL_SAID => 0,
+              qvl_progress_say => 1, qvl_progress_say_dim => 1, not_json => 1, not_a_regex => 1, too_large => 2, say_why => 1, qvl_hub_pull_note => 1, qvl_schema_refuse => 4, qvl_schema_cannot => 4, unexpected => [2, 3]);
 my $sayers = join '|', sort { length $b <=> length $a } keys %before;
 my @files = split /\n/, `find src -name '*.[ch]' ! -name messages_zh.h ! -path 'src/media/helper/*' | sort`;
 for my $file (@files) {

@@ -41,7 +41,6 @@ forms go best (demo/model/README.md). Ask it yourself, or chat with it:
 
 Real pictures take the real model, 4.3 GB, from Hugging Face or ModelScope:
 
-  hf download Qwen/Qwen3-VL-2B-Instruct --local-dir Qwen3-VL-2B-Instruct
-  modelscope download --model Qwen/Qwen3-VL-2B-Instruct --local_dir Qwen3-VL-2B-Instruct
-  $build/qvl run -m Qwen3-VL-2B-Instruct photo.jpg "What is this?"
+  $build/qvl pull
+  $build/qvl run photo.jpg "What is this?"
 TEXT

@@ -11,7 +11,8 @@ packages=(
     libjpeg-dev libpng-dev libwebp-dev libseccomp-dev                # qvl-media
     libavformat-dev libavcodec-dev libswscale-dev libavutil-dev      # its module for clips, GIF, BMP, TIFF
     libheif-dev                                                      # the same, for HEIC and AVIF
-    libcmocka-dev                                                    # tests
+    libmicrohttpd-dev libcurl4-gnutls-dev                            # qvl serve: HTTP; URLs of pictures, where allowed
+    libcmocka-dev curl                                               # tests
     "$@"
 )
 

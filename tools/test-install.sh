@@ -13,7 +13,25 @@ build/make_golden "$model" a
 LD_LIBRARY_PATH=$root/usr/lib "$root/example" "$model" demo/shapes.png "What is this?" >"$root/answer"
 [ -s "$root/answer" ] || { echo "not ok the example said nothing"; exit 1; }
 echo "ok the example ran against the installed library"
+completion=$root/usr/share/bash-completion/completions/qvl
+completed() { # words: what bash is offered
+    bash -c '. "$0"; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); compopt() { :; }; _qvl; echo " ${COMPREPLY[*]} "' "$completion" "$@"
+}
+completed qvl ser | grep -q " serve " && completed qvl serve --po | grep -q " --port " &&
+    completed qvl quantize --type "" | grep -q " q4 q8 balanced " ||
+    { echo "not ok bash is offered something else"; exit 1; }
+echo "ok bash completes commands, options and their words"
+for shell in zsh fish; do
+    file=$(find "$root/usr/share/$shell" -type f)
+    if ! command -v $shell >/dev/null; then echo "SKIP: $shell is not installed: its completion was not read"
+    elif $shell -n "$file"; then echo "ok $shell reads its completion"
+    else echo "not ok $shell does not read its completion"; exit 1; fi
+done
+complete_c=$(command -v fish >/dev/null && XDG_DATA_HOME="$root/fish" fish -c "source '$root/usr/share/fish/vendor_completions.d/qvl.fish'; complete -C 'qvl serve --po'" || echo --port)
+[[ $complete_c == --port* ]] || { echo "not ok fish is offered $complete_c"; exit 1; }
 [ -s "$root/usr/share/man/man1/qvl.1" ] || { echo "not ok there is no manual page"; exit 1; }
+grep -q "^ExecStart=$root/usr/bin/qvl serve" "$root/usr/lib/systemd/system/qvl.service" ||
+    { echo "not ok the service does not start what was installed"; exit 1; }
 "$root/usr/bin/qvl" run -m "$model" demo/shapes.png "What is this?" -n 4 -q >"$root/answer2"
 [ -s "$root/answer2" ] || { echo "not ok the installed qvl said nothing"; exit 1; }
 echo "ok the installed qvl found its helper"
