@@ -1,11 +1,12 @@
 /* What a constraint costs: compiling it, and a mask for each token of answers written by chance.
- * usage: constraint MODEL [SCHEMA…]   (a model folder's tokenizer; a schema, or /REGEX) */
+ * usage: constraint MODEL [WHAT…]   (a model folder's tokenizer; a schema, /REGEX, or [TOOLS]) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "text/matcher.h"
+#include "text/tool_grammar.h"
 
 enum { N_ANSWER = 40, N_TOKEN = 120 };
 
@@ -22,6 +23,10 @@ static const char *const usual[] = {
     "{\"type\":\"string\",\"maxLength\":10000}",
     "{\"type\":\"string\",\"format\":\"uri\"}",
     "/\\d{4}-\\d\\d-\\d\\d .{3,80}",
+    "[{\"name\":\"find\",\"parameters\":{\"type\":\"object\",\"properties\":{\"query\":{\"type\":\"string\"},\"n\":{"
+    "\"type\":\"integer\"}},\"required\":[\"query\"]}},{\"name\":\"click\",\"parameters\":{\"type\":\"object\","
+    "\"properties\":{\"at\":{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":1000},"
+    "\"minItems\":2,\"maxItems\":2}},\"required\":[\"at\"]}},{\"name\":\"more\"}]",
 };
 
 static int compare(const void *a, const void *b)
@@ -39,7 +44,7 @@ static uint32_t choose(const struct qvl_tokenizer *t, const uint64_t *mask, uint
         size_t n = 0;
         if (!(mask[id / 64] >> id % 64 & 1))
             continue;
-        const char *bytes = qvl_tokenizer_bytes(t, id, &n);
+        const char *bytes = qvl_token_trie_bytes(t, id, &n);
         if (want_plain != (memchr(bytes, '"', n) != NULL))
             return id;
         other = id;
@@ -58,7 +63,7 @@ static size_t write_answer(const struct qvl_tokenizer *t, const struct qvl_token
         ms[n] = qvl_cpu_ms() - start_ms;
         size_t n_byte = 0;
         uint32_t id = choose(t, mask, trie->n_id, ++n % 12 != 0);
-        const char *bytes = qvl_tokenizer_bytes(t, id, &n_byte);
+        const char *bytes = qvl_token_trie_bytes(t, id, &n_byte);
         if (id == QVL_NO_TOKEN || qvl_matcher_take(m, bytes, n_byte, err))
             return n;
     }
@@ -73,8 +78,10 @@ static int measure(const struct qvl_tokenizer *t, const struct qvl_token_trie *t
     uint64_t *mask = malloc((trie->n_id / 64 + (size_t)1) * sizeof *mask);
     double start_ms = qvl_now_ms(), sum = 0;
     size_t n = 0, length = strlen(what);
-    enum qvl_status status = *what == '/' ? qvl_grammar_from_regex(what + 1, length - 1, &g, &err)
-                                          : qvl_grammar_from_schema(what, length, &g, &err);
+    const struct qvl_tool_settings settings = {.want_one = false};
+    enum qvl_status status = *what == '/'   ? qvl_grammar_from_regex(what + 1, length - 1, &g, &err)
+                             : *what == '[' ? qvl_grammar_from_tools(what, length, &settings, &g, &err)
+                                            : qvl_grammar_from_schema(what, length, &g, &err);
     double compile_ms = qvl_now_ms() - start_ms;
     for (int i = 0; i < N_ANSWER && !status && mask; i++) {
         struct qvl_matcher *m = NULL;
@@ -103,7 +110,7 @@ int main(int argc, char **argv)
     struct qvl_error err = {0};
     int rc = 0;
     if (argc < 2) {
-        fprintf(stderr, "usage: %s MODEL [SCHEMA|/REGEX…]\n", argv[0]);
+        fprintf(stderr, "usage: %s MODEL [SCHEMA|/REGEX|[TOOLS]…]\n", argv[0]);
         return 2;
     }
     if (qvl_tokenizer_load(argv[1], UINT32_MAX, &t, &err)) {

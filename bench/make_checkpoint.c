@@ -1,12 +1,13 @@
 /* make_checkpoint: writes a checkpoint of published size with random weights, for measuring where the published
  * weights are not at hand:
  *
- *     make_checkpoint --preset 2b|4b|8b [--tokenizer DIR] OUT_DIR
+ *     make_checkpoint --preset 2b|4b|8b|test [--tokenizer DIR] OUT_DIR
  *
  * Layout, names, shapes and JSON spellings are those of the hub (transformers 4.57): the 2B is one file of 625
- * bf16 tensors, 4,255,140,312 bytes; larger ones are shards of at most 5 GB with an index. --tokenizer copies
- * tokenizer.json, vocab.json, merges.txt and tokenizer_config.json from DIR. config.json says "qvl_golden" so
- * that nobody takes the result for a trained model.
+ * bf16 tensors, 4,255,140,312 bytes; larger ones are shards of at most 5 GB with an index. "test" is nobody's:
+ * 260 MB, for tests of what lies on a disk. --tokenizer copies tokenizer.json, vocab.json, merges.txt and
+ * tokenizer_config.json from DIR. config.json says "qvl_golden" so that nobody takes the result for a trained
+ * model.
  *
  * A value is a function of its tensor's name and its own index only (an integer hash), so any part can be
  * made by itself, and by any number of threads. Matrices and biases are uniform with standard deviation 0.02,
@@ -44,6 +45,7 @@ struct preset {
 static const struct preset presets[] = {
     {"2b", 2048, 28, 16, 6144, true, 24, 1024, 4096, "5, 11, 17"},
     {"4b", 2560, 36, 32, 9728, true, 24, 1024, 4096, "5, 11, 17"},
+    {"test", 256, 4, 16, 24576, true, 4, 256, 1024, "0, 1, 2"},
     {"8b", 4096, 36, 32, 12288, false, 27, 1152, 4304, "8, 16, 24"},
 };
 
@@ -417,7 +419,7 @@ int main(int argc, char **argv)
         if (preset_name && strcmp(preset_name, presets[i].name) == 0)
             preset = &presets[i];
     if (!preset || !dir) {
-        fprintf(stderr, "usage: %s --preset 2b|4b|8b [--tokenizer DIR] OUT_DIR\n", argv[0]);
+        fprintf(stderr, "usage: %s --preset 2b|4b|8b|test [--tokenizer DIR] OUT_DIR\n", argv[0]);
         return 2;
     }
     if (make(preset, dir, tokenizer, &err)) {
