@@ -23,6 +23,7 @@ import functools
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -46,6 +47,8 @@ HEADS = [(CELL_COLOUR, len(COLOURS) + 1), (CELL_SHAPE, len(SHAPES) + 1), (CELL_K
 HEADS += [(CELL_SLOT + i, len(CHARACTERS) + 1) for i in range(N_SLOT)] + [(CELL_INDEX, MAX_INDEX + 1)]
 N_DIGIT = 11 + 10                      # of a box's edge: its hundreds, 0 … 10, and its tens
 N_HEAD = sum(n for _, n in HEADS) + 4 + 4 * N_DIGIT  # the box comes last, as numbers and as digits
+
+N_HEAD_STEP = 250                      # in which a new cell head learns what a trained tower shows it, and nothing more
 
 TASKS = demo_data.TASKS + ["page"]
 SPANS = [((2.5, 4.7), 22), ((4.7, 8.4), 14), ((8.4, 14), 9), ((14, 20), 6)]  # seconds of clips, samples of a batch
@@ -186,11 +189,11 @@ def cell_loss(features, taps, head, cells):
     box = target[:, CELL_BOX:CELL_BOX + 4]
     has_box = box[:, 0] >= 0
     if has_box.any():
-        total = total + 5 * (out[has_box, begin:begin + 4] - box[has_box] / 1000.0).abs().mean()
+        total = total + 20 * (out[has_box, begin:begin + 4] - box[has_box] / 1000.0).abs().mean()
         digits = out[has_box, begin + 4:].view(-1, 4, N_DIGIT).flatten(0, 1)
         edges = box[has_box].flatten()
-        total = total + 0.5 * F.cross_entropy(digits[:, :11], edges // 100)
-        total = total + 0.25 * F.cross_entropy(digits[:, 11:], edges // 10 % 10)
+        total = total + 0.75 * F.cross_entropy(digits[:, :11], edges // 100)
+        total = total + 0.5 * F.cross_entropy(digits[:, 11:], edges // 10 % 10)
     return total, (n_right / n_read if n_read else None)
 
 
@@ -209,10 +212,13 @@ class Trainer:
         self.head = torch.nn.Linear(demo_model.VISION["out_hidden_size"], N_HEAD)
         self.i_step, self.n_sample, self.seconds, self.scores = 0, 0, 0.0, {}
         self.cell_weight, self.is_frozen = 1.0, False
+        self.i_step_taught = 0             # before it the head does not teach the tower
         weights = os.path.join(out_dir, "model.safetensors")
         if os.path.exists(weights):
             from safetensors.torch import load_file
             self.model.load_state_dict({k: v.float() for k, v in load_file(weights).items()}, strict=False)
+            self.go_on_counting()
+            self.i_step_taught = self.i_step + N_HEAD_STEP
         self.model.to(device), self.head.to(device)
         self.quick = demo_model.Quick(self.model)
         self.make_optimizers()
@@ -234,6 +240,15 @@ class Trainer:
                                {"params": list(self.head.parameters()), "weight_decay": 0.0}],
                               lr=1.0, betas=(0.9, 0.98), eps=1e-8)]
         self.rates = [2.0e-3, 1.0e-3]
+
+    def go_on_counting(self):
+        """From where the metrics beside the weights end."""
+        there, here = (os.path.join(d, "metrics.csv") for d in (self.out_dir, self.state_dir))
+        if os.path.exists(there) and not os.path.exists(here):
+            shutil.copyfile(there, here)
+            with open(here) as f:
+                last = list(csv.DictReader(f))[-1]
+            self.i_step, self.n_sample, self.seconds = int(last["step"]), int(last["samples"]), float(last["seconds"])
 
     def state_path(self):
         return os.path.join(self.state_dir, "state.pt")
@@ -283,7 +298,10 @@ class Trainer:
         with torch.autocast(kind, torch.bfloat16):
             with torch.set_grad_enabled(not self.is_frozen):
                 features, taps = self.quick.vision(pixels)
-                loss, read = cell_loss(features, taps, self.head, batch["cells"])
+                known = (features, taps)
+                if self.i_step < self.i_step_taught:
+                    known = (features.detach(), [t.detach() for t in taps])
+                loss, read = cell_loss(*known, self.head, batch["cells"])
             self.score(batch["task"] + " cells", float(loss.detach()))
             if read is not None:
                 self.score(batch["task"] + " characters", read)
