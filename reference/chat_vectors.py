@@ -7,7 +7,8 @@ SHA-256 3636d0f0…), which this repository does not contain. QVL_DATA (default 
 --check compares instead of writing; without the templates it compares only the ids of the committed texts.
 Each line: {"thinking", "vision_ids", "tools_json", "messages", "text", "ids"}; a message is {"role", "content" (a
 string, or a list of {"text"} {"image"} {"video"}), "reasoning", "tool_calls": [{"name", "arguments_json"}]}. "ids" is
-null where content looks like an added token, which qvl takes as text and the reference does not.
+null where content looks like an added token, which qvl takes as text and the reference does not. "open": the last
+message goes on (continue_final_message).
 """
 import hashlib
 import json
@@ -102,6 +103,21 @@ def thinking_only():
         yield [user, seen, system, seen], None, vision_ids
 
 
+def to_go_on():
+    """Conversations whose last message goes on."""
+    user = {"role": "user", "content": [IMAGE, text("Hello")]}
+    for content in ("The answer is", "", "Two  \n", "  \n\nspace ", "\n", [text("a"), text("b ")], [text("a\n"), text("")],
+                    "<think>\nwhy\n</think>\n\nSo", "So</think>", "<think>\nI am", "{\"a\": [1, "):
+        answer = {"role": "assistant", "content": content}
+        yield [user, answer], None, False
+        yield [user, {"role": "assistant", "content": "Hi."}, user, answer], TOOLS, True
+        yield [user, {**answer, "reasoning": "\nwhy\n"}], None, False
+        yield [{"role": "system", "content": "Be brief."}, user, {**answer, "reasoning": ""}], None, False
+        yield [user, {"role": "assistant", "content": "", "tool_calls": [call("look", "{}")]},
+               {"role": "tool", "content": "a dog"}, answer], None, False
+    yield [{"role": "assistant", "content": "first"}], None, False
+
+
 FRAGMENTS = ["", "a", " ", "\n", "\n\n", "Hello, world! ", "中文，测试。", "e\u0301", "12345", "'s", "<think>", "</think>",
              "<tool_response>", "</tool_response>", "</thi", "nk>", "<|im_end|>", "<|image_pad|>",
              "if (x < 3)\n\treturn;\n", "🙂", "{\"k\": 1}"]
@@ -171,6 +187,31 @@ def make(templates, tokenizer):
             is_harmless = not any(a in t for a in added for m in messages for t in texts_of(m))
             yield {"thinking": is_thinking, "vision_ids": vision_ids, "tools_json": tools_json, "messages": messages,
                    "text": rendered, "ids": ids_of(tokenizer, rendered) if is_harmless else None}
+    yield from make_open(templates, tokenizer, added)
+
+
+def make_open(templates, tokenizer, added):
+    """The reference refuses where the template changes the last message's text (all of it must be found again in what is
+    rendered); qvl renders what the template says."""
+    rnd = random.Random(5)
+    for is_thinking in False, True:
+        chats = [*to_go_on(), *(at_random(rnd, is_thinking) for _ in range(N_RANDOM))]
+        for messages, tools_json, vision_ids in chats:
+            last = messages[-1]
+            if last["role"] != "assistant" or "tool_calls" in last or not last["content"] and last["content"] != "" or (
+                    isinstance(last["content"], list) and "text" not in last["content"][-1]):
+                continue
+            try:
+                rendered = tokenizer.apply_chat_template(
+                    [for_reference(m) for m in messages], chat_template=templates[is_thinking], tokenize=False,
+                    tools=json.loads(tools_json) if tools_json else None, continue_final_message=True,
+                    add_vision_id=vision_ids)
+            except ValueError:
+                continue
+            is_harmless = not any(a in t for a in added for m in messages for t in texts_of(m))
+            yield {"thinking": is_thinking, "open": True, "vision_ids": vision_ids, "tools_json": tools_json,
+                   "messages": messages, "text": rendered,
+                   "ids": ids_of(tokenizer, rendered) if is_harmless else None}
 
 
 def ids_of(tokenizer, text):

@@ -71,12 +71,35 @@ pillow12=$build/pillow12
 [ -d "$pillow12/PIL" ] || note skipped "resize_vectors: the column of Pillow 12 (cannot be installed)" 0
 [ -d "$pillow12/PIL" ] || pillow12=
 step "resize_vectors: regenerated, equal" py reference/resize_vectors.py --check ${pillow12:+--pillow12 "$pillow12"}
+gguf=$build/gguf
+[ -d "$gguf/gguf" ] || "$venv/bin/pip" install --quiet --no-deps --target "$gguf" gguf==0.19.0 || true
+if [ -d "$gguf/gguf" ]; then
+    step "ggml_vectors: regenerated, equal" env PYTHONPATH="$gguf" "$venv/bin/python" reference/ggml_vectors.py --check
+    step "ggml_narrow_vectors: regenerated, equal" env PYTHONPATH="$gguf" "$venv/bin/python" \
+        reference/ggml_narrow_vectors.py --check
+    step "qvl convert: the package gguf reads the demo model's files, with the bytes that it makes itself" \
+        env PYTHONPATH="$gguf" "$venv/bin/python" reference/gguf/convert.py "$build/qvl"
+    step "GGUF files of the package gguf, every type: logits of transformers" \
+        env PYTHONPATH="$gguf" timeout 1800 "$venv/bin/python" reference/gguf/load.py "$build/qvl"
+else
+    note skipped "ggml_vectors, ggml_narrow_vectors, qvl convert, GGUF files: gguf cannot be installed" 0
+fi
 qwen=$build/qwen_vl_utils
 [ -d "$qwen/qwen_vl_utils" ] || "$venv/bin/pip" install --quiet --no-deps --target "$qwen" qwen-vl-utils==0.0.14 || true
 if [ -d "$qwen/qwen_vl_utils" ]; then
     step "sample_frames_vectors: regenerated, equal" py reference/sample_frames_vectors.py "$qwen" --check
 else
     note skipped "sample_frames_vectors: qwen_vl_utils cannot be installed" 0
+fi
+compressed=$build/compressed_tensors
+[ -d "$compressed/compressed_tensors" ] ||
+    "$venv/bin/pip" install --quiet --no-deps --target "$compressed" compressed-tensors==0.20.0 pydantic==2.14.3 \
+        pydantic-core==2.50.4 annotated-types typing-inspection loguru psutil || true
+if [ -d "$compressed/compressed_tensors" ]; then
+    step "foreign_vectors: regenerated, equal" env "PYTHONPATH=$compressed" timeout 1800 "$venv/bin/python" \
+        reference/foreign_vectors.py --check
+else
+    note skipped "foreign_vectors: compressed-tensors cannot be installed" 0
 fi
 step "clip_files: made again, equal bytes" py reference/clip_files.py --check
 if [ -d "$qwen/qwen_vl_utils" ] && reference/torchcodec.sh "$build/torchcodec" "$venv/bin/python" &&
@@ -90,6 +113,13 @@ mapfile -t fonts <reference/score_demo.packages
 tools/install-deps.sh "${fonts[@]}" || exit 1
 step "training of the demo model: its forward pass is the reference's" py reference/train_demo.py --check
 step "demo model: the same answers from transformers" py reference/demo_answers.py --check
+step "what qvl verify compares with, demo model: made again, equal" py reference/verify.py demo/model \
+    tests/golden/verify/demo.ref --size 0.27 --tokens 32 --top 16 --name "qvl demo model" --check
+same_verify_a() {
+    "$build/make_golden" "$work/verify.a" a && py reference/verify.py "$work/verify.a" tests/golden/verify/a.ref --size 0.19 \
+        --tokens 16 --top 16 --name "golden model a" --check
+}
+step "what qvl verify compares with, golden model a: made again, equal" same_verify_a
 step "golden models saved again by transformers: equal logits" py reference/resave.py "$build/qvl"
 if [ -d "$data/tokenizer" ] && [ -d "$data/photos" ]; then
     step "program beside transformers, real vocabulary, photographs, a clip" env "LD_LIBRARY_PATH=$build/torchcodec/so" \

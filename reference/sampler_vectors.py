@@ -2,8 +2,8 @@
 
 usage: python sampler_vectors.py [--check]   (--check compares with the committed file and writes nothing)
 
-Each case: logits, prompt and output ids, settings, and the probabilities after repetition penalty, presence and
-frequency penalty (which transformers lacks: vLLM's formula), temperature, top-k, top-p, min-p, softmax.
+Each case: logits, prompt and output ids, biases, settings, and the probabilities after logit bias, repetition penalty,
+presence and frequency penalty (which transformers lacks: vLLM's formula), temperature, top-k, top-p, min-p, softmax.
 """
 
 import itertools
@@ -16,24 +16,28 @@ import transformers
 from transformers.generation.logits_process import (
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/unit/engine/sampler_vectors.h")
-N_VOCAB, N_PROMPT, N_OUTPUT = 48, 6, 5
+N_VOCAB, N_PROMPT, N_OUTPUT, N_BIAS = 48, 6, 5, 3
+NO_BIAS = [(i, 0.0) for i in range(N_BIAS)]
 TEMPERATURES = (0.0, 0.7, 1.0)
 CUTS = ((0, 1.0, 0.0), (20, 0.8, 0.0), (5, 1.0, 0.0), (0, 0.9, 0.0), (0, 1.0, 0.1), (12, 0.95, 0.05), (3, 0.1, 0.0))
 PENALTIES = ((1.0, 0.0, 0.0), (1.3, 0.0, 0.0), (1.0, 1.5, 0.0), (1.1, 0.5, 0.25))
 
 
-def expected(logits, prompt, output, temperature, cut, penalty):
+def expected(logits, prompt, output, bias, temperature, cut, penalty):
     """Probabilities, or with temperature 0 all mass on the best id."""
     top_k, top_p, min_p = cut
     repetition, presence, frequency = penalty
     ids = torch.tensor([prompt + output])
     x = logits.clone().unsqueeze(0)
+    if bias != NO_BIAS:
+        x = SequenceBiasLogitsProcessor([[[token], value] for token, value in bias])(ids, x)
     if repetition != 1.0:
         x = RepetitionPenaltyLogitsProcessor(repetition)(ids, x)
     for token in set(output):
@@ -57,6 +61,14 @@ def numbers(values, form):
     return ", ".join(form % v for v in values)
 
 
+def row(logits, prompt, output, bias, temperature, cut, penalty):
+    p = expected(logits, prompt, output, bias, temperature, cut, penalty)
+    return ["    {{%.9g, %d, %.9g, %.9g, %.9g, %.9g, %.9g, 0}," % (temperature, *cut, *penalty),
+            "     {%s}," % numbers(prompt, "%d"), "     {%s}," % numbers(output, "%d"),
+            "     {%s}," % numbers(bias, "{%d, %.9g}"),
+            "     {%s}," % numbers(logits.tolist(), "%.9g"), "     {%s}}," % numbers(p.tolist(), "%.8g")]
+
+
 def make():
     torch.manual_seed(20261122)
     lines = ["/* Made by reference/sampler_vectors.py with transformers %s, torch %s. */" % (
@@ -70,10 +82,15 @@ def make():
             logits = (logits * 2).round() / 2
         prompt = torch.randint(0, N_VOCAB, (N_PROMPT,)).tolist()
         output = torch.randint(0, 12, (N_OUTPUT,)).tolist()
-        p = expected(logits, prompt, output, temperature, cut, penalty)
-        lines += ["    {{%.9g, %d, %.9g, %.9g, %.9g, %.9g, %.9g, 0}," % (temperature, *cut, *penalty),
-                  "     {%s}," % numbers(prompt, "%d"), "     {%s}," % numbers(output, "%d"),
-                  "     {%s}," % numbers(logits.tolist(), "%.9g"), "     {%s}}," % numbers(p.tolist(), "%.8g")]
+        lines += row(logits, prompt, output, NO_BIAS, temperature, cut, penalty)
+    for temperature, cut, penalty in itertools.product(TEMPERATURES, CUTS[:3], PENALTIES):
+        logits = torch.randn(N_VOCAB) * 2.5
+        prompt = torch.randint(0, N_VOCAB, (N_PROMPT,)).tolist()
+        output = torch.randint(0, 12, (N_OUTPUT,)).tolist()
+        forbidden = logits.argmax().item()
+        bias = [(forbidden, -100.0), ((forbidden + 1) % N_VOCAB, 2.5), (output[0] if output[0] != forbidden and
+                output[0] != (forbidden + 1) % N_VOCAB else (forbidden + 2) % N_VOCAB, 1.75)]
+        lines += row(logits, prompt, output, bias, temperature, cut, penalty)
     return "\n".join(lines + ["};", ""])
 
 
