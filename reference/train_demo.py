@@ -242,13 +242,15 @@ class Trainer:
         self.rates = [2.0e-3, 1.0e-3]
 
     def go_on_counting(self):
-        """From where the metrics beside the weights end."""
+        """From where the metrics beside the weights end; what the head says is not known of a new one."""
         there, here = (os.path.join(d, "metrics.csv") for d in (self.out_dir, self.state_dir))
         if os.path.exists(there) and not os.path.exists(here):
             shutil.copyfile(there, here)
             with open(here) as f:
                 last = list(csv.DictReader(f))[-1]
             self.i_step, self.n_sample, self.seconds = int(last["step"]), int(last["samples"]), float(last["seconds"])
+            keys = [t + k for t in demo_data.TASKS for k in ("", " loss")]
+            self.scores = {k: float(last[k]) for k in keys if last[k]}
 
     def state_path(self):
         return os.path.join(self.state_dir, "state.pt")
