@@ -9,7 +9,7 @@ export default defineConfig({
   testMatch: process.env["QVL_SCREENSHOTS"] ? "screenshots.ts" : "*.spec.ts",
   outputDir: `${build}/page-tests`,
   workers: 1,
-  timeout: 60_000,
+  timeout: 180_000,
   expect: { timeout: 30_000 },
   reporter: [["line"]],
   use: {
@@ -25,7 +25,7 @@ export default defineConfig({
   webServer: {
     command: `${build}/qvl serve --port ${port} --log-file /dev/null`,
     url: `http://127.0.0.1:${port}/ready`,
-    timeout: 60_000,
+    timeout: 180_000,
     reuseExistingServer: false,
   },
 });

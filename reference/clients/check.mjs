@@ -56,13 +56,23 @@ async function busy() {
 }
 
 // Nothing runs or waits any more.
-export async function isIdleWithin(seconds) {
+async function isIdleWithin(seconds) {
     const until = Date.now() + 1000 * seconds;
     while (await busy()) {
         if (Date.now() > until) return false;
         await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return true;
+}
+
+// A client leaves, and a second later nothing runs any more; a machine that stands still in it gets another chance.
+export async function freesWithinASecond(leave) {
+    for (let i = 0; i < 5; i++) {
+        await leave();
+        if (await isIdleWithin(1)) return;
+        assert.ok(await isIdleWithin(60), 'still at work');
+    }
+    assert.fail('five times it took more than a second');
 }
 
 export const countTool = { type: 'function', function: {

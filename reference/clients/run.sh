@@ -47,7 +47,7 @@ serve() { # name, options…: its address in the file of that name
     "$build/qvl" serve -m demo/model --port 0 --log-file "$work/$name.log" "$@" \
         </dev/null >"$work/$name.out" 2>&1 &
     pids+=($!)
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         if grep -soE 'http://[0-9.]+:[0-9]+' "$work/$name.out" >"$work/$name" &&
             curl -sf -o /dev/null "$(head -n 1 "$work/$name")/ready"; then
             return

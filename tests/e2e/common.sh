@@ -17,7 +17,8 @@ golden() { # letter: path of a golden model, made once for all tests of this bui
     local dir=$build/e2e-models/$1
     if [ ! -e "$dir/config.json" ]; then
         mkdir -p "$build/e2e-models"
-        "$build/make_golden" "$dir.$$" "$1" && mv "$dir.$$" "$dir" 2>/dev/null
+        "$build/make_golden" "$dir.$$" "$1" && mv -T "$dir.$$" "$dir" 2>/dev/null
+        rm -rf "$dir.$$" # another test was quicker
     fi
     echo "$dir"
 }
@@ -75,6 +76,23 @@ refuse() {
     else
         ok "$name"
     fi
+}
+
+# until_true SECONDS command…: waits until it holds, and no longer; false when it did not in all that time.
+until_true() {
+    local until=$((SECONDS + $1))
+    shift
+    while ! "$@" 2>/dev/null; do
+        [ $SECONDS -lt $until ] || return 1
+        sleep 0.02
+    done
+}
+gone() { ! kill -0 "$1" 2>/dev/null; } # pid of a child
+# listens PID SIGNAL: it waits for that signal, which before would be lost or end it anyhow; or it is gone.
+listens() {
+    local mask
+    mask=$(sed -n 's/^SigBlk:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null)
+    gone "$1" || [ $((0x${mask:-0} >> ($(kill -l "$2") - 1) & 1)) -eq 1 ]
 }
 
 finish() { exit $((n_bad > 0)); }

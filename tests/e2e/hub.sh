@@ -15,7 +15,7 @@ hub() {
     said=$(mktemp -p "$work")
     "$build/fake_hub" "$@" "$root" </dev/null >"$said" &
     hub_pid=$!
-    for _ in $(seq 200); do
+    for _ in $(seq 1200); do # a minute
         [ "$(grep -c . "$said")" -eq 2 ] && break
         kill -0 $hub_pid 2>/dev/null || break
         sleep 0.05

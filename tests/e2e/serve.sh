@@ -8,7 +8,7 @@ start() {
     rm -f "$work/said" # else the loop below may read what the server before this one has said
     "$qvl" serve -m "$model" --port 0 "$@" </dev/null >"$work/out" 2>"$work/said" &
     pid=$!
-    for _ in $(seq 600); do
+    for _ in $(seq 2400); do # two minutes
         port=$(grep -s '^qvl: listening on ' "$work/said" | grep -oE '[0-9]+$')
         [ -n "$port" ] && grep -q '^qvl: ready after ' "$work/said" && break
         kill -0 $pid 2>/dev/null || break

@@ -63,6 +63,7 @@ refuse "patches that no picture has" 2 '^qvl: no picture has 15 patches: a multi
 for form in --json --csv; do
     "$qvl" bench -m "$model" -q --runs 1000 --tests prefill:8k "$form" >"$work/out" 2>"$work/err" </dev/null &
     pid=$!
+    until_true 60 listens $pid INT
     sleep 1.5
     kill -INT $pid
     wait $pid

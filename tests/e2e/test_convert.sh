@@ -72,14 +72,17 @@ if mount -t tmpfs -o size=8m none "$work/disk" 2>/dev/null; then
 else
     echo "SKIP: no right to mount: a small disk is not tested"
 fi
-"$qvl" convert "$demo" "$work/x.gguf" -t 1 --progress plain >"$work/out" 2>"$work/err" </dev/null &
-pid=$!
-for _ in $(seq 500); do
-    ls -d "$work"/.x.gguf.qvl-* >/dev/null 2>&1 && break
-    sleep 0.002
+begun() { ls -d "$work"/.x.gguf.qvl-* >/dev/null || gone $pid; }
+for _ in $(seq 20); do # until it is caught at work: this script may have to wait for its turn
+    "$qvl" convert "$demo" "$work/x.gguf" -t 1 --progress plain >"$work/out" 2>"$work/err" </dev/null &
+    pid=$!
+    until_true 60 begun
+    kill -INT $pid 2>/dev/null
+    wait $pid
+    rc=$?
+    [ $rc -eq 0 ] || break
+    rm "$work"/*x.gguf
 done
-kill -INT $pid
-wait $pid
-[ $? -eq 130 ] && ok "Ctrl-C" || bad "Ctrl-C" "$(tail -n 2 "$work/err")"
+[ $rc -eq 130 ] && ok "Ctrl-C" || bad "Ctrl-C" "exit code $rc: $(tail -n 2 "$work/err")"
 nothing_left "leaves nothing" "$work/x.gguf"
 finish

@@ -33,12 +33,9 @@ full_from_the_start() { # REF
 }
 full_in_the_middle() { # REF
     reset
-    fault what=slow where=cdn n=2000000
+    fault what=slow where=cdn n=500000 # some fifteen seconds, of which a few pass until the disk is filled
     begin "$qvl" pull "$1"
-    for _ in $(seq 200); do
-        [ "$(du -sk "$disk" | cut -f1)" -gt 3000 ] && break
-        sleep 0.05
-    done
+    until [ "$(du -sk "$disk" | cut -f1)" -gt 3000 ] || gone $pid; do sleep 0.05; done
     fill
     wait $pid
     local rc=$?

@@ -241,10 +241,7 @@ has "and nothing else happens" '"finish_reason"' "$work/reply"
 
 # ---- a client that leaves -----------------------------------------------------------------------------------
 post "$(say x '"max_tokens": 7000, "ignore_eos": true, "stream": true, "temperature": 1, "seed": 1')" -m 0.3 >"$work/stream" 2>"$work/err"
-for _ in $(seq 60); do
-    grep -q '"event": "answer".*"finish": "cancelled"' "$work/log" && break
-    sleep 0.05
-done
+until_true 60 grep -q '"event": "answer".*"finish": "cancelled"' "$work/log"
 has "who leaves is not answered on" '"event": "answer".*"finish": "cancelled"' "$work/log"
 check "the log has no prompts" sh -c "! grep -q 'All of it' '$work/log'"
 stop_server

@@ -30,7 +30,7 @@ busy() { # requests begun or waiting, and bytes of keys and values that are thei
         $(($(metric qvl_kv_bytes) - $(metric qvl_prefix_cache_bytes)))
 }
 nothing_left() { # a second is promised; a test machine under load gets more
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do # less than the minute of work that endless.json is
         left=$(busy)
         [ "$left" = "0 0" ] && return
         sleep 0.05
@@ -107,8 +107,15 @@ for half in first second; do
     [ "${left:-}" = "0 0" ] || echo "    $left"
     eval "rss_$half=$(rss_kb)"
 done
-if [ $((rss_second - rss_first)) -le 16384 ]; then ok "memory does not grow"
-else bad "memory does not grow" "$rss_first, then $rss_second kB"; fi
+# How many answers there are at a time, and so how much memory, is the machine's affair; what is lost is lost each time.
+rss=("$rss_first" "$rss_second")
+while [ $((rss[-1] - rss[-2])) -gt 16384 ] && [ ${#rss[@]} -lt 6 ]; do
+    load
+    nothing_left
+    rss+=("$(rss_kb)")
+done
+if [ $((rss[-1] - rss[-2])) -le 16384 ]; then ok "memory does not grow"
+else bad "memory does not grow" "${rss[*]} kB"; fi
 
 # ---- kill -9 ---------------------------------------------------------------------------------------
 n_left=0
@@ -127,20 +134,28 @@ done
 [ $n_left -eq 0 ] && ok "kill -9 of clients: nothing is left" || bad "kill -9 of clients: nothing is left" "$left"
 
 # ---- slow and idle connections -----------------------------------------------------------------------
-fds=()
-for i in $(seq 100); do
-    exec {fd}<>"/dev/tcp/127.0.0.1/$port" || break
-    fds+=("$fd")
-    case $((i % 3)) in
-    1) printf 'POST /v1/chat/comp' >&"$fd" ;; # half a header
-    2) printf 'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"m' \
-        "$QVL_API_KEY" >&"$fd" ;; # half a body
-    esac
+for _ in 1 2 3 4 5; do # the server cuts them when their time is up: until all is done before, which no machine misses each time
+    fds=()
+    for i in $(seq 100); do
+        exec {fd}<>"/dev/tcp/127.0.0.1/$port" || break
+        fds+=("$fd")
+        case $((i % 3)) in
+        1) printf 'POST /v1/chat/comp' >&"$fd" ;; # half a header
+        2) printf 'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"m' \
+            "$QVL_API_KEY" >&"$fd" ;; # half a body
+        esac
+    done
+    [ ${#fds[@]} -eq 100 ] || break
+    post hot | texts >"$work/beside"
+    cmp -s "$work/hot.alone" "$work/beside" || break
+    health=$(curl -s -o /dev/null -m 60 -w '%{http_code}' "$base/health")
+    read -r -t 0 -u "${fds[0]}" || break # the first one is still there
+    health="$health, but only when they were cut"
+    for fd in "${fds[@]}"; do exec {fd}>&-; done
 done
 [ ${#fds[@]} -eq 100 ] && ok "100 connections that say nothing, half a header, half a body" || bad "100 connections" "${#fds[@]}"
-post hot | texts >"$work/beside"
 same "a stream beside them" "$work/hot.alone" "$work/beside"
-check "/health beside them" curl -sf -m 5 "$base/health"
+[ "${health:-}" = 200 ] && ok "/health beside them" || bad "/health beside them" "${health:-}"
 # A client that reads nothing of its stream holds nobody up.
 exec {deaf}<>"/dev/tcp/127.0.0.1/$port"
 printf 'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n' \
@@ -154,9 +169,9 @@ check "and nothing is left of them" nothing_left
 # ---- the end -----------------------------------------------------------------------------------------
 post endless -N -o "$work/last" &
 client_pid=$!
-sleep 0.3
+until_true 60 test -s "$work/last"
 kill -TERM $pid
-for _ in $(seq 100); do
+for _ in $(seq 1000); do
     code=$(curl -s -o /dev/null -w '%{http_code}' "$base/health")
     [ "$code" = 503 ] && break
     sleep 0.05

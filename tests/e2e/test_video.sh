@@ -249,6 +249,7 @@ refuse "too large for the context" 5 'context' run "$long" x --num-frames 200 -c
 # ---- Ctrl-C
 "$qvl" run -m "$model" "$long" x --num-frames 200 --min-pixels 200000 -q </dev/null >"$work/out" 2>"$work/err" &
 pid=$!
+until_true 60 listens $pid INT
 sleep 1.2
 if kill -INT $pid 2>/dev/null; then
     wait $pid

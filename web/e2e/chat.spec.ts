@@ -32,6 +32,7 @@ test("what is said before sending is what the model then sees", async ({ page })
   await open(page);
   for (const file of ["text.png", "clip-1.mp4"]) {
     await page.getByTestId("files").setInputFiles(demo(file));
+    await expect(page.locator(".composer .card .hint").first()).toContainText("tokens");
     const said = await page.locator(".composer .card .hint").first().innerText();
     const reply = page.waitForResponse("**/v1/chat/completions");
     await page.locator("textarea.question").fill("?");

@@ -27,7 +27,7 @@ const EVERYTHING = '**Bold** at 0:01\n\n[{"bbox_2d":[100,100,300,300],"label":"t
 
 for (const [scheme, locale] of [["light", "en-US"], ["dark", "zh-CN"]] as const) {
   test(`axe finds nothing serious, ${scheme}, ${locale}`, async ({ browser, baseURL }) => {
-    test.setTimeout(120_000);
+    test.setTimeout(240_000);
     const context = await browser.newContext({ colorScheme: scheme, locale, baseURL: baseURL!, bypassCSP: true });
     const page = await context.newPage();
     const isChinese = locale === "zh-CN";
@@ -50,7 +50,7 @@ for (const [scheme, locale] of [["light", "en-US"], ["dark", "zh-CN"]] as const)
     expect(await findings(page)).toEqual([]);
     await page.getByRole("button", { name: isChinese ? "菜单" : "Menu" }).click();
     await expect(page.locator(".side")).toBeVisible();
-    await page.waitForTimeout(300); // until it has slid in
+    await page.locator(".side").evaluate((side) => Promise.all(side.getAnimations().map((one) => one.finished))); // it has slid in
     expect(await findings(page)).toEqual([]);
     await context.close();
   });

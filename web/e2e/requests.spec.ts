@@ -93,7 +93,7 @@ test("a server with a key: the page asks for it, says when it is wrong, and uses
 });
 
 test("a server that goes away and comes back", async ({ page }) => {
-  const port = "18475";
+  const port = String(Number(process.env["QVL_PAGE_PORT"] ?? 18473) + 2);
   let server = await serve(["--port", port]);
   page.removeAllListeners("request");
   page.removeAllListeners("console"); // the browser itself says that there is no connection

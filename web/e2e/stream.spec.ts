@@ -14,8 +14,11 @@ function longAnswer(length: number): string {
 
 test("an answer of 30,000 characters grows smoothly, and ends as if it had come at once", async ({ page, baseURL }) => {
   const whole = longAnswer(30000);
+  let goOn = () => {};
+  const isMeasured = new Promise<void>((resolve) => (goOn = resolve));
   const server = await before(baseURL!, async (say) => {
     for (let at = 0; at < whole.length; at += 100) {
+      if (at === 3000) await isMeasured;
       say(text(whole.slice(at, at + 100)));
       await pause(15); // 6,000 characters a second: more than any model writes
     }
@@ -27,6 +30,7 @@ test("an answer of 30,000 characters grows smoothly, and ends as if it had come 
   await expect(lastAnswer(page).locator(".markdown > *").nth(4)).toBeVisible();
   const frames = page.evaluate(async () => {
     const first = document.querySelector(".markdown > *")!;
+    (window as unknown as { isMeasuring: boolean }).isMeasuring = true;
     const out: number[] = [];
     const answer = document.querySelector("article.answer")!;
     const status = document.querySelector("[role=status]")!;
@@ -40,6 +44,8 @@ test("an answer of 30,000 characters grows smoothly, and ends as if it had come 
     }
     return { out: out.sort((a, b) => a - b), isKept: document.querySelector(".markdown > *") === first, wasQuiet };
   });
+  await page.waitForFunction(() => "isMeasuring" in window);
+  goOn();
   const { out, isKept, wasQuiet } = await frames;
   await expect(lastAnswer(page)).toHaveAttribute("aria-busy", "false");
   const at = (share: number) => out[Math.min(out.length - 1, Math.floor(out.length * share))]!.toFixed(0);
@@ -58,20 +64,18 @@ test("an answer of 30,000 characters grows smoothly, and ends as if it had come 
 
 test("stages are told with their share, pace and the time left", async ({ page, baseURL }) => {
   let goOn = () => {};
+  let nWord = 0, isOver = false;
+  const repeat = async (say: () => void) => { // until it is seen: a page that was held up takes two of them for one moment
+    let isSeen = false;
+    for (goOn = () => (isSeen = true); !isSeen; await pause(100)) say();
+  };
   const server = await before(baseURL!, async (say) => {
     say(progress("vision", 10, 40));
-    await pause(700);
-    say(progress("vision", 12, 40));
-    await new Promise<void>((resolve) => (goOn = resolve));
+    await repeat(() => say(progress("vision", 12, 40)));
     say(progress("prefill", 100, 400));
-    await pause(700);
-    say(progress("prefill", 200, 400));
-    await new Promise<void>((resolve) => (goOn = resolve));
-    for (let i = 0; i < 8; i++) {
-      say(text(`word${i} `));
-      await pause(100);
-    }
-    await new Promise<void>((resolve) => (goOn = resolve));
+    await repeat(() => say(progress("prefill", 200, 400)));
+    await repeat(() => say(text(`word${nWord++} `)));
+    while (!isOver) await pause(20);
   });
   page.removeAllListeners("request");
   await page.goto(server.url);
@@ -83,8 +87,10 @@ test("stages are told with their share, pace and the time left", async ({ page, 
   goOn();
   await expect(line).toHaveText(/Reading the prompt 200 of 400 · [\d.]+ tokens\/s · [\d.]+ s left/);
   goOn();
-  await expect(line).toHaveText(/Writing 8 tokens · [\d.]+ tokens\/s$/);
+  await expect(line).toHaveText(/Writing \d+ tokens · [\d.]+ tokens\/s$/);
   goOn();
+  await expect(line).toHaveText(new RegExp(`Writing ${nWord} tokens · [\\d.]+ tokens/s$`));
+  isOver = true;
   await expect(line).toHaveCount(0);
   server.end();
 });
@@ -125,7 +131,7 @@ test("a large clip is told of while it goes out", async ({ page }) => {
   await open(page);
   page.removeAllListeners("console"); // the browser itself says that a reply was 4xx
   const wire = await page.context().newCDPSession(page);
-  await wire.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 3e6 });
+  await wire.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 1e6 });
   await page.getByTestId("files").setInputFiles({ name: "large.mp4", mimeType: "video/mp4", buffer: Buffer.alloc(9e6, "no clip ") });
   await page.locator("textarea.question").fill("What is it?");
   await page.getByRole("button", { name: "Send" }).click();

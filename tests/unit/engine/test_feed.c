@@ -384,7 +384,7 @@ static void a_clip_can_be_cancelled_and_closed_anywhere(void **state)
         for (int want_cancel = 0; want_cancel < 2; want_cancel++) {
             struct qvl_request *request = open_request(n % 2 ? &from_frames : &from_pictures, NULL);
             struct result r = {0};
-            for (size_t i = 0; i < n; i++)
+            for (size_t i = 0; i < n && r.n < N_OUT - 1; i++) /* who pulls late is told less: not to the end */
                 assert_true(pull(request, &r));
             if (want_cancel) {
                 qvl_request_cancel(request);

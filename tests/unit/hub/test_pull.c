@@ -369,11 +369,21 @@ static void test_goes_on(void **state)
 }
 
 /* What was begun from one source is not begun again from another one that happens to answer first. */
-static void goes_on_from(const char *name, enum qvl_hub_source source)
+static void goes_on_from(void **state, const char *name, enum qvl_hub_source source)
 {
-    struct outcome o = pull_until(name, &(struct qvl_hub_options){0}, N_LARGE / 2);
-    uint64_t n_done = o.info.n_done;
-    o = pull("acme/tiny");
+    enum { PREFER_MS = 3000 }; /* so long it waits for that one */
+    struct outcome o = {0};
+    uint64_t n_done = 0;
+    for (int i = 0; i < 10; i++) {
+        o = pull_until(name, &(struct qvl_hub_options){0}, N_LARGE / 2);
+        n_done = o.info.n_done;
+        double begin_ms = qvl_now_ms();
+        o = pull("acme/tiny");
+        if (o.info.source == source || qvl_now_ms() - begin_ms < PREFER_MS)
+            break;
+        close_hub(state); /* the machine may have stood still for as long: from the beginning */
+        assert_int_equal(open_hub(state), 0);
+    }
     assert_int_equal(o.status, QVL_OK);
     assert_int_equal(o.info.source, source);
     assert_true(o.info.n_had >= n_done);
@@ -381,14 +391,12 @@ static void goes_on_from(const char *name, enum qvl_hub_source source)
 
 static void test_goes_on_at_hf(void **state)
 {
-    (void)state;
-    goes_on_from("hf:acme/tiny", QVL_HUB_HF);
+    goes_on_from(state, "hf:acme/tiny", QVL_HUB_HF);
 }
 
 static void test_goes_on_at_modelscope(void **state)
 {
-    (void)state;
-    goes_on_from("ms:acme/tiny", QVL_HUB_MODELSCOPE);
+    goes_on_from(state, "ms:acme/tiny", QVL_HUB_MODELSCOPE);
 }
 
 /* The line breaks every 3 MiB, so each piece takes many tries; none is counted against it, as bytes come. */
@@ -494,10 +502,15 @@ static void test_no_ranges(void **state)
 static void test_busy(void **state)
 {
     (void)state;
-    shared->is_hf_busy = true;
-    struct outcome o = pull("hf:acme/tiny");
-    assert_int_equal(o.status, QVL_OK);
-    assert_non_null(strstr(o.notes, "again in 1 s: 127.0.0.1 answers 429"));
+    bool is_said = false;
+    for (int i = 0; i < 10 && !is_said; i++) { /* it is said of a second that this process does not sleep through */
+        shared->is_hf_busy = true;
+        struct outcome o = pull("hf:acme/tiny");
+        assert_int_equal(o.status, QVL_OK);
+        assert_false(shared->is_hf_busy);
+        is_said = strstr(o.notes, "again in 1 s: 127.0.0.1 answers 429");
+    }
+    assert_true(is_said);
 }
 
 static void test_dry(void **state)

@@ -345,9 +345,15 @@ static void check_clip_refused(const char *name, enum qvl_status status, const c
     struct qvl_clip *clip = NULL;
     struct qvl_clip_info info;
     struct qvl_picture picture = {0};
-    enum qvl_status found = qvl_clip_open(&settings, &source, &clip, &info, NULL, &err);
+    enum qvl_status found;
+    int n_late = 0; /* what hangs must have begun within its short time */
+    do
+        found = qvl_clip_open(&settings, &source, &clip, &info, NULL, &err);
+    while (found && test_is_late(&err) && ++n_late < 20);
     for (int i = 0; i < 2 && clip; i++) { /* and again, with a fresh helper */
-        found = qvl_clip_read(clip, 3, &picture, NULL, &err);
+        do
+            found = qvl_clip_read(clip, 3, &picture, NULL, &err);
+        while (found && test_is_late(&err) && ++n_late < 20);
         assert_null(picture.map);
     }
     qvl_clip_close(clip);

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "http_server.h"
 
@@ -398,28 +399,63 @@ static void test_expect(void **state)
 
 /* ---- time ------------------------------------------------------------------------------------------------- */
 
-/* A client that sends `first`, and then a byte every pause_us: it is cut all the same, with `status` (0: without
- * words). */
-static void check_trickle(struct server *s, const char *first, useconds_t pause_us, unsigned status)
+/* A client that sends `first`, and then a byte every pause_us, until it is cut; the status that it reads (0: none),
+ * and the longest time that lay between two bytes. */
+static unsigned trickle(struct server *s, const char *first, useconds_t pause_us, double *longest_ms)
 {
     struct client c;
     struct reply reply;
     char byte = 'a';
+    unsigned status = 0;
+    double last_ms = qvl_now_ms();
     client_open(&c, s->port);
     client_send_text(&c, "%s", first);
+    *longest_ms = 0;
     for (useconds_t us = 0; us < 60000000; us += pause_us) {
+        double now_ms = qvl_now_ms();
+        *longest_ms = now_ms - last_ms > *longest_ms ? now_ms - last_ms : *longest_ms;
+        last_ms = now_ms;
         if (recv(c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
             break;
         client_send(&c, "a", 1);
         usleep(pause_us);
     }
-    bool is_answered = client_read(&c, &reply, false);
-    assert_int_equal(is_answered ? reply.status : 0, status);
-    if (is_answered) {
+    if (client_read(&c, &reply, false)) {
+        status = reply.status;
         assert_non_null(strstr(reply.body, "\"code\":\"request_timeout\""));
         reply_free(&reply);
     }
     client_close(&c);
+    return status;
+}
+
+/* It is cut, and told so with `status` (0: without words). A server that stood still until the time was over has
+ * read nothing that it could answer, or has no time left to say so: who saw that himself tries again. */
+static void check_trickle(struct server *s, const char *first, useconds_t pause_us, unsigned status)
+{
+    enum { STOOD_MS = 100 };
+    unsigned found = 0;
+    for (int i = 0; i < 20; i++) {
+        double longest_ms;
+        found = trickle(s, first, pause_us, &longest_ms);
+        if (found == status || found != 0 || longest_ms < STOOD_MS)
+            break;
+    }
+    assert_int_equal(found, status);
+}
+
+/* Of the newest exchange that is over; what was tried before may be so only now. */
+static void wait_for_status(struct server *s, unsigned status)
+{
+    unsigned found = 0;
+    for (int i = 0; i < 6000 && found != status; i++) { /* a minute at most */
+        pthread_mutex_lock(&s->lock);
+        found = s->facts.status;
+        pthread_mutex_unlock(&s->lock);
+        if (found != status)
+            usleep(10000);
+    }
+    assert_int_equal(found, status);
 }
 
 static void test_deadlines(void **state)
@@ -431,8 +467,7 @@ static void test_deadlines(void **state)
     limits.header_ms = limits.body_grace_ms = 1000;
     server_open(&s, (struct qvl_http_options){0}, &limits);
     check_trickle(&s, "GET /now HTTP/1.1\r\n" HOST "X-Long: ", 10000, 408);
-    server_wait_over(&s, 1);
-    assert_int_equal(s.facts.status, 408);
+    wait_for_status(&s, 408);
     check_trickle(&s, "POST /echo HTTP/1.1\r\n" HOST JSON "Content-Length: 100000\r\n\r\n", 10000, 408);
     check_trickle(&s, "POST /echo HTTP/1.1\r\n" HOST JSON "Transfer-Encoding: chunked\r\n\r\nffff\r\n", 10000, 408);
     for (int i = 0; i < 3; i++) /* often there are bytes not yet read when the deadline comes */
@@ -482,11 +517,11 @@ static void test_stall(void **state)
     server_close(&s);
 
     /* one that is slow but steady is not */
-    limits.stall_ms = 6000;
+    limits.stall_ms = 8000; /* looked at twice in that time: a machine may stand still for some seconds */
     server_open(&s, (struct qvl_http_options){0}, &limits);
     client_open(&c, s.port);
     client_send_text(&c, "POST /stream?n=400&size=65536 HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}");
-    for (int i = 0; i < 80; i++) {
+    for (int i = 0; i < 100; i++) { /* for longer than that */
         assert_true(client_read_some(&c, 65536));
         usleep(100000);
     }
@@ -1176,11 +1211,11 @@ static void test_drain(void **state)
     server_close(&s);
 }
 
-/* Replies that were given before the server closes arrive. */
+/* Replies that were given before the server closes arrive, if there is time to send them. */
 static void test_close(void **state)
 {
     (void)state;
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0, n_late = 0; i < 20; i++) {
         struct server s;
         struct client c, half;
         struct reply reply;
@@ -1191,10 +1226,18 @@ static void test_close(void **state)
         client_send_text(&c, "POST /stream?n=10&size=1000 HTTP/1.1\r\n" HOST JSON "Content-Length: 2\r\n\r\n{}");
         assert_true(client_want(&c, 1));
         client_close(&half);
+        double begin_ms = qvl_now_ms();
         server_close(&s);
-        assert_true(client_read(&c, &reply, false));
-        assert_int_equal(reply.n_body, 10000);
-        assert_false(reply.is_cut);
+        bool is_late = qvl_now_ms() - begin_ms >= QVL_MAX_HTTP_FLUSH_MS; /* the machine stood still: once more */
+        bool has_head = client_read(&c, &reply, false);
+        if (is_late && (!has_head || reply.is_cut)) {
+            assert_true(++n_late < 20);
+            i--;
+        } else {
+            assert_true(has_head);
+            assert_int_equal(reply.n_body, 10000);
+            assert_false(reply.is_cut);
+        }
         reply_free(&reply);
         client_close(&c);
     }

@@ -12,7 +12,7 @@
  * Prints "hub URL" and "cdn URL", then answers until it is killed or its parent ends. At the hub's address:
  *
  *     /_fault?what=…&…  adds a rule      /_release  goes on with what stalls
- *     /_reset           no rules, no log, and the release
+ *     /_reset           no rules, no log (of what is under way, too), and the release
  *     /_log             a line for each request that is done, in order of ending:
  *                       WHO METHOD TARGET STATUS sent=BODY_BYTES range=… auth=… cookie=… host=… accept-encoding=…
  * agent=…
@@ -52,8 +52,8 @@ static struct {
 } settings = {.lfs_bytes = 100000, .n_page = 1000};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t released = PTHREAD_COND_INITIALIZER;
-static unsigned n_release; /* under the lock, as the log */
+static pthread_cond_t released = PTHREAD_COND_INITIALIZER, ended = PTHREAD_COND_INITIALIZER;
+static unsigned n_release, n_reset, n_ending; /* under the lock, as the log */
 static char *log_text;
 static size_t n_log;
 static FILE *log_file;
@@ -78,6 +78,8 @@ struct exchange {
     unsigned status;
     struct body body;
     uint64_t n_sent;
+    unsigned n_reset; /* when its head was read */
+    bool is_ending;   /* all of it was handed to libmicrohttpd: its line is about to be written */
 };
 
 /* ---- replies -------------------------------------------------------------------------------------- */
@@ -97,6 +99,22 @@ static void sleep_ms(long long ms)
 {
     struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     nanosleep(&time, NULL);
+}
+
+static bool is_control(const struct exchange *x)
+{
+    return strncmp(x->target, "/_", 2) == 0;
+}
+
+/* Nothing is left to be asked for: the line of this exchange is waited for (wait_for_lines). */
+static void begin_end(struct exchange *x)
+{
+    pthread_mutex_lock(&lock);
+    if (!x->is_ending && !is_control(x)) {
+        x->is_ending = true;
+        n_ending++;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 static void wait_for_release(void)
@@ -145,6 +163,8 @@ static ssize_t read_body(void *context, uint64_t at, char *out, size_t n_max)
     if (faults->has[FAULT_slow])
         sleep_ms((long long)n * 1000 / faults->n[FAULT_slow]);
     x->n_sent += n;
+    if (x->n_sent == x->body.n)
+        begin_end(x);
     return (ssize_t)n;
 }
 
@@ -196,6 +216,8 @@ static enum MHD_Result finish(struct exchange *x, unsigned status)
         }
         MHD_add_response_header(response, x->header[i].name, value);
     }
+    if (x->body.n == 0 || strcmp(x->method, "HEAD") == 0)
+        begin_end(x);
     enum MHD_Result result = MHD_queue_response(x->connection, status, response);
     MHD_destroy_response(response);
     return result;
@@ -636,9 +658,21 @@ static void release(bool and_forget)
     pthread_mutex_lock(&lock);
     n_release++;
     pthread_cond_broadcast(&released);
-    if (and_forget)
+    if (and_forget) {
+        n_reset++;
         rewind(log_file);
+    }
     pthread_mutex_unlock(&lock);
+}
+
+/* A client may ask before the thread that has sent it all has written its line. Under the lock. */
+static void wait_for_lines(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10; /* who does not take the end of a reply is not waited for */
+    while (n_ending > 0 && pthread_cond_timedwait(&ended, &lock, &until) == 0)
+        continue;
 }
 
 static enum MHD_Result answer_control(struct exchange *x)
@@ -646,6 +680,7 @@ static enum MHD_Result answer_control(struct exchange *x)
     const char *what = x->url + 2;
     if (strcmp(what, "log") == 0) {
         pthread_mutex_lock(&lock);
+        wait_for_lines();
         fflush(log_file);
         size_t n = n_log;
         char *text = malloc(n + 1);
@@ -699,6 +734,9 @@ static enum MHD_Result answer(void *is_cdn, struct MHD_Connection *connection, c
     }
     if (!x->connection) { /* the head is read; asked again, the connection stays for the next request */
         x->connection = connection;
+        pthread_mutex_lock(&lock);
+        x->n_reset = n_reset;
+        pthread_mutex_unlock(&lock);
         return MHD_YES;
     }
     x->is_cdn = is_cdn != NULL;
@@ -718,28 +756,36 @@ static void *begin_exchange(void *context, const char *target, struct MHD_Connec
     return x;
 }
 
+/* Of an exchange that is done, under the lock. */
+static void write_line(struct exchange *x)
+{
+    static const char *const wanted[][2] = {{"range", "Range"},
+                                            {"auth", "Authorization"},
+                                            {"cookie", "Cookie"},
+                                            {"host", "Host"},
+                                            {"accept-encoding", "Accept-Encoding"},
+                                            {"agent", "User-Agent"}};
+    fprintf(log_file, "%s %s %s %u sent=%" PRIu64, x->is_cdn ? "cdn" : "hub", x->method, x->target, x->status,
+            x->n_sent);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        const char *value = request_header(x, wanted[i][1]);
+        fprintf(log_file, " %s=%s", wanted[i][0], value ? value : "-");
+    }
+    fprintf(log_file, "\n");
+}
+
 static void end_exchange(void *context, struct MHD_Connection *connection, void **of_request,
                          enum MHD_RequestTerminationCode how)
 {
     (void)context, (void)connection, (void)how;
     struct exchange *x = *of_request;
-    if (x->connection && strncmp(x->target, "/_", 2) != 0) {
-        static const char *const wanted[][2] = {{"range", "Range"},
-                                                {"auth", "Authorization"},
-                                                {"cookie", "Cookie"},
-                                                {"host", "Host"},
-                                                {"accept-encoding", "Accept-Encoding"},
-                                                {"agent", "User-Agent"}};
-        pthread_mutex_lock(&lock);
-        fprintf(log_file, "%s %s %s %u sent=%" PRIu64, x->is_cdn ? "cdn" : "hub", x->method, x->target, x->status,
-                x->n_sent);
-        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-            const char *value = request_header(x, wanted[i][1]);
-            fprintf(log_file, " %s=%s", wanted[i][0], value ? value : "-");
-        }
-        fprintf(log_file, "\n");
-        pthread_mutex_unlock(&lock);
-    }
+    pthread_mutex_lock(&lock);
+    if (x->connection && !is_control(x) &&
+        x->n_reset == n_reset) /* what was begun before a reset is forgotten, too */
+        write_line(x);
+    n_ending -= x->is_ending;
+    pthread_cond_broadcast(&ended);
+    pthread_mutex_unlock(&lock);
     if (x->body.fd >= 0)
         close(x->body.fd);
     free(x->body.memory);
