@@ -3,7 +3,7 @@
     python reference/score_demo.py --model DIR [--build build] [--n 500] [--seed 0] [--tasks scene,text,…]
                                    [--only qvl] [--floor ROW=PERCENT,…] [--card FILE]
     python reference/score_demo.py --model DIR --mutations [--n 100] …
-    python reference/score_demo.py --model DIR --formats [--n 500] …
+    python reference/score_demo.py --model DIR --formats [NAME,…] [--n 500] …
 
 demo_data.score_sample draws the samples; their pictures are written as PNG and their clips as H.264 in MP4, and the
 same questions about the same files go to `qvl run` (the C engine, bf16, greedy) and to transformers (float32, and
@@ -16,8 +16,8 @@ it keeps to --floor.
 unless each of four mistakes costs 20 points on each task that it concerns: what the demo model says is right only where
 patch order, deepstack, positions and times are.
 
---formats asks qvl with the weights as they are and in each smaller format, and ends with 1 where one loses more points
-than it may on a task.
+--formats asks qvl with the weights as they are and in each smaller format (or those named), and ends with 1 where one
+loses more points than it may on a task.
 """
 import argparse
 import concurrent.futures
@@ -386,7 +386,8 @@ def run_formats(args, samples):
     program, rows, n_bad = os.path.join(args.build, "qvl"), present_rows(samples), 0
     plain, _ = Qvl(program, args.model).ask_all(samples)
     lines = [["bf16", *[percent(score(samples, plain, row)) for row in rows], ""]]
-    for name, (options, most) in FORMATS.items():
+    for name in args.formats.split(","):
+        options, most = FORMATS[name]
         begin = time.monotonic()
         answers, _ = Qvl(program, args.model, options).ask_all(samples)
         timed(name, begin)
@@ -422,13 +423,16 @@ def main():
     parser.add_argument("--tasks", type=lambda s: s.split(","), default=demo_data.TASKS)
     parser.add_argument("--only", choices=["qvl"], help="without transformers")
     parser.add_argument("--mutations", action="store_true")
-    parser.add_argument("--formats", action="store_true")
+    parser.add_argument("--formats", nargs="?", const=",".join(FORMATS), metavar="NAME,…",
+                        help=f"these, or all: {', '.join(FORMATS)}")
     parser.add_argument("--floor", type=read_floors, default={}, help=f"ROW=PERCENT,… ({', '.join(ROWS)})")
     parser.add_argument("--card", help="model card to write the table into")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of qvl of each row")
     parser.add_argument("--work", help="folder to keep the pictures and clips in")
     args = parser.parse_args()
     args.n = args.n or (100 if args.mutations else 500)
+    if args.formats and not set(args.formats.split(",")) <= FORMATS.keys():
+        parser.error(f"--formats {args.formats}: there are {', '.join(FORMATS)}")
     with tempfile.TemporaryDirectory() as scratch:
         folder, begin = args.work or scratch, time.monotonic()
         os.makedirs(folder, exist_ok=True)
