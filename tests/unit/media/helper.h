@@ -31,8 +31,8 @@ int test_has_child(void);
 /* Whether a helper was given up before it was ready: with a short deadline that is the machine's fault. */
 int test_is_late(const struct qvl_error *err);
 
-/* Decoding must fail with this status and a sentence that starts with the name and contains `part`; once more where the
- * helper was given up before it was ready, and that is not what is expected. */
+/* Decoding must fail with this status and a sentence that starts with the name and contains `part`; once more where
+ * the helper was given up before it was ready, and that is not what is expected. */
 void test_refused(struct qvl_media *media, const struct qvl_media_source *source, enum qvl_status status,
                   const char *part);
 
