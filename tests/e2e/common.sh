@@ -95,4 +95,26 @@ listens() {
     gone "$1" || [ $((0x${mask:-0} >> ($(kill -l "$2") - 1) & 1)) -eq 1 ]
 }
 
+limited() { (ulimit -f "$1" && shift && exec "$@"); } # blocks of 1024 bytes, command…: no file grows beyond
+
+# interrupt_at_work RESULT BEGINNING command…: Ctrl-C once BEGINNING, a pattern of names, is there, ends it with 130. It is
+# tried until it is caught at work, since this script may have to wait for its turn; RESULT, a pattern too, is what it made
+# where it was done before.
+interrupt_at_work() {
+    local result=$1 beginning=$2 pid rc
+    shift 2
+    begun() { compgen -G "$beginning" >/dev/null || gone $pid; }
+    for _ in $(seq 20); do
+        "$@" >"$work/out" 2>"$work/err" </dev/null &
+        pid=$!
+        until_true 60 begun
+        kill -INT $pid 2>/dev/null
+        wait $pid
+        rc=$?
+        [ $rc -eq 0 ] || break
+        rm -r $result # a pattern
+    done
+    [ $rc -eq 130 ] && ok "Ctrl-C" || bad "Ctrl-C" "exit code $rc: $(tail -n 2 "$work/err")"
+}
+
 finish() { exit $((n_bad > 0)); }

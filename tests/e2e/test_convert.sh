@@ -59,7 +59,6 @@ QVL_LANG=zh "$qvl" convert "$demo" "$work/f16.gguf" 2>"$work/err"
 has "in Chinese" '已经存在：请换一个新文件名' "$work/err"
 
 # ---- full disk, Ctrl-C
-limited() { (ulimit -f "$1" && shift && exec "$@"); }
 refuse "a file that may not grow" 1 'x.gguf: cannot be written: File too large' \
     limited 100 "$qvl" convert "$demo" "$work/x.gguf" -q
 nothing_left "leaves nothing" "$work/x.gguf"
@@ -72,17 +71,6 @@ if mount -t tmpfs -o size=8m none "$work/disk" 2>/dev/null; then
 else
     echo "SKIP: no right to mount: a small disk is not tested"
 fi
-begun() { ls -d "$work"/.x.gguf.qvl-* >/dev/null || gone $pid; }
-for _ in $(seq 20); do # until it is caught at work: this script may have to wait for its turn
-    "$qvl" convert "$demo" "$work/x.gguf" -t 1 --progress plain >"$work/out" 2>"$work/err" </dev/null &
-    pid=$!
-    until_true 60 begun
-    kill -INT $pid 2>/dev/null
-    wait $pid
-    rc=$?
-    [ $rc -eq 0 ] || break
-    rm "$work"/*x.gguf
-done
-[ $rc -eq 130 ] && ok "Ctrl-C" || bad "Ctrl-C" "exit code $rc: $(tail -n 2 "$work/err")"
+interrupt_at_work "$work/*x.gguf" "$work/.x.gguf.qvl-*" "$qvl" convert "$demo" "$work/x.gguf" -t 1 --progress plain
 nothing_left "leaves nothing" "$work/x.gguf"
 finish

@@ -70,7 +70,6 @@ refuse "missing parent" 1 'No such file' "$qvl" quantize "$source" "$work/none/x
 refuse "f32 arithmetic" 2 'f32' "$qvl" run -m "$work/q4" --dtype f32 x
 
 # ---- full disk, Ctrl-C
-limited() { (ulimit -f "$1" && shift && exec "$@"); }
 refuse "a file that may not grow" 1 'x/model.safetensors: cannot be written: File too large' \
     limited 100 "$qvl" quantize "$source" "$work/x" -q
 nothing_left "leaves nothing" "$work/x"
@@ -82,18 +81,7 @@ if mount -t tmpfs -o size=2m none "$work/disk" 2>/dev/null; then
 else
     echo "SKIP: no right to mount: a small disk is not tested"
 fi
-begun() { ls -d "$work"/.x.qvl-* >/dev/null || gone $pid; }
-for _ in $(seq 20); do # until it is caught at work: this script may have to wait for its turn
-    "$qvl" quantize "$demo" "$work/x" -t 1 --progress plain >"$work/out" 2>"$work/err" </dev/null &
-    pid=$!
-    until_true 60 begun
-    kill -INT $pid 2>/dev/null
-    wait $pid
-    rc=$?
-    [ $rc -eq 0 ] || break
-    rm -r "$work/x"
-done
-[ $rc -eq 130 ] && ok "Ctrl-C" || bad "Ctrl-C" "exit code $rc: $(tail -n 2 "$work/err")"
+interrupt_at_work "$work/x" "$work/.x.qvl-*" "$qvl" quantize "$demo" "$work/x" -t 1 --progress plain
 nothing_left "leaves nothing" "$work/x"
 
 # ---- damage
