@@ -214,7 +214,7 @@ class Trainer:
         self.cell_weight, self.is_frozen = 1.0, False
         self.i_step_taught = 0             # before it the head does not teach the tower
         weights = os.path.join(out_dir, "model.safetensors")
-        if os.path.exists(weights):
+        if os.path.exists(weights) and not os.path.exists(self.state_path()):
             from safetensors.torch import load_file
             self.model.load_state_dict({k: v.float() for k, v in load_file(weights).items()}, strict=False)
             self.go_on_counting()
