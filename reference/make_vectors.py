@@ -30,6 +30,7 @@ from transformers import (AutoImageProcessor, AutoTokenizer, AutoVideoProcessor,
 import chat_vectors
 import clip_vectors
 import golden_model
+import verify
 
 CONVERSATIONS = pathlib.Path(golden_model.GOLDEN) / "conversations.json"
 N_GENERATED = 256
@@ -218,35 +219,9 @@ class Model:
 
     def trace(self, x, ids, **more):
         """One forward pass; every named intermediate of MODEL.md."""
-        found, handles = {}, []
-
-        def add(name, tensor):
-            found.setdefault(name, []).append(tensor.detach().reshape(-1, tensor.shape[-1]))
-
-        def keep(name):
-            def hook(module, args, output):
-                add(name, output[0] if isinstance(output, tuple) else output)
-            return hook
-
-        def keep_input(name):
-            def hook(module, args, kwargs):
-                add(name, args[0] if args else kwargs["hidden_states"])
-            return hook
-
-        visual, text = self.net.model.visual, self.net.model.language_model
-        modules = [("vision.patch_embed", visual.patch_embed), ("vision.merger", visual.merger),
-                   ("decoder.norm", text.norm), ("logits", self.net.lm_head)]
-        modules += [(f"vision.blocks.{i}", m) for i, m in enumerate(visual.blocks)]
-        modules += [(f"vision.deepstack.{i}", m) for i, m in enumerate(visual.deepstack_merger_list)]
-        modules += [(f"decoder.layers.{i}", m) for i, m in enumerate(text.layers)]
-        for name, module in modules:
-            handles.append(module.register_forward_hook(keep(name)))
-        for name, module in (("vision.pos_embed", visual.blocks[0]), ("decoder.embed", text.layers[0])):
-            handles.append(module.register_forward_pre_hook(keep_input(name), with_kwargs=True))
         self.net.model.rope_deltas = None
-        self.net(**self.keywords(x, [ids]), **more)
-        for handle in handles:
-            handle.remove()
+        with verify.intermediates(self.net) as found:
+            self.net(**self.keywords(x, [ids]), **more)
         return {k: self.in_order(x, v).numpy().copy() for k, v in found.items()}
 
 

@@ -29,6 +29,7 @@ output but the last; decoder.norm and logits, of the rows that choose the output
 clip K.
 """
 import argparse
+import contextlib
 import hashlib
 import inspect
 import io
@@ -111,6 +112,38 @@ def cases():
 
 # ---- the reference --------------------------------------------------------------------------------------
 
+@contextlib.contextmanager
+def intermediates(net):
+    """Of the forward passes inside: every named intermediate of MODEL.md, in float32, a list of rows for each call."""
+    found, handles = {}, []
+
+    def add(name, tensor):
+        copy = tensor.detach().to("cpu", torch.float32, copy=True)  # transformers 4.57 adds deepstack in place
+        found.setdefault(name, []).append(copy.reshape(-1, tensor.shape[-1]))
+
+    def keep(name):
+        return lambda module, args, output: add(name, output[0] if isinstance(output, tuple) else output)
+
+    def keep_input(name):
+        return lambda module, args, kwargs: add(name, args[0] if args else kwargs["hidden_states"])
+
+    visual, text = net.model.visual, net.model.language_model
+    modules = [("vision.patch_embed", visual.patch_embed), ("vision.merger", visual.merger),
+               ("decoder.norm", text.norm), ("logits", net.lm_head)]
+    modules += [(f"vision.blocks.{i}", m) for i, m in enumerate(visual.blocks)]
+    modules += [(f"vision.deepstack.{i}", m) for i, m in enumerate(visual.deepstack_merger_list)]
+    modules += [(f"decoder.layers.{i}", m) for i, m in enumerate(text.layers)]
+    for name, module in modules:
+        handles.append(module.register_forward_hook(keep(name)))
+    for name, module in (("vision.pos_embed", visual.blocks[0]), ("decoder.embed", text.layers[0])):
+        handles.append(module.register_forward_pre_hook(keep_input(name), with_kwargs=True))
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class Reference:
     def __init__(self, args):
         torch.set_grad_enabled(False)
@@ -155,28 +188,6 @@ class Reference:
     def trace(self, x, more_ids):
         """One forward pass over the prompt and more_ids: every named intermediate of MODEL.md, rows in the prompt's order.
         The tower sees all pictures first and then all clips."""
-        found, handles = {}, []
-
-        def add(name, tensor):
-            copy = tensor.detach().to("cpu", torch.float32, copy=True)  # transformers 4.57 adds deepstack in place
-            found.setdefault(name, []).append(copy.reshape(-1, tensor.shape[-1]))
-
-        def keep(name):
-            return lambda module, args, output: add(name, output[0] if isinstance(output, tuple) else output)
-
-        def keep_input(name):
-            return lambda module, args, kwargs: add(name, args[0] if args else kwargs["hidden_states"])
-
-        visual, text = self.net.model.visual, self.net.model.language_model
-        modules = [("vision.patch_embed", visual.patch_embed), ("vision.merger", visual.merger),
-                   ("decoder.norm", text.norm), ("logits", self.net.lm_head)]
-        modules += [(f"vision.blocks.{i}", m) for i, m in enumerate(visual.blocks)]
-        modules += [(f"vision.deepstack.{i}", m) for i, m in enumerate(visual.deepstack_merger_list)]
-        modules += [(f"decoder.layers.{i}", m) for i, m in enumerate(text.layers)]
-        for name, module in modules:
-            handles.append(module.register_forward_hook(keep(name)))
-        for name, module in (("vision.pos_embed", visual.blocks[0]), ("decoder.embed", text.layers[0])):
-            handles.append(module.register_forward_pre_hook(keep_input(name), with_kwargs=True))
         more_ids = torch.tensor([more_ids], dtype=torch.long)
         long = dict(x)
         for key, value in (("input_ids", more_ids), ("attention_mask", torch.ones_like(more_ids)),
@@ -184,9 +195,8 @@ class Reference:
             if key in x:
                 long[key] = torch.cat([x[key], value.to(x[key].dtype)], 1)
         self.net.model.rope_deltas = None
-        self.net(**{k: v.to(self.device) for k, v in long.items()}, use_cache=False)
-        for handle in handles:
-            handle.remove()
+        with intermediates(self.net) as found:
+            self.net(**{k: v.to(self.device) for k, v in long.items()}, use_cache=False)
         return found
 
 
