@@ -1,5 +1,6 @@
 // What can be seen and clicked in an answer.
 import { readFileSync } from "node:fs";
+import type { Locator } from "@playwright/test";
 import { ask, expect, lastAnswer, open, sayInstead, test } from "./page";
 
 test("a box lies on the object, and its label leads to it", async ({ page }) => {
@@ -17,6 +18,47 @@ test("a box lies on the object, and its label leads to it", async ({ page }) => 
   await lastAnswer(page).getByRole("button", { name: "orange star" }).hover();
   await expect(svg.locator("g.mark").nth(1)).toHaveClass(/active/);
 });
+
+/** Of the picture shown: the box of all pixels that have the colour at (x, y), as shares of its sides. */
+async function boxOfColour(image: Locator, x: number, y: number): Promise<number[]> {
+  return await image.evaluate((img: HTMLImageElement, [x, y]) => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: img.naturalWidth, height: img.naturalHeight });
+    const pen = canvas.getContext("2d")!;
+    pen.drawImage(img, 0, 0);
+    const { data, width, height } = pen.getImageData(0, 0, canvas.width, canvas.height);
+    const at = 4 * (Math.floor(y! * height) * width + Math.floor(x! * width));
+    const box = [width, height, 0, 0];
+    for (let i = 0; i < width * height; i++) {
+      if ([0, 1, 2].some((c) => Math.abs(data[4 * i + c]! - data[at + c]!) > 60)) continue;
+      const [px, py] = [i % width, Math.floor(i / width)];
+      box.splice(0, 4, Math.min(box[0]!, px), Math.min(box[1]!, py), Math.max(box[2]!, px + 1), Math.max(box[3]!, py + 1));
+    }
+    return box.map((v, i) => v / (i % 2 ? height : width));
+  }, [x, y]);
+}
+
+/** Area of what two boxes share, of what they cover together. */
+function overlap(a: number[], b: number[]): number {
+  const area = (r: number[]) => Math.max(0, r[2]! - r[0]!) * Math.max(0, r[3]! - r[1]!);
+  const shared = area([Math.max(a[0]!, b[0]!), Math.max(a[1]!, b[1]!), Math.min(a[2]!, b[2]!), Math.min(a[3]!, b[3]!)]);
+  return shared / (area(a) + area(b) - shared);
+}
+
+for (const [file, question, label] of [["after.png", "Find the black triangle. Give its box.", "black triangle"],
+  ["before.png", "框出蓝色星形。", "蓝色星形"]] as const) {
+  test(`the ${label} in ${file}: the real model's box lies on it`, async ({ page }) => {
+    await open(page);
+    await ask(page, [file], question);
+    const image = lastAnswer(page).locator(".marked img");
+    const outer = (await image.boundingBox())!;
+    const rect = (await lastAnswer(page).locator("g.mark rect").first().boundingBox())!;
+    const [x, y, w, h] = [(rect.x - outer.x) / outer.width, (rect.y - outer.y) / outer.height, rect.width / outer.width, rect.height / outer.height];
+    const object = await boxOfColour(image, x + w / 2, y + h / 2);
+    expect(overlap([x, y, x + w, y + h], object)).toBeGreaterThan(0.7);
+    expect((object[2]! - object[0]!) * (object[3]! - object[1]!)).toBeLessThan(0.2); // the ground would be all of it
+    await expect(lastAnswer(page).getByRole("button", { name: label })).toBeVisible();
+  });
+}
 
 for (const [how, open_, close] of [["bare", "", ""], ["in a code block", "```json\n", "\n```"]] as const) {
   test(`an entry of the JSON, ${how}, shows its box, and a box its entry`, async ({ page }) => {
@@ -88,6 +130,13 @@ test("a time in an answer moves the player there", async ({ page }) => {
   const [file] = await Promise.all([page.waitForEvent("download"), lastAnswer(page).getByRole("button", { name: "Download as WebVTT" }).click()]);
   expect(file.suggestedFilename()).toBe("clip-1.vtt");
   expect(readFileSync((await file.path())!, "utf8")).toMatch(/^WEBVTT\n\n00:00:01\.600 --> 00:00:03\.000\nThe red square leaves at 1\.6 s\.\n/);
+});
+
+test("the second at which something happens, from the real model, moves the player there", async ({ page }) => {
+  await open(page);
+  await ask(page, ["clip-2.mp4"], "When does the orange cross appear?");
+  await lastAnswer(page).locator(".markdown").getByRole("button", { name: "6.8 s" }).click();
+  await expect.poll(() => page.getByTestId("player").evaluate((v: HTMLVideoElement) => v.currentTime)).toBeCloseTo(6.8, 1);
 });
 
 test("fields become a table, and a file", async ({ page }) => {

@@ -1,10 +1,18 @@
 // What every test of the page begins with: nothing may be asked of another host, nothing may be complained about on the console.
 import { expect, test as base, type Page } from "@playwright/test";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 export { expect };
 
 export const demo = (name: string) => fileURLToPath(new URL(`../../demo/${name}`, import.meta.url));
+
+const GOLDEN = readFileSync(new URL("../../tests/golden/demo_answers.txt", import.meta.url), "utf8").split("\n").map((line) => line.split("\t"));
+
+/** What transformers answers with the demo model's weights (reference/demo_answers.py). */
+export function golden(files: string, question: string): string {
+  return GOLDEN.find((line) => line[0] === files && line[1] === question)![2]!;
+}
 
 export const test = base.extend<{ strict: void }>({
   strict: [async ({ page, baseURL }, use) => {
