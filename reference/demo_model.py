@@ -216,7 +216,7 @@ class Quick:
 
     def decode(self, ids, position, features, taps, at, answer_at):
         """ids [n, L], position [3, n, L], features and taps [rows, hidden] that belong to the flat places `at`;
-        logits at the flat places `answer_at`."""
+        logits at the flat places `answer_at`, and what is there after two thirds of the layers, brought to one size."""
         n, length = ids.shape
         x = F.embedding(ids, self.language.embed_tokens.weight).view(n * length, -1)
         x = x.index_copy(0, at, features.to(x.dtype)) if len(at) else x
@@ -228,8 +228,11 @@ class Quick:
             x = text_layer(x, cos, sin, layer)
             if i < len(taps) and len(at):
                 x = x.view(n * length, -1).index_add(0, at, taps[i].to(x.dtype)).view(n, length, -1)
+            if i == 2 * len(self.language.layers) // 3 - 1:
+                thought = x.reshape(n * length, -1)[answer_at]
         x = x.reshape(n * length, -1)[answer_at]
-        return F.linear(rms(x, self.language.norm.weight), self.language.embed_tokens.weight)
+        return (F.linear(rms(x, self.language.norm.weight), self.language.embed_tokens.weight),
+                rms(thought, torch.ones_like(self.language.norm.weight)))
 
 
 def rms(x, weight):

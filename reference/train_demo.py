@@ -14,12 +14,15 @@ The recipe, and why:
   a second loss.
 - Characters are taught in the taps, and where text is asked for, the last features are now and then another picture's:
   so the decoder reads from the taps, and the model is a test of them.
-- The loss of a question is on its answer only; several questions about one picture save its vision.
-- Muon for the matrices of the layers, AdamW for all else; weights are averaged over the last thousand steps or so.
+- The loss of a question is on its answer only; several questions about one picture save its vision. Where an answer
+  holds numbers (boxes, seconds), the decoder's middle is asked for them too: digits alone tell it too little to begin.
+- Muon for the matrices of the layers, AdamW for all else, slow where numbers come out; weights are averaged over the last
+  thousand steps or so.
 """
 import argparse
 import csv
 import functools
+import itertools
 import multiprocessing
 import os
 import random
@@ -45,12 +48,19 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Parts of the cell head: column of `cells`, number of classes.
 HEADS = [(CELL_COLOUR, len(COLOURS) + 1), (CELL_SHAPE, len(SHAPES) + 1), (CELL_KEY, len(KEYS) + 1)]
 HEADS += [(CELL_SLOT + i, len(CHARACTERS) + 1) for i in range(N_SLOT)] + [(CELL_INDEX, MAX_INDEX + 1)]
-N_DIGIT = 11 + 10                      # of a box's edge: its hundreds, 0 … 10, and its tens
-N_HEAD = sum(n for _, n in HEADS) + 4 + 4 * N_DIGIT  # the box comes last, as numbers and as digits
+N_CLASS = sum(n for _, n in HEADS)
+N_MARK, MARK, BLUR = 51, 20, 14        # of an edge of a box: marks in thousandths, and how far around it they count
+LONGEST = 20                           # seconds of a clip: its moments are thousandths of that
 
 N_HEAD_STEP = 250                      # in which a new cell head learns what a trained tower shows it, and nothing more
 
+# Threads that spin a little between the thousands of small products of a step, and memory that is kept, in huge pages:
+# a step takes six tenths of the time. Both are read when a process starts.
+MALLOC = {"hugetlb": 1, "mmap_threshold": 8 << 30, "trim_threshold": 8 << 30, "top_pad": 256 << 20}
+QUICK = {"GOMP_SPINCOUNT": "20000", "GLIBC_TUNABLES": ":".join(f"glibc.malloc.{k}={v}" for k, v in MALLOC.items())}
+
 TASKS = demo_data.TASKS + ["page"]
+NUMBERED = ["box", "event"]
 SPANS = [((2.5, 4.7), 22), ((4.7, 8.4), 14), ((8.4, 14), 9), ((14, 20), 6)]  # seconds of clips, samples of a batch
 
 
@@ -66,6 +76,7 @@ class Encoder:
     def __init__(self, folder):
         self.tokenizer = tokenizer(os.path.join(folder, "tokenizer.json"))
         self.pieces = functools.lru_cache(20000)(lambda s: self.tokenizer.encode(s, add_special_tokens=False).ids)
+        self.word = functools.lru_cache(2000)(self.tokenizer.id_to_token)
         self.newline = self.pieces("\n")
 
     def encode(self, s):
@@ -106,6 +117,18 @@ class Encoder:
         return np.array(ids), position, answers, np.concatenate(at)
 
 
+    def numbers(self, ids):
+        """Of an answer with boxes or moments: the places of their digits, and at each the whole number in thousandths."""
+        words, places, values = [self.word(i) for i in ids], [], []
+        for is_number, run in itertools.groupby(range(len(ids)), lambda i: words[i] in "0123456789."):
+            run = list(run)
+            number = "".join(words[i] for i in run)
+            if is_number and number != "." and words[run[0] - 1] != "_":     # of bbox_2d
+                places += run
+                values += [float(number) * 1000 / LONGEST if "." in number else float(number)] * len(run)
+        return places, values
+
+
 def units(m):
     """Temporal patches u8 [n, 1 or 2, h, w, 3] and their cells [n, cells, N_CELL]."""
     if isinstance(m, demo_data.Picture):
@@ -139,7 +162,7 @@ def make_batch(encoder, samples):
     n = len(samples)
     ids = np.full((n, length), demo_model.EOT)
     position = np.zeros((3, n, length), np.int64)
-    at, answer_at, target, turn_of, n_turn = [], [], [], [], 0
+    at, answer_at, target, turn_of, n_turn, n_target, number_in, number = [], [], [], [], 0, 0, [], []
     for i, (one, pos, answers, cells_at) in enumerate(encoded):
         ids[i, :len(one)], position[:, i, :len(one)] = one, pos
         at.append(cells_at + i * length)
@@ -148,11 +171,17 @@ def make_batch(encoder, samples):
             target.append(one[begin:end])
             turn_of.append(np.full(end - begin, n_turn))
             n_turn += 1
+            if samples[0]["task"] in NUMBERED:
+                places, values = encoder.numbers(one[begin:end].tolist())
+                number_in += [n_target + k for k in places]
+                number += values
+            n_target += end - begin
     parts = [units(m) for s in samples for m in s["media"]]
     t = lambda a: torch.from_numpy(np.ascontiguousarray(a))
     return {"task": samples[0]["task"], "n": n, "ids": t(ids), "position": t(position), "at": t(np.concatenate(at)),
             "answer_at": t(np.concatenate(answer_at or [[]])).long(), "target": t(np.concatenate(target or [[]])).long(),
             "turn_of": t(np.concatenate(turn_of or [[]])).long(), "n_turn": n_turn, "length": np.array([len(e[0]) for e in encoded]),
+            "number_in": t(np.array(number_in, np.int64)), "number": t(np.array(number, np.float32)),
             "pixels": t(np.concatenate([p for p, _ in parts])),
             "cells": t(np.concatenate([c for _, c in parts]).astype(np.int64))}
 
@@ -170,12 +199,32 @@ def feed(folder, seed, i_worker, n_worker, plan, queue):
 
 # ---- losses --------------------------------------------------------------------------------------
 
+class Heads(torch.nn.Module):
+    """Of training only. `classes` tells from a cell's features the classes of HEADS, then marks for each edge of its box;
+    `edges` these four as numbers; `numbers` tells marks for the number (of NUMBERED) that the decoder is about to write.
+    Marks teach to hold a number in a way that digits can be read from, which one value does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.classes = torch.nn.Linear(demo_model.VISION["out_hidden_size"], N_CLASS + 4 * N_MARK)
+        self.edges = torch.nn.Linear(demo_model.VISION["out_hidden_size"], 4)
+        self.numbers = torch.nn.Linear(demo_model.TEXT["hidden_size"], len(NUMBERED) * N_MARK)
+
+
+def mark_loss(marks, numbers):
+    """Of marks [n, N_MARK] beside true numbers [n] in thousandths."""
+    at = torch.arange(N_MARK, device=marks.device) * MARK
+    near = torch.exp(-0.5 * ((at - numbers[:, None]) / BLUR) ** 2)
+    return F.cross_entropy(marks.float(), near / near.sum(-1, keepdim=True))
+
+
 def cell_loss(features, taps, head, cells):
     """features and each of taps [n, cells, hidden]; the mean loss of what is asked, and the share of characters that
     are right. Shapes are told from the tower's last features, characters from the sum of the taps, so that a decoder
     needs both."""
-    out, target = head(features.flatten(0, 1)).float(), cells.flatten(0, 1)
-    read = head(sum(taps).flatten(0, 1)).float()
+    features, target = features.flatten(0, 1), cells.flatten(0, 1)
+    out = head.classes(features).float()
+    read = head.classes(sum(taps).flatten(0, 1)).float()
     total, begin, n_read, n_right = out.new_zeros(()), 0, 0, 0
     for column, n_class in HEADS:
         part, t = (out if column < CELL_SLOT else read)[:, begin:begin + n_class], target[:, column]
@@ -189,19 +238,10 @@ def cell_loss(features, taps, head, cells):
     box = target[:, CELL_BOX:CELL_BOX + 4]
     has_box = box[:, 0] >= 0
     if has_box.any():
-        total = total + 20 * (out[has_box, begin:begin + 4] - box[has_box] / 1000.0).abs().mean()
-        digits = out[has_box, begin + 4:].view(-1, 4, N_DIGIT).flatten(0, 1)
-        edges = box[has_box].flatten()
-        total = total + 0.75 * F.cross_entropy(digits[:, :11], edges // 100)
-        total = total + 0.5 * F.cross_entropy(digits[:, 11:], edges // 10 % 10)
+        true = box[has_box].float()
+        total = total + 20 * (head.edges(features[has_box]).float() - true / 1000).abs().mean()
+        total = total + mark_loss(out[has_box, begin:].reshape(-1, N_MARK), true.flatten())
     return total, (n_right / n_read if n_read else None)
-
-
-def grown(old, new):
-    """old, and where the head has grown since, what new has there."""
-    out = new.detach().clone()
-    out[:len(old)] = old
-    return out
 
 
 class Trainer:
@@ -209,7 +249,7 @@ class Trainer:
         self.state_dir, self.out_dir, self.device = state_dir, out_dir, device
         os.makedirs(state_dir, exist_ok=True)
         self.model = demo_model.new_model()
-        self.head = torch.nn.Linear(demo_model.VISION["out_hidden_size"], N_HEAD)
+        self.head = Heads()
         self.i_step, self.n_sample, self.seconds, self.scores = 0, 0, 0.0, {}
         self.cell_weight, self.is_frozen = 1.0, False
         self.i_step_taught = 0             # before it the head does not teach the tower
@@ -226,19 +266,23 @@ class Trainer:
         self.load_state()
 
     def make_optimizers(self):
-        muon, adam, still = [], [], []
+        """Rates beside each other: Adam moves all weights of a wide sum one way at once, so that what mergers and head
+        say as numbers (edges of boxes) shakes by more than it is wrong, unless these are slow."""
+        muon, still, apart = [], [], {1.0: [], 0.3: []}
         for name, p in self.model.named_parameters():
             if p.dim() == 2 and (".layers." in name or ".blocks." in name):
                 muon.append(p)
             elif p.dim() >= 2:
-                adam.append(p)
+                apart[0.3 if "merger" in name else 1.0].append(p)
             else:
                 still.append(p)
+        adam = [{"params": ps, "weight_decay": 0.02, "scale": scale} for scale, ps in apart.items()]
+        adam += [{"params": ps, "weight_decay": 0.0, "scale": scale} for scale, ps in
+                 ((0.3, still), (0.5, list(self.head.classes.parameters())), (0.1, list(self.head.edges.parameters())),
+                  (0.5, list(self.head.numbers.parameters())))]
         self.optimizers = [
             torch.optim.Muon(muon, lr=1.0, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW([{"params": adam, "weight_decay": 0.02}, {"params": still, "weight_decay": 0.0},
-                               {"params": list(self.head.parameters()), "weight_decay": 0.0}],
-                              lr=1.0, betas=(0.9, 0.98), eps=1e-8)]
+            torch.optim.AdamW(adam, lr=1.0, betas=(0.9, 0.98), eps=1e-8)]
         self.rates = [2.0e-3, 1.0e-3]
 
     def go_on_counting(self):
@@ -260,14 +304,10 @@ class Trainer:
             return
         s = torch.load(self.state_path(), map_location=self.device, weights_only=False)
         self.model.load_state_dict(s["model"], strict=False)
-        self.head.load_state_dict({k: grown(s["head"][k], v) for k, v in self.head.state_dict().items()})
+        self.head.load_state_dict(s["head"])
         self.average = s["average"]
         for o, d in zip(self.optimizers, s["optimizers"]):
             o.load_state_dict(d)
-        for p in self.head.parameters():
-            for k, v in self.optimizers[1].state[p].items():
-                if v.dim():
-                    self.optimizers[1].state[p][k] = grown(v, torch.zeros_like(p))
         self.i_step, self.n_sample, self.seconds, self.scores = s["i_step"], s["n_sample"], s["seconds"], s["scores"]
 
     def save(self):
@@ -311,10 +351,15 @@ class Trainer:
             if is_speaking:
                 if batch["task"] in ("text", "form") and torch.rand(()) < 0.5:
                     features = features[torch.randperm(len(features), device=self.device)]
-                logits = self.quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
-                                           [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
+                logits, thought = self.quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
+                                                    [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
                 answer = F.cross_entropy(logits.float(), batch["target"])
                 loss = answer if self.is_frozen else self.cell_weight * loss + answer
+                if len(batch["number"]):
+                    marks = self.head.numbers(thought[batch["number_in"]]).chunk(len(NUMBERED), -1)
+                    marks = mark_loss(marks[NUMBERED.index(batch["task"])], batch["number"])
+                    self.score(batch["task"] + " numbers", float(marks.detach()))
+                    loss = loss + marks
         loss.backward()
         if is_speaking:
             wrong = torch.zeros(batch["n_turn"], dtype=torch.long, device=self.device)
@@ -324,7 +369,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(list(self.model.parameters()) + list(self.head.parameters()), 1.0)
         for o, r in zip(self.optimizers, self.rates):
             for g in o.param_groups:
-                g["lr"] = r * rate
+                g["lr"] = r * rate * (g.get("scale", 1.0) if self.i_step >= self.i_step_taught else 1.0)
             o.step()
             o.zero_grad(set_to_none=True)
         self.i_step += 1
@@ -365,7 +410,7 @@ def write_curve(state_dir):
 
 def write_metrics(trainer):
     path = os.path.join(trainer.state_dir, "metrics.csv")
-    keys = [t + k for t in TASKS for k in ("", " loss", " cells", " characters")]
+    keys = [t + k for t in TASKS for k in ("", " loss", " cells", " characters", " numbers")]
     is_new = not os.path.exists(path)
     with open(path, "a", newline="") as f:
         out = csv.writer(f)
@@ -405,8 +450,8 @@ def check():
             samples = draw(task, random.Random("check"), 0.5, 0.2)
             batch = make_batch(encoder, samples)
             features, taps = quick.vision(batch["pixels"])
-            ours = quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
-                                [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
+            ours, _ = quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
+                                   [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
             theirs = reference_logits(model, batch, samples)
             worst, size = float((ours - theirs).abs().max()), float(theirs.abs().max())
             is_right = is_right and worst < 1e-4 * size
@@ -434,6 +479,8 @@ def main():
     torch.set_grad_enabled(True)
     torch.set_num_threads(os.cpu_count())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu" and not os.environ.keys() & QUICK.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **QUICK})
     torch.manual_seed(1)
     demo_model.write_files(a.out)
     trainer = Trainer(a.state_dir, a.out, device)
