@@ -10,12 +10,16 @@ the demo model's limits, so that no processor resizes them.
 zoom draws the same at so many times the size, for people to look at; a processor brings it back.
 
 `cells` of a picture are training's second target, one row for each 32 × 32 cell (each token that the decoder gets): what
-stands in it. A model that is only told answers does not begin to read within hours on two cores.
+stands in it. A model that is only told answers does not begin to read within hours on two cores. Its third target are the
+`points` among a turn's facts: which cells the words of question and answer stand for, as (is it in the answer, begin, end,
+cells), characters begin to end. Cells are counted through all pictures (or pairs of frames) of the sample; -1 - i is what
+the prompt says of pair i, its second.
 """
 import functools
 import io
 import math
 import random
+import re
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -176,31 +180,52 @@ def draw_things(things, w, h, ground, zoom):
     mask = Image.new("L", (w, h), 0)
     pen, mask_pen = ImageDraw.Draw(image), ImageDraw.Draw(mask)
     for i, t in enumerate(things):
-        if t.shape == 0:
-            pen.ellipse([v * scale for v in t.box()], fill=t.rgb)
-            mask_pen.ellipse(t.box(), fill=i + 1)
-        else:
-            pen.polygon([(x * scale, y * scale) for x, y in t.outline()], fill=t.rgb)
-            mask_pen.polygon(t.outline(), fill=i + 1)
+        put_thing(pen, t, scale, t.rgb)
+        put_thing(mask_pen, t, 1, i + 1)
     return image.reduce(2), np.asarray(mask)
 
 
-def shape_cells(things, mask):
+def put_thing(pen, t, scale, fill):
+    if t.shape == 0:
+        pen.ellipse([v * scale for v in t.box()], fill=fill)
+    else:
+        pen.polygon([(x * scale, y * scale) for x, y in t.outline()], fill=fill)
+
+
+def by_cells(mask):
+    """[cells, pixels of one] of [h, w]."""
+    h, w = mask.shape
+    return mask.reshape(h // CELL, CELL, w // CELL, CELL).swapaxes(1, 2).reshape(-1, CELL * CELL)
+
+
+ENOUGH = 60  # pixels of a cell, for what covers them to stand in it
+
+
+def shape_cells(things, mask, is_inside=False):
+    """is_inside: the second thing lies on the first, and its cells are its own."""
     h, w = mask.shape
     cells = no_cells(w, h)
     cells[:, CELL_KEY:] = 0
-    by_cell = mask.reshape(h // CELL, CELL, w // CELL, CELL).swapaxes(1, 2).reshape(len(cells), -1)
+    by_cell = by_cells(mask)
     counts = np.stack([(by_cell == i + 1).sum(1) for i in range(len(things))], 1) if things else np.zeros((len(cells), 1))
-    best = counts.argmax(1)
+    best = (counts[:, 1] >= ENOUGH).astype(int) if is_inside else counts.argmax(1)
     for i, row in enumerate(cells):
         n = counts[i, best[i]]
         if n == 0:
             row[CELL_COLOUR] = row[CELL_SHAPE] = 0
-        elif n >= 60:
+        elif n >= ENOUGH:
             t = things[best[i]]
             row[CELL_COLOUR], row[CELL_SHAPE] = t.colour + 1, t.shape + 1
             row[CELL_BOX:CELL_BOX + 4] = to_thousandths(t.box(), w, h)
     return cells
+
+
+def cells_under(t, w, h):
+    """The cells in which a thing stands, whatever lies on it; at least the one that it covers most."""
+    mask = Image.new("L", (w, h), 0)
+    put_thing(ImageDraw.Draw(mask), t, 1, 1)
+    n = by_cells(np.asarray(mask)).sum(1)
+    return np.flatnonzero(n >= min(ENOUGH, n.max())).tolist()
 
 
 def to_thousandths(box, w, h):
@@ -345,17 +370,17 @@ def scene_turns(rng, things, is_inside, n_turn):
             else:
                 n = len(things)
                 q = pick(rng, zh, ("How many shapes are there?", "Count the shapes."), ("有几个图形？", "数一数图形。"))
-            turns.append((q, str(n), {}))
+            turns.append((q, str(n), {"of": (SHAPES[k][zh], [t for t in things if t.shape == k])} if by_shape else {}))
         elif kind < 0.9:
             if sum(t.shape == a.shape for t in things) > 1:
                 continue
             q = f"{SHAPES[a.shape][1]}是什么颜色？" if zh else f"What colour is the {SHAPES[a.shape][0]}?"
-            turns.append((q, COLOURS[a.colour][1 if zh else 0], {}))
+            turns.append((q, COLOURS[a.colour][zh], {"of": (SHAPES[a.shape][zh], [a])}))
         else:
             if sum(t.colour == a.colour for t in things) > 1:
                 continue
             q = f"{COLOURS[a.colour][1]}的图形是什么形状？" if zh else f"Which shape is {COLOURS[a.colour][0]}?"
-            turns.append((q, SHAPES[a.shape][1 if zh else 0], {}))
+            turns.append((q, SHAPES[a.shape][zh], {"of": (COLOURS[a.colour][zh], [a])}))
     return turns
 
 
@@ -367,19 +392,51 @@ def scene(rng, n_turn=1, size=None, zoom=1):
         if turns:
             break
     image, mask = draw_things(things, w, h, ground_colour(rng), zoom)
-    picture = Picture(Wear(rng, (0, 2, 5, 9)).put(image, rng), shape_cells(things, mask))
+    picture = Picture(Wear(rng, (0, 2, 5, 9)).put(image, rng), shape_cells(things, mask, is_inside))
+    point(turns, cells_by_name(w, h, things))
     return {"task": "scene", "media": [picture], "turns": turns}
+
+
+def cells_by_name(w, h, *media):
+    """{(shape, colour): cells} of the things in each of media."""
+    where, n = {}, (w // CELL) * (h // CELL)
+    for i, things in enumerate(media):
+        for t in things:
+            where.setdefault((t.shape, t.colour), []).extend(i * n + c for c in cells_under(t, w, h))
+    return where
+
+
+def mentions(text, is_answer, where):
+    """Points of the things that text names; an article belongs to its thing."""
+    points = []
+    for (shape, colour), cells in where.items():
+        names = f"(?:[Aa]n? )?{thing_name(shape, colour, False)}|{thing_name(shape, colour, True)}"
+        points += [(is_answer, *m.span(), cells) for m in re.finditer(names, text)]
+    return points
+
+
+def point(turns, where):
+    """Adds the points of names to turns. Where facts have `of`, (word of the question, things), these are meant by the
+    word, and by the answer if there is one of them."""
+    for q, a, facts in turns:
+        facts["points"] = mentions(q, False, where) + mentions(a, True, where)
+        if "of" in facts:
+            word, things = facts["of"]
+            cells = [c for t in things for c in where[t.shape, t.colour]]
+            facts["points"].append((False, q.index(word), q.index(word) + len(word), cells))
+            if len(things) == 1:
+                facts["points"].append((True, 0, len(a), cells))
 
 
 # ---- boxes ---------------------------------------------------------------------------------------
 
-def box_json(things, w, h, zh):
-    inner = ",".join('{"bbox_2d":[%s],"label":"%s"}' % (",".join(map(str, to_thousandths(t.box(), w, h))), t.name(zh))
-                     for t in things)
-    return f"[{inner}]"
+def box_json(things, w, h, zh, step):
+    edges = lambda t: ",".join(str(step * round(v / step)) for v in to_thousandths(t.box(), w, h))
+    return "[" + ",".join('{"bbox_2d":[%s],"label":"%s"}' % (edges(t), t.name(zh)) for t in things) + "]"
 
 
-def box(rng, n_turn=1, size=None, zoom=1):
+def box(rng, n_turn=1, size=None, zoom=1, step=1):
+    """step: of the edges, in thousandths."""
     w, h = size or scene_size(rng)
     things = random_things(rng, rng.choice((1, 2, 2, 3)), w, h, 12, (0.13, 0.27))
     turns = []
@@ -392,9 +449,14 @@ def box(rng, n_turn=1, size=None, zoom=1):
             wanted, name = [t], t.name(zh)
             q = pick(rng, zh, (f"Find the {name}. Give its box.", f"Where is the {name}? Answer with a box."),
                      (f"框出{name}。", f"找到{name}，给出坐标。"))
-        turns.append((q, box_json(wanted, w, h, zh), {}))
+        turns.append((q, box_json(wanted, w, h, zh, step), {}))
     image, mask = draw_things(things, w, h, ground_colour(rng), zoom)
     picture = Picture(Wear(rng, (0, 2, 5, 9)).put(image, rng), shape_cells(things, mask))
+    where = cells_by_name(w, h, things)
+    point(turns, where)
+    for _, a, facts in turns:       # the numbers too stand for the thing, whose name comes after them
+        items = [m.span() for m in re.finditer(r'\{.*?\}', a)]
+        facts["points"] += [(True, *span, cells) for span in items for _, *_, cells in mentions(a[slice(*span)], True, where)]
     return {"task": "box", "media": [picture], "turns": turns}
 
 
@@ -438,6 +500,12 @@ def put_slots(cells, w, h, characters):
                 cells[i, CELL_SLOT + k] = CHARACTERS.index(c) + 1
             if k == 0:
                 cells[i, CELL_INDEX] = index
+
+
+def read_points(begin, characters, w, h):
+    """Points of the characters of an answer, of which they are those from `begin` on."""
+    inside = [(begin + i, c) for i, c in enumerate(characters) if 0 <= c[1] < w and 0 <= c[2] < h]
+    return [(True, i, i + 1, [int(y // CELL) * (w // CELL) + int(x // CELL)]) for i, (_, x, y, _) in inside]
 
 
 def random_digits(rng, n):
@@ -514,7 +582,7 @@ def text(rng, n_turn=1, size=None, ease=0.0, zoom=1):
     put_slots(cells, w, h, characters)
     pixels = Wear(rng, (0,) if rng.random() < ease else (0, 3, 6, 10)).put(image, rng)
     turns = [(pick(rng, is_chinese(rng), ("Read the text.", "What does it say?"), ("读出文字。", "上面写着什么？")), string,
-              {"n": len(string)}) for _ in range(n_turn)]
+              {"n": len(string), "points": read_points(0, characters, w, h)}) for _ in range(n_turn)]
     return {"task": "text", "media": [Picture(pixels, cells)], "turns": turns}
 
 
@@ -585,7 +653,7 @@ def form(rng, n_turn=1, size=None, ease=0.0, zoom=1):
     is_right = rng.random() < 0.5
     column = left + rng.uniform(62, 70)
     cells = empty_cells(w, h)
-    characters, fields = [], {}
+    characters, fields, read = [], {}, {}
     if rng.random() < 0.4:
         pen.rectangle([v * scale for v in (left - 3, top - 1, w - 4, top + pitch * n + 3)], outline=colour, width=scale)
     for row, k in enumerate(keys):
@@ -599,7 +667,8 @@ def form(rng, n_turn=1, size=None, ease=0.0, zoom=1):
         x = w - 8 - length if is_right or column + length > w - 6 else column
         y = baseline - points * 0.36
         placed = put_text(pen, (x, baseline), value, face_i, points, colour, scale)
-        characters += [(c, cx, y, i + 1) for i, (c, cx) in enumerate(placed)]
+        read[key] = [(c, cx, y, i + 1) for i, (c, cx) in enumerate(placed)], [(c, left + 12, y, 0) for c in f'"{key}":"']
+        characters += read[key][0]
         fields[key] = value
         if 0 <= y < h:
             cells[int(y // CELL) * (w // CELL) + int((left + 12) // CELL), CELL_KEY] = k + 1
@@ -614,12 +683,18 @@ def form(rng, n_turn=1, size=None, ease=0.0, zoom=1):
         zh = is_chinese(rng)
         if i == 0 or rng.random() < 0.5:
             q = pick(rng, zh, ("Read the form as JSON.", "Return the fields as JSON."), ("把表单读成JSON。", "以JSON返回字段。"))
-            answer = "{" + ",".join(f'"{k}":"{v}"' for k, v in fields.items()) + "}"
+            answer, points = "{", []
+            for key, value in fields.items():
+                for part, characters in ((f'"{key}":"', read[key][1]), (value, read[key][0])):
+                    points += read_points(len(answer), characters, w, h)
+                    answer += part
+                answer += '",'
+            answer = answer[:-1] + "}"
         else:
             key = rng.choice(list(fields))
             q = f"{key}是什么？" if zh else f"What is the {key}?"
-            answer = fields[key]
-        turns.append((q, answer, {}))
+            answer, points = fields[key], read_points(0, read[key][0], w, h)
+        turns.append((q, answer, {"points": points}))
     return {"task": "form", "media": [Picture(pixels, cells)], "turns": turns}
 
 
@@ -666,6 +741,7 @@ def differ(rng, n_turn=1, size=None, zoom=1):
         q = pick(rng, zh, ("What differs?", "What changed from the first picture to the second?"),
                  ("有什么不同？", "第二张图和第一张比有什么变化？"))
         turns.append((q, said[zh], {}))
+    point(turns, cells_by_name(w, h, before, after))
     return {"task": "differ", "media": media, "turns": turns}
 
 
@@ -786,6 +862,23 @@ def event_turns(rng, events, n_turn):
     return turns
 
 
+def point_events(turns, clips, w, h):
+    """Adds to turns the points of events: where they are and when. clips: (clip, its events)."""
+    where, said, i_pair, n = {}, [], 0, (w // CELL) * (h // CELL)
+    for clip, events in clips:
+        pairs = pair_times(clip.times)
+        for e in events:
+            at = i_pair + pairs.index(e[4])
+            cells = [at * n + c for c in cells_under(e[1], w, h)]
+            where[e[1].shape, e[1].colour] = cells
+            said += [(text, cells + [-1 - at]) for text in
+                     (re.escape(said_event(e, False)[1:]), said_event(e, True), f"(?<=[ 第]){said_second(e[4])}(?= s|秒)")]
+        i_pair += len(pairs)
+    for q, a, facts in turns:
+        facts["points"] = mentions(q, False, where)
+        facts["points"] += [(True, *m.span(), cells) for text, cells in said for m in re.finditer(text, a)]
+
+
 def which_clip(rng, events):
     """A question about two clips, each with one event."""
     zh, which = is_chinese(rng), rng.randrange(2)
@@ -813,10 +906,13 @@ def event(rng, n_turn=1, size=None, span=(2.5, 20), zoom=1):
             clips.append((clip, events))
             taken |= {(t.shape, t.colour) for _, t, _, _, _ in events}
         turns = [which_clip(rng, [events for _, events in clips]) for _ in range(n_turn)]
+        point_events(turns, clips, w, h)
         return {"task": "event", "media": [c for c, _ in clips], "turns": turns}
     n_event = rng.choice((1, 1, 2)) if seconds > 4 else 1
     clip, events = make_clip(rng, w, h, seconds, n_event, zoom=zoom)
-    return {"task": "event", "media": [clip], "turns": event_turns(rng, events, n_turn)}
+    turns = event_turns(rng, events, n_turn)
+    point_events(turns, [(clip, events)], w, h)
+    return {"task": "event", "media": [clip], "turns": turns}
 
 
 def sample(task, rng, **how):

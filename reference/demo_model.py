@@ -17,6 +17,7 @@ import golden_tokenizer
 N_MERGE = 330
 VOCAB = 640  # rows of the embedding; ids end at 256 + N_MERGE + 26
 PATCH, MERGE = 16, 2
+N_LOOK = 2  # heads of a layer that training shows where to look: those of one head of keys and values
 
 TEXT = dict(attention_bias=False, attention_dropout=0.0, head_dim=64, hidden_act="silu", hidden_size=192,
             initializer_range=0.02, intermediate_size=512, max_position_embeddings=8192,
@@ -214,9 +215,12 @@ class Quick:
                 taps.append(merged(x, self.visual.deepstack_merger_list[len(taps)], True))
         return merged(x, self.visual.merger, False), taps
 
-    def decode(self, ids, position, features, taps, at, answer_at):
+    def decode(self, ids, position, features, taps, at, answer_at, looks={}):
         """ids [n, L], position [3, n, L], features and taps [rows, hidden] that belong to the flat places `at`;
-        logits at the flat places `answer_at`, and what is there after two thirds of the layers, brought to one size."""
+        logits at the flat places `answer_at`. Further, brought to one size, what is at all places after two thirds of the
+        layers, and at `at` after a third of them; and of looks, {layer: (flat places [m], bool [m, L])}, how much of its
+        attention each of these places gives to those that are true for it, in each of the first N_LOOK heads: [m, N_LOOK]
+        for each layer. (The best of all heads would not do: each would look at another thing, and none know which.)"""
         n, length = ids.shape
         x = F.embedding(ids, self.language.embed_tokens.weight).view(n * length, -1)
         x = x.index_copy(0, at, features.to(x.dtype)) if len(at) else x
@@ -224,15 +228,23 @@ class Quick:
         angle = torch.gather(angle, 0, self.axis.expand(1, n, length, -1))[0]
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
         x = x.view(n, length, -1)
+        shares = []
         for i, layer in enumerate(self.language.layers):
-            x = text_layer(x, cos, sin, layer)
+            x, weights = text_layer(x, cos, sin, layer)
+            if i in looks:
+                rows, is_wanted = looks[i]
+                of_rows = weights[rows // length, :N_LOOK, rows % length]
+                shares.append((of_rows * is_wanted[:, None]).sum(-1))
             if i < len(taps) and len(at):
                 x = x.view(n * length, -1).index_add(0, at, taps[i].to(x.dtype)).view(n, length, -1)
+            if i == len(self.language.layers) // 3 - 1:
+                seen = x.reshape(n * length, -1)[at]
             if i == 2 * len(self.language.layers) // 3 - 1:
-                thought = x.reshape(n * length, -1)[answer_at]
+                thought = x.reshape(n * length, -1)
         x = x.reshape(n * length, -1)[answer_at]
+        one = torch.ones_like(self.language.norm.weight)
         return (F.linear(rms(x, self.language.norm.weight), self.language.embed_tokens.weight),
-                rms(thought, torch.ones_like(self.language.norm.weight)))
+                rms(thought, one), rms(seen, one), shares)
 
 
 def rms(x, weight):
@@ -247,11 +259,12 @@ def turn(x, cos, sin):
 
 
 def attend(q, k, v, hidden=None):
-    """Plain attention: at these sizes its backward pass takes a quarter of the fused one's time on a CPU."""
+    """Plain attention, and its weights: at these sizes its backward pass takes a quarter of the fused one's time on a CPU."""
     score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if hidden is not None:
         score = score.masked_fill(hidden, -1e30)
-    return score.softmax(-1) @ v
+    weights = score.softmax(-1)
+    return weights @ v, weights
 
 
 def vision_block(x, cos, sin, block):
@@ -261,7 +274,7 @@ def vision_block(x, cos, sin, block):
     q, k, v = block.attn.qkv(h).view(n, p, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
     cos, sin = cos.to(v.dtype), sin.to(v.dtype)
     q, k = turn(q, cos, sin), turn(k, cos, sin)
-    o = attend(q, k, v).transpose(1, 2).reshape(n, p, d)
+    o = attend(q, k, v)[0].transpose(1, 2).reshape(n, p, d)
     x = x + block.attn.proj(o)
     h = F.layer_norm(x, (d,), block.norm2.weight, block.norm2.bias, 1e-6)
     return x + block.mlp.linear_fc2(F.gelu(block.mlp.linear_fc1(h), approximate="tanh"))
@@ -287,8 +300,8 @@ def text_layer(x, cos, sin, layer):
     q, k = turn(q, cos, sin), turn(k, cos, sin)
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-    o = attend(q, k, v, torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)).transpose(1, 2).reshape(n, length, -1)
-    x = x + a.o_proj(o)
+    o, weights = attend(q, k, v, torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1))
+    x = x + a.o_proj(o.transpose(1, 2).reshape(n, length, -1))
     h = rms(x, layer.post_attention_layernorm.weight)
     m = layer.mlp
-    return x + m.down_proj(F.silu(m.gate_proj(h)) * m.up_proj(h))
+    return x + m.down_proj(F.silu(m.gate_proj(h)) * m.up_proj(h)), weights

@@ -14,8 +14,15 @@ The recipe, and why:
   a second loss.
 - Characters are taught in the taps, and where text is asked for, the last features are now and then another picture's:
   so the decoder reads from the taps, and the model is a test of them.
-- The loss of a question is on its answer only; several questions about one picture save its vision. Where an answer
-  holds numbers (boxes, seconds), the decoder's middle is asked for them too: digits alone tell it too little to begin.
+- The loss of a question is on its answer only, and one word counts nearly as much as a description; several questions
+  about one picture save its vision. Where an answer holds numbers (boxes, seconds), the decoder's middle is asked for them
+  too: digits alone tell it too little to begin. Edges of boxes are rounded to what the tower can tell.
+- The decoder is shown where to look (`points` in demo_data): two heads each of three layers, for a cell the same cell of
+  the picture before, for a word of the question what it names, for a word of the answer what it is about. Left to answers,
+  it took the colour of one thing and the place of another after hundreds of thousands of samples.
+- What a word looked up is asked for at once: the answer's tokens are told after two thirds of the layers too.
+- The tower sees some scenes mirrored, and its cells are put back: left and right are then told by positions alone, and
+  the decoder is asked for the row and column of each cell.
 - Muon for the matrices of the layers, AdamW for all else, slow where numbers come out; weights are averaged over the last
   thousand steps or so.
 """
@@ -51,6 +58,10 @@ HEADS += [(CELL_SLOT + i, len(CHARACTERS) + 1) for i in range(N_SLOT)] + [(CELL_
 N_CLASS = sum(n for _, n in HEADS)
 N_MARK, MARK, BLUR = 51, 20, 14        # of an edge of a box: marks in thousandths, and how far around it they count
 LONGEST = 20                           # seconds of a clip: its moments are thousandths of that
+BEFORE, ASKED, ANSWERED = 1, 2, 3      # layers of the decoder that are shown where to look
+LOOK = 0.4                             # weight of each of these losses
+N_PLACE = 8                            # rows, and columns, of cells of a scene at most
+N_CHANGE, CHANGE = 4, [0.2, 1, 1, 1]   # of a cell since the picture before: none, new, gone, another colour; weights
 
 N_HEAD_STEP = 250                      # in which a new cell head learns what a trained tower shows it, and nothing more
 
@@ -61,6 +72,7 @@ QUICK = {"GOMP_SPINCOUNT": "20000", "GLIBC_TUNABLES": ":".join(f"glibc.malloc.{k
 
 TASKS = demo_data.TASKS + ["page"]
 NUMBERED = ["box", "event"]
+SHORT = {"scene": 0.8, "box": 0.8, "event": 0.8}    # by what power of its length an answer's tokens weigh less
 SPANS = [((2.5, 4.7), 22), ((4.7, 8.4), 14), ((8.4, 14), 9), ((14, 20), 6)]  # seconds of clips, samples of a batch
 
 
@@ -75,13 +87,17 @@ def tokenizer(path):
 class Encoder:
     def __init__(self, folder):
         self.tokenizer = tokenizer(os.path.join(folder, "tokenizer.json"))
-        self.pieces = functools.lru_cache(20000)(lambda s: self.tokenizer.encode(s, add_special_tokens=False).ids)
+        self.encoded = functools.lru_cache(20000)(lambda s: self.tokenizer.encode(s, add_special_tokens=False))
         self.word = functools.lru_cache(2000)(self.tokenizer.id_to_token)
         self.newline = self.pieces("\n")
 
+    def pieces(self, s):
+        return self.encoded(s).ids
+
     def encode(self, s):
-        """Of a sample: ids, three positions each, which ids are answers (targets), where the cells go."""
-        ids, is_answer, spans = [START] + self.pieces("user\n"), [], []
+        """Of a sample: ids, three positions each, which ids are answers (targets), where the cells go; and where to look:
+        {layer: {place: places}}."""
+        ids, spans, seconds, looks = [START] + self.pieces("user\n"), [], [], {BEFORE: {}, ASKED: {}, ANSWERED: {}}
 
         def grid(token, gh, gw):
             ids.append(VISION_START)
@@ -93,16 +109,25 @@ class Encoder:
                 grid(IMAGE, m.pixels.shape[0] // 32, m.pixels.shape[1] // 32)
             else:
                 for t in demo_data.pair_times(m.times):
+                    begin = len(ids)
                     ids.extend(self.pieces(f"<{t:.1f} seconds>"))
+                    seconds.append(range(begin, len(ids)))
                     grid(VIDEO, m.frames.shape[1] // 32, m.frames.shape[2] // 32)
         answers = []
-        for i, (q, a, _) in enumerate(s["turns"]):
-            ids.extend(([START] + self.pieces("user\n") if i else []) + self.pieces(q) + [END] + self.newline)
+        for i, (q, a, facts) in enumerate(s["turns"]):
+            ids.extend([START] + self.pieces("user\n") if i else [])
+            asked = len(ids)
+            ids.extend(self.pieces(q) + [END] + self.newline)
             ids.extend([START] + self.pieces("assistant\n"))
             begin = len(ids)
             ids.extend(self.pieces(a) + [END])
             answers.append((begin, len(ids)))
             ids.extend(self.newline)
+            for is_answer, first, last, targets in facts["points"]:
+                # A word of the question is known at its last token, one of the answer looked up before each.
+                at = [k for k, (b, e) in enumerate(self.encoded(a if is_answer else q).offsets) if b < last and e > first]
+                for place in [begin - 1 + k for k in at] if is_answer else [asked + at[-1]]:
+                    looks[ANSWERED if is_answer else ASKED].setdefault(place, set()).update(targets)
         n = len(ids)
         position, at, shift, end = np.zeros((3, n), np.int64), [], 0, 0
         for begin, gh, gw in spans:
@@ -114,8 +139,13 @@ class Encoder:
             at.append(np.arange(begin, begin + k))
             end, shift = begin + k, here + max(gh, gw) - (begin + k)
         position[:, end:] = np.arange(end, n) + shift
-        return np.array(ids), position, answers, np.concatenate(at)
-
+        cells = np.concatenate(at)
+        for layer in (ASKED, ANSWERED):
+            looks[layer] = {place: [k for t in targets for k in ([cells[t]] if t >= 0 else seconds[-1 - t])]
+                            for place, targets in looks[layer].items()}
+        looks[BEFORE] = {here: [there] for i, is_first in enumerate(first_units(s)) if not is_first
+                         for here, there in zip(at[i], at[i - 1])}
+        return np.array(ids), position, answers, cells, looks
 
     def numbers(self, ids):
         """Of an answer with boxes or moments: the places of their digits, and at each the whole number in thousandths."""
@@ -127,6 +157,25 @@ class Encoder:
                 places += run
                 values += [float(number) * 1000 / LONGEST if "." in number else float(number)] * len(run)
         return places, values
+
+
+def first_units(s):
+    """Of each picture or pair of frames of a sample, whether none that it may be compared to is before it."""
+    if s["task"] == "differ":
+        return [True, False]
+    return [i == 0 for m in s["media"] for i in range(len(units(m)[1]))]
+
+
+def changes(samples):
+    """Of each cell what happened since the picture before, an index of CHANGE; -1 where it cannot be told."""
+    first = [f for s in samples for f in first_units(s)]
+    cells = np.concatenate([units(m)[1] for s in samples for m in s["media"]]).astype(np.int64)
+    colour, shape = cells[..., CELL_COLOUR], cells[..., CELL_SHAPE]
+    before, shape_before = np.roll(colour, 1, 0), np.roll(shape, 1, 0)
+    change = np.select([before == 0, colour == 0, True], [1, 2, 3])
+    change[(colour == before) & (shape == shape_before)] = 0
+    change[(colour < 0) | (before < 0) | np.array(first)[:, None]] = -1
+    return change.reshape(-1)
 
 
 def units(m):
@@ -141,6 +190,8 @@ def draw(task, rng, ease, scale=1.0):
     n, how = {"scene": 32, "box": 32, "text": 40, "form": 22, "differ": 18, "event": 0, "page": 28}[task], {}
     if task in ("scene", "box", "differ"):
         how = {"size": demo_data.scene_size(rng), "n_turn": 1 if task == "differ" or rng.random() < 0.4 else 3}
+        if task == "box":
+            how["step"] = MARK         # what this tower cannot tell is not to be guessed, digit by digit
     elif task == "text":
         how = {"size": demo_data.text_size(rng), "ease": ease}
         n = round(n * 64 * 224 / (how["size"][0] * how["size"][1]))
@@ -162,13 +213,18 @@ def make_batch(encoder, samples):
     n = len(samples)
     ids = np.full((n, length), demo_model.EOT)
     position = np.zeros((3, n, length), np.int64)
-    at, answer_at, target, turn_of, n_turn, n_target, number_in, number = [], [], [], [], 0, 0, [], []
-    for i, (one, pos, answers, cells_at) in enumerate(encoded):
+    at, answer_at, target, weight, turn_of, n_turn, n_target, number_in, number = [], [], [], [], [], 0, 0, [], []
+    look_at, looks = {k: [] for k in (BEFORE, ASKED, ANSWERED)}, {k: [] for k in (BEFORE, ASKED, ANSWERED)}
+    for i, (one, pos, answers, cells_at, wanted) in enumerate(encoded):
         ids[i, :len(one)], position[:, i, :len(one)] = one, pos
         at.append(cells_at + i * length)
+        for layer, places in wanted.items():
+            look_at[layer] += [place + i * length for place in places]
+            looks[layer] += places.values()
         for begin, end in answers:
             answer_at.append(np.arange(begin - 1, end - 1) + i * length)
             target.append(one[begin:end])
+            weight.append(np.full(end - begin, (end - begin) ** -SHORT.get(samples[0]["task"], 0), np.float32))
             turn_of.append(np.full(end - begin, n_turn))
             n_turn += 1
             if samples[0]["task"] in NUMBERED:
@@ -176,14 +232,32 @@ def make_batch(encoder, samples):
                 number_in += [n_target + k for k in places]
                 number += values
             n_target += end - begin
+    for layer in looks:
+        is_wanted = np.zeros((len(looks[layer]), length), bool)
+        for row, places in zip(is_wanted, looks[layer]):
+            row[places] = True
+        looks[layer] = is_wanted
     parts = [units(m) for s in samples for m in s["media"]]
     t = lambda a: torch.from_numpy(np.ascontiguousarray(a))
     return {"task": samples[0]["task"], "n": n, "ids": t(ids), "position": t(position), "at": t(np.concatenate(at)),
             "answer_at": t(np.concatenate(answer_at or [[]])).long(), "target": t(np.concatenate(target or [[]])).long(),
             "turn_of": t(np.concatenate(turn_of or [[]])).long(), "n_turn": n_turn, "length": np.array([len(e[0]) for e in encoded]),
-            "number_in": t(np.array(number_in, np.int64)), "number": t(np.array(number, np.float32)),
+            "weight": t(np.concatenate(weight or [np.zeros(0, np.float32)])),
+            "looks": {k: (t(np.array(look_at[k], np.int64)), t(looks[k])) for k in looks if look_at[k]},
+            "medium": t(np.concatenate([np.full(units(m)[1].shape[:2], i) for s in samples
+                                        for i, m in enumerate(s["media"])], None)),
+            "change": t(changes(samples)), "number_in": t(np.array(number_in, np.int64)), "number": t(np.array(number, np.float32)),
             "pixels": t(np.concatenate([p for p, _ in parts])),
             "cells": t(np.concatenate([c for _, c in parts]).astype(np.int64))}
+
+
+def moved(x, device):
+    """A batch, or part of one, on a device."""
+    if isinstance(x, dict):
+        return {k: moved(v, device) for k, v in x.items()}
+    if isinstance(x, tuple):
+        return tuple(moved(v, device) for v in x)
+    return x.to(device) if torch.is_tensor(x) else x
 
 
 def feed(folder, seed, i_worker, n_worker, plan, queue):
@@ -202,13 +276,18 @@ def feed(folder, seed, i_worker, n_worker, plan, queue):
 class Heads(torch.nn.Module):
     """Of training only. `classes` tells from a cell's features the classes of HEADS, then marks for each edge of its box;
     `edges` these four as numbers; `numbers` tells marks for the number (of NUMBERED) that the decoder is about to write.
-    Marks teach to hold a number in a way that digits can be read from, which one value does not."""
+    Marks teach to hold a number in a way that digits can be read from, which one value does not. `changes` tells from what
+    the decoder makes of a cell which of CHANGE happened to it, `places` its row, its column, and
+    whether it is of the first medium or of the second. `middles` tells where a thing is that was named."""
 
     def __init__(self):
         super().__init__()
         self.classes = torch.nn.Linear(demo_model.VISION["out_hidden_size"], N_CLASS + 4 * N_MARK)
         self.edges = torch.nn.Linear(demo_model.VISION["out_hidden_size"], 4)
         self.numbers = torch.nn.Linear(demo_model.TEXT["hidden_size"], len(NUMBERED) * N_MARK)
+        self.changes = torch.nn.Linear(demo_model.TEXT["hidden_size"], N_CHANGE)
+        self.middles = torch.nn.Linear(demo_model.TEXT["hidden_size"], 2)
+        self.places = torch.nn.Linear(demo_model.TEXT["hidden_size"], 2 * N_PLACE + 2)
 
 
 def mark_loss(marks, numbers):
@@ -216,6 +295,11 @@ def mark_loss(marks, numbers):
     at = torch.arange(N_MARK, device=marks.device) * MARK
     near = torch.exp(-0.5 * ((at - numbers[:, None]) / BLUR) ** 2)
     return F.cross_entropy(marks.float(), near / near.sum(-1, keepdim=True))
+
+
+def answer_loss(logits, batch):
+    each = F.cross_entropy(logits.float(), batch["target"], reduction="none")
+    return (each * batch["weight"]).sum() / batch["weight"].sum()
 
 
 def cell_loss(features, taps, head, cells):
@@ -279,7 +363,8 @@ class Trainer:
         adam = [{"params": ps, "weight_decay": 0.02, "scale": scale} for scale, ps in apart.items()]
         adam += [{"params": ps, "weight_decay": 0.0, "scale": scale} for scale, ps in
                  ((0.3, still), (0.5, list(self.head.classes.parameters())), (0.1, list(self.head.edges.parameters())),
-                  (0.5, list(self.head.numbers.parameters())))]
+                  (0.5, list(self.head.numbers.parameters())), (0.5, list(self.head.changes.parameters())),
+                  (0.5, list(self.head.places.parameters())), (0.5, list(self.head.middles.parameters())))]
         self.optimizers = [
             torch.optim.Muon(muon, lr=1.0, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(adam, lr=1.0, betas=(0.9, 0.98), eps=1e-8)]
@@ -334,12 +419,60 @@ class Trainer:
         old = self.scores.get(name)
         self.scores[name] = value if old is None else old + weight * (value - old)
 
+    def see(self, batch):
+        """Features and taps of a batch. Some scenes are mirrored for the tower alone; their edges are then not asked."""
+        pixels = batch["pixels"]
+        if batch["task"] != "scene" or torch.rand(()) < 0.5:
+            return self.quick.vision(pixels)
+        batch["cells"][..., CELL_BOX:CELL_BOX + 4] = -1
+        features, taps = self.quick.vision(pixels.flip(3))
+        rows, columns = pixels.shape[2] // 32, pixels.shape[3] // 32
+        back = torch.arange(rows * columns, device=self.device).view(rows, columns).flip(1).flatten()
+        return features[:, back], [t[:, back] for t in taps]
+
+    def thought_loss(self, batch, thought, seen, shares):
+        """Of what the decoder's layers hold on their way to an answer: numbers, changes, and where they look."""
+        task = batch["task"]
+        language = self.quick.language
+        early = F.linear(thought[batch["answer_at"]] * language.norm.weight, language.embed_tokens.weight)
+        total = LOOK * answer_loss(early, batch)
+        if len(batch["number"]):
+            marks = self.head.numbers(thought[batch["answer_at"][batch["number_in"]]]).chunk(len(NUMBERED), -1)
+            marks = mark_loss(marks[NUMBERED.index(task)], batch["number"])
+            self.score(task + " numbers", float(marks.detach()))
+            total = total + marks
+        if (batch["change"] >= 0).any():
+            total = total + LOOK * F.cross_entropy(self.head.changes(seen).float(), batch["change"], ignore_index=-1,
+                                                   weight=torch.tensor(CHANGE, device=self.device))
+        row, column, medium = self.head.places(seen).float().split((N_PLACE, N_PLACE, 2), -1)
+        if task == "scene":
+            rows, columns = batch["pixels"].shape[2] // 32, batch["pixels"].shape[3] // 32
+            place = torch.arange(rows * columns, device=self.device).repeat(batch["n"])
+            total = total + LOOK * (F.cross_entropy(row, place // columns) + F.cross_entropy(column, place % columns))
+            total = total + LOOK * self.middle_loss(batch, thought)
+        elif task in ("differ", "event"):
+            total = total + LOOK * F.cross_entropy(medium, batch["medium"])
+        for layer, share in zip(sorted(batch["looks"]), shares):
+            self.score(f"{task} look {layer}", float(share.detach().float().mean()))
+            total = total - LOOK * share.float().clamp(min=1e-4).log().mean()
+        return total
+
+    def middle_loss(self, batch, thought):
+        """Of where the things are that a question names: the mean row and column of their cells."""
+        if ASKED not in batch["looks"]:
+            return 0.0
+        at, is_wanted = batch["looks"][ASKED]
+        of_token = (batch["position"][1:] - batch["position"][:1])[:, at // is_wanted.shape[1]].float()   # [2, m, L]
+        middle = (of_token * is_wanted).sum(-1) / is_wanted.sum(-1)
+        lost = (self.head.middles(thought[at]).float() - middle.T).abs().mean()
+        self.score("scene middles", float(lost.detach()))
+        return lost
+
     def step(self, batch, rate, is_speaking):
-        batch = {k: v.to(self.device) if torch.is_tensor(v) else v for k, v in batch.items()}
-        pixels, kind = batch["pixels"], self.device.type
-        with torch.autocast(kind, torch.bfloat16):
+        batch = moved(batch, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
             with torch.set_grad_enabled(not self.is_frozen):
-                features, taps = self.quick.vision(pixels)
+                features, taps = self.see(batch)
                 known = (features, taps)
                 if self.i_step < self.i_step_taught:
                     known = (features.detach(), [t.detach() for t in taps])
@@ -351,15 +484,12 @@ class Trainer:
             if is_speaking:
                 if batch["task"] in ("text", "form") and torch.rand(()) < 0.5:
                     features = features[torch.randperm(len(features), device=self.device)]
-                logits, thought = self.quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
-                                                    [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
-                answer = F.cross_entropy(logits.float(), batch["target"])
+                logits, thought, seen, shares = self.quick.decode(
+                    batch["ids"], batch["position"], features.flatten(0, 1), [t.flatten(0, 1) for t in taps], batch["at"],
+                    batch["answer_at"], batch["looks"])
+                answer = answer_loss(logits, batch)
                 loss = answer if self.is_frozen else self.cell_weight * loss + answer
-                if len(batch["number"]):
-                    marks = self.head.numbers(thought[batch["number_in"]]).chunk(len(NUMBERED), -1)
-                    marks = mark_loss(marks[NUMBERED.index(batch["task"])], batch["number"])
-                    self.score(batch["task"] + " numbers", float(marks.detach()))
-                    loss = loss + marks
+                loss = loss + self.thought_loss(batch, thought, seen, shares)
         loss.backward()
         if is_speaking:
             wrong = torch.zeros(batch["n_turn"], dtype=torch.long, device=self.device)
@@ -410,7 +540,7 @@ def write_curve(state_dir):
 
 def write_metrics(trainer):
     path = os.path.join(trainer.state_dir, "metrics.csv")
-    keys = [t + k for t in TASKS for k in ("", " loss", " cells", " characters", " numbers")]
+    keys = [t + k for t in TASKS for k in ("", " loss", " cells", " characters", " numbers", f" look {ANSWERED}")]
     is_new = not os.path.exists(path)
     with open(path, "a", newline="") as f:
         out = csv.writer(f)
@@ -450,7 +580,7 @@ def check():
             samples = draw(task, random.Random("check"), 0.5, 0.2)
             batch = make_batch(encoder, samples)
             features, taps = quick.vision(batch["pixels"])
-            ours, _ = quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
+            ours, *_ = quick.decode(batch["ids"], batch["position"], features.flatten(0, 1),
                                    [t.flatten(0, 1) for t in taps], batch["at"], batch["answer_at"])
             theirs = reference_logits(model, batch, samples)
             worst, size = float((ours - theirs).abs().max()), float(theirs.abs().max())
