@@ -11,7 +11,7 @@ const strict = new OpenAI({ baseURL: `${strictUrl}/v1`, apiKey: key, maxRetries:
 const model = (await client.models.list()).data[0].id;
 const shapes = user(imagePart('shapes.png'), chinese);
 const Form = z.object({ no: z.string(), date: z.string(), time: z.string(), item: z.string(), total: z.string() });
-const endless = { max_tokens: 3000, temperature: 1, seed: 1, ignore_eos: true };
+const endless = { max_tokens: 3000, temperature: 2, seed: 1, ignore_eos: true };
 
 const ask = (messages, fields = {}, options = {}) =>
     client.chat.completions.create({ model, messages, temperature: 0, max_tokens: 128, ...fields }, options);

@@ -17,7 +17,7 @@ client = OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0, timeout=120)
 strict = OpenAI(base_url=f"{STRICT_URL}/v1", api_key=KEY, max_retries=0, timeout=120)
 MODEL = client.models.list().data[0].id
 create = client.chat.completions.create
-ENDLESS = {"max_tokens": 3000, "temperature": 1, "seed": 1, "extra_body": {"ignore_eos": True}}
+ENDLESS = {"max_tokens": 3000, "temperature": 2, "seed": 1, "extra_body": {"ignore_eos": True}}
 ASK_SHAPES = user(image_part("shapes.png"), "How many circles are there?")
 ASK_CHINESE = user(image_part("shapes.png"), "你看到了什么？")
 

@@ -62,7 +62,7 @@ request schema '"the fields as JSON"' "\"temperature\":1,\"seed\":2,\"response_f
 request error '"hello"' '"temperature":"hot"'
 good=(text stream hot picture clip schema)
 # A minute of work: what is free again soon was cancelled, and did not come to its end.
-printf '{"messages":[{"role":"user","content":%s}],"n":8,"max_tokens":6000,"temperature":1,"seed":3,"ignore_eos":true,"stream":true}' \
+printf '{"messages":[{"role":"user","content":%s}],"n":8,"max_tokens":6000,"temperature":2,"seed":3,"ignore_eos":true,"stream":true}' \
     "$look" >"$work/endless.json"
 
 post() { # name of the request, options of curl…

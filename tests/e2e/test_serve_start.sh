@@ -164,7 +164,7 @@ fi
 # stream N: an answer of N tokens into $work/stream; sets client. Returns when it has begun.
 stream() {
     curl -sSN "${as_json[@]}" -d '{"messages": [{"role": "user", "content": "go on"}], "max_tokens": '"$1"',
-        "temperature": 1, "seed": 1, "ignore_eos": true, "stream": true}' "$base/v1/chat/completions" >"$work/stream" 2>"$work/curl" &
+        "temperature": 2, "seed": 1, "ignore_eos": true, "stream": true}' "$base/v1/chat/completions" >"$work/stream" 2>"$work/curl" &
     client=$!
     until_true 60 is_streaming || bad "an answer begins" "$(head -c 300 "$work/stream" "$work/curl")"
 }

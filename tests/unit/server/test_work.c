@@ -27,7 +27,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
 static uint64_t served[N_EXCHANGE];
 static size_t n_served, n_begun, n_most_at_once, n_at_once;
-static size_t n_may_end; /* as many as may go through the gate */
+static size_t n_may_end;     /* as many as may go through the gate */
+static uint64_t who_may_end; /* the client whose they are; 0: anybody's */
 static atomic_int n_refused;
 
 /* Begins, waits until as many may end, ends. */
@@ -39,7 +40,7 @@ static void answer_at_gate(void *user, struct qvl_exchange *x)
     n_at_once++;
     n_most_at_once = n_at_once > n_most_at_once ? n_at_once : n_most_at_once;
     pthread_cond_broadcast(&gate_moved);
-    while (n_served >= n_may_end)
+    while (n_served >= n_may_end || (who_may_end && who_may_end != x->request.client))
         pthread_cond_wait(&gate_moved, &lock);
     n_served++;
     n_at_once--;
@@ -50,12 +51,18 @@ static void answer_at_gate(void *user, struct qvl_exchange *x)
 static const struct qvl_route at_gate = {"POST", "/x", answer_at_gate, .lane = QVL_LANE_MODEL};
 static const struct qvl_route light_at_gate = {"POST", "/y", answer_at_gate, .lane = QVL_LANE_LIGHT};
 
-static void let_end(size_t n)
+static void let_end_of(uint64_t client, size_t n)
 {
     pthread_mutex_lock(&lock);
     n_may_end += n;
+    who_may_end = client;
     pthread_cond_broadcast(&gate_moved);
     pthread_mutex_unlock(&lock);
+}
+
+static void let_end(size_t n)
+{
+    let_end_of(0, n);
 }
 
 static void wait_until_begun(size_t n)
@@ -76,7 +83,7 @@ static void wait_until_served(size_t n)
 
 static void open_work(uint32_t n_thread, uint32_t n_queue)
 {
-    n_served = n_begun = n_may_end = n_most_at_once = n_at_once = 0;
+    n_served = n_begun = n_may_end = who_may_end = n_most_at_once = n_at_once = 0;
     memset(served, 0, sizeof served);
     atomic_store(&n_refused, 0);
     struct qvl_work_options options = {.n_thread = n_thread, .n_queue = n_queue};
@@ -167,7 +174,8 @@ static void newcomers_need_not_wait(void **state)
     assert_int_equal(served[9], 3);
     assert_true(add(4, n++, &at_gate)); /* now all are busy */
     assert_int_equal(count().n_running, 10);
-    let_end(1); /* the one place that becomes free is its */
+    let_end_of(1,
+               1); /* the one place that becomes free is its; of client 2, and 2 would have none running either */
     wait_until_begun(11);
     assert_int_equal(served[10], 4);
     let_end(3); /* 7 are left: one more of those who had one already */
