@@ -488,13 +488,17 @@ def put_text(pen, xy, text, face_i, points, fill, scale):
     return [(c, x + (begin + end) / 2) for c, begin, end in zip(text, [0.0] + ends, ends)]
 
 
+def cell_at(x, y, w):
+    return int(y // CELL) * (w // CELL) + int(x // CELL)
+
+
 def put_slots(cells, w, h, characters):
     """characters: (character, x, y of its middle, its number in its string or -1), line by line and from left to right:
     their order in a cell."""
     n_found = {}
     for c, x, y, index in characters:
         if 0 <= x < w and 0 <= y < h:
-            i = int(y // CELL) * (w // CELL) + int(x // CELL)
+            i = cell_at(x, y, w)
             k = n_found[i] = n_found.get(i, -1) + 1
             if k < N_SLOT:
                 cells[i, CELL_SLOT + k] = CHARACTERS.index(c) + 1
@@ -505,7 +509,7 @@ def put_slots(cells, w, h, characters):
 def read_points(begin, characters, w, h):
     """Points of the characters of an answer, of which they are those from `begin` on."""
     inside = [(begin + i, c) for i, c in enumerate(characters) if 0 <= c[1] < w and 0 <= c[2] < h]
-    return [(True, i, i + 1, [int(y // CELL) * (w // CELL) + int(x // CELL)]) for i, (_, x, y, _) in inside]
+    return [(True, i, i + 1, [cell_at(x, y, w)]) for i, (_, x, y, _) in inside]
 
 
 def random_digits(rng, n):
@@ -671,7 +675,7 @@ def form(rng, n_turn=1, size=None, ease=0.0, zoom=1):
         characters += read[key][0]
         fields[key] = value
         if 0 <= y < h:
-            cells[int(y // CELL) * (w // CELL) + int((left + 12) // CELL), CELL_KEY] = k + 1
+            cells[cell_at(left + 12, y, w), CELL_KEY] = k + 1
     put_slots(cells, w, h, characters)
     image = image.reduce(shrink)
     if rng.random() > max(ease, 0.5):

@@ -277,8 +277,8 @@ class Heads(torch.nn.Module):
     """Of training only. `classes` tells from a cell's features the classes of HEADS, then marks for each edge of its box;
     `edges` these four as numbers; `numbers` tells marks for the number (of NUMBERED) that the decoder is about to write.
     Marks teach to hold a number in a way that digits can be read from, which one value does not. `changes` tells from what
-    the decoder makes of a cell which of CHANGE happened to it, `places` its row, its column, and
-    whether it is of the first medium or of the second. `middles` tells where a thing is that was named."""
+    the decoder makes of a cell which of CHANGE happened to it, `places` its row, its column, and whether it is of the
+    first medium or of the second. `middles` tells where a thing is that was named."""
 
     def __init__(self):
         super().__init__()

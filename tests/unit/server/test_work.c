@@ -174,8 +174,7 @@ static void newcomers_need_not_wait(void **state)
     assert_int_equal(served[9], 3);
     assert_true(add(4, n++, &at_gate)); /* now all are busy */
     assert_int_equal(count().n_running, 10);
-    let_end_of(1,
-               1); /* the one place that becomes free is its; of client 2, and 2 would have none running either */
+    let_end_of(1, 1); /* the one place that becomes free is 4's: of client 2's, it would be 2's again */
     wait_until_begun(11);
     assert_int_equal(served[10], 4);
     let_end(3); /* 7 are left: one more of those who had one already */
