@@ -105,7 +105,7 @@ refuse "another method" 3 'quant_method is "exl2"' "$qvl" run -m "$work/model" x
 
 # ---- compare
 "$qvl" compare "$demo" "$work/q4" README.md demo/text.png -p "What does it say?" -q --json >"$work/folder" 2>"$work/err"
-has "compare two folders" '"texts":\{"positions":[0-9]+,"kl_mean":[0-9.e-]+,.*"pictures":\{"positions":[0-9]+,"kl_mean":0\.0' "$work/folder"
+has "compare two folders" '"texts":\{"positions":[0-9]+,"kl_mean":0\..*"pictures":\{"positions":[0-9]+,"kl_mean":0\.0' "$work/folder"
 "$qvl" compare "$demo" --quantize q4 README.md demo/text.png -p "What does it say?" -q --json >"$work/loaded" 2>"$work/err"
 figures() { sed 's/.*"texts"/"texts"/' "$1" >"$1.figures"; }
 figures "$work/folder" && figures "$work/loaded"
