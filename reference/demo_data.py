@@ -84,7 +84,8 @@ class Clip:
 N_SLOT = 6
 CELL_COLOUR, CELL_SHAPE, CELL_BOX, CELL_KEY, CELL_SLOT = 0, 1, 2, 6, 7
 CELL_INDEX = CELL_SLOT + N_SLOT  # which character of its string the first one in the cell is, from 1
-N_CELL = CELL_INDEX + 1
+CELL_COUNT, CELL_ALIKE = CELL_INDEX + 1, CELL_INDEX + 2  # things in the picture; those of the shape that stands in the cell
+N_CELL = CELL_ALIKE + 1
 MAX_INDEX = 12
 
 
@@ -97,7 +98,7 @@ def empty_cells(w, h):
     """Cells in which nothing stands; a box is asked only of things."""
     cells = no_cells(w, h)
     cells[:, [CELL_COLOUR, CELL_SHAPE]] = 0
-    cells[:, CELL_KEY:] = 0
+    cells[:, CELL_KEY:CELL_COUNT] = 0
     return cells
 
 
@@ -205,7 +206,8 @@ def shape_cells(things, mask, is_inside=False):
     """is_inside: the second thing lies on the first, and its cells are its own."""
     h, w = mask.shape
     cells = no_cells(w, h)
-    cells[:, CELL_KEY:] = 0
+    cells[:, CELL_KEY:CELL_COUNT] = 0
+    cells[:, CELL_COUNT] = len(things)
     by_cell = by_cells(mask)
     counts = np.stack([(by_cell == i + 1).sum(1) for i in range(len(things))], 1) if things else np.zeros((len(cells), 1))
     best = (counts[:, 1] >= ENOUGH).astype(int) if is_inside else counts.argmax(1)
@@ -217,6 +219,7 @@ def shape_cells(things, mask, is_inside=False):
             t = things[best[i]]
             row[CELL_COLOUR], row[CELL_SHAPE] = t.colour + 1, t.shape + 1
             row[CELL_BOX:CELL_BOX + 4] = to_thousandths(t.box(), w, h)
+            row[CELL_ALIKE] = sum(o.shape == t.shape for o in things)
     return cells
 
 
@@ -300,20 +303,23 @@ def article(name):
 
 
 def inside_pair(rng, w, h):
-    side = min(w, h)
-    big_r = rng.uniform(0.34, 0.44) * side
+    big_r = rng.uniform(0.34, 0.44) * min(w, h)
     while True:
         big = random_thing(rng, w, h, big_r)
         if big.shape < 3 and big.colour != 6:
-            break
-    small_r = max(10.0, big_r * (rng.uniform(0.3, 0.42) if big.shape != 2 else rng.uniform(0.24, 0.3)))
+            return [big, put_inside(rng, big, w, h)]
+
+
+def put_inside(rng, big, w, h):
+    """A thing of another colour that lies in a big one."""
+    small_r = max(10.0, big.r * (rng.uniform(0.3, 0.42) if big.shape != 2 else rng.uniform(0.24, 0.3)))
     while True:
         small = random_thing(rng, w, h, small_r, {(big.shape, big.colour)})
         if small.colour != big.colour:
             break
-    slack = big_r * (0.3 if big.shape == 0 else 0.2 if big.shape == 1 else 0.08)
+    slack = big.r * (0.3 if big.shape == 0 else 0.2 if big.shape == 1 else 0.08)
     small.x, small.y = big.x + rng.uniform(-slack, slack), big.y + rng.uniform(-slack, slack)
-    return [big, small]
+    return small
 
 
 def describe(things, is_inside, zh):
@@ -332,9 +338,9 @@ def describe(things, is_inside, zh):
     return f"{n} shapes, from left to right: " + ", ".join(article(name) for name in names) + "."
 
 
-def scene_things(rng, w, h):
+def scene_things(rng, w, h, inside):
     kind = rng.random()
-    if kind < 0.15:
+    if kind < inside:
         return inside_pair(rng, w, h), True
     n = rng.choice((1, 2, 2, 3, 3, 4))
     while True:
@@ -384,10 +390,11 @@ def scene_turns(rng, things, is_inside, n_turn):
     return turns
 
 
-def scene(rng, n_turn=1, size=None, zoom=1):
+def scene(rng, n_turn=1, size=None, zoom=1, inside=0.15):
+    """inside: how often one thing lies in another."""
     w, h = size or scene_size(rng)
     while True:
-        things, is_inside = scene_things(rng, w, h)
+        things, is_inside = scene_things(rng, w, h, inside)
         turns = scene_turns(rng, things, is_inside, n_turn)
         if turns:
             break
@@ -417,15 +424,37 @@ def mentions(text, is_answer, where):
 
 def point(turns, where):
     """Adds the points of names to turns. Where facts have `of`, (word of the question, things), these are meant by the
-    word, and by the answer if there is one of them."""
+    word and by the answer."""
     for q, a, facts in turns:
         facts["points"] = mentions(q, False, where) + mentions(a, True, where)
         if "of" in facts:
             word, things = facts["of"]
             cells = [c for t in things for c in where[t.shape, t.colour]]
-            facts["points"].append((False, q.index(word), q.index(word) + len(word), cells))
-            if len(things) == 1:
-                facts["points"].append((True, 0, len(a), cells))
+            facts["points"] += [(False, q.index(word), q.index(word) + len(word), cells), (True, 0, len(a), cells)]
+
+
+NEST = 3, 2  # big things beside and below each other
+
+
+def nest(rng):
+    """Small things on big ones that overlap, for the tower: in scenes they are too few to learn from."""
+    w, h = 224, 160
+    bigs, smalls = [], []
+    for i in range(NEST[0] * NEST[1]):
+        big = Thing(rng.choice((0, 1, 1, 2)), rng.randrange(6), (i % NEST[0] + 0.5) * w / NEST[0] + rng.uniform(-9, 9),
+                    (i // NEST[0] + 0.5) * h / NEST[1] + rng.uniform(-9, 9), rng.uniform(40, 64), rng.uniform(-15, 15), None)
+        big.rgb = tuple(max(0, min(255, v + rng.randint(-14, 14))) for v in COLOURS[big.colour][2])
+        bigs.append(big)
+        smalls.append(put_inside(rng, big, w, h))
+    rng.shuffle(bigs)
+    image, mask = draw_things(bigs + smalls, w, h, ground_colour(rng), 1)
+    cells = no_cells(w, h)
+    for row, pixels in zip(cells, by_cells(mask)):
+        counts = np.bincount(pixels, minlength=1 + len(bigs + smalls))[1 + len(bigs):]
+        if counts.max() >= ENOUGH:
+            t = smalls[counts.argmax()]
+            row[CELL_COLOUR], row[CELL_SHAPE] = t.colour + 1, t.shape + 1
+    return {"task": "nest", "media": [Picture(Wear(rng, (0, 2, 5, 9)).put(image, rng), cells)], "turns": []}
 
 
 # ---- boxes ---------------------------------------------------------------------------------------
@@ -868,19 +897,22 @@ def event_turns(rng, events, n_turn):
 
 def point_events(turns, clips, w, h):
     """Adds to turns the points of events: where they are and when. clips: (clip, its events)."""
-    where, said, i_pair, n = {}, [], 0, (w // CELL) * (h // CELL)
+    where, of_event, i_pair, n = {}, {}, 0, (w // CELL) * (h // CELL)
     for clip, events in clips:
         pairs = pair_times(clip.times)
         for e in events:
             at = i_pair + pairs.index(e[4])
             cells = [at * n + c for c in cells_under(e[1], w, h)]
             where[e[1].shape, e[1].colour] = cells
-            said += [(text, cells + [-1 - at]) for text in
-                     (re.escape(said_event(e, False)[1:]), said_event(e, True), f"(?<=[ 第]){said_second(e[4])}(?= s|秒)")]
+            of_event[e] = cells + [-1 - at]
         i_pair += len(pairs)
     for q, a, facts in turns:
         facts["points"] = mentions(q, False, where)
-        facts["points"] += [(True, *m.span(), cells) for text, cells in said for m in re.finditer(text, a)]
+        if "event" in facts:
+            facts["points"].append((True, 0, len(a), of_event[facts["event"]]))
+        for e, cells in of_event.items():
+            said = (re.escape(said_event(e, False)[1:]), said_event(e, True), f"(?<=[ 第]){said_second(e[4])}(?= s|秒)")
+            facts["points"] += [(True, *m.span(), cells) for text in said for m in re.finditer(text, a)]
 
 
 def which_clip(rng, events):
@@ -893,14 +925,14 @@ def which_clip(rng, events):
     else:
         q = f"In which clip does the {t.name(zh)} {asked_event(kind, colour, zh)}?"
         answer = ("The first.", "The second.")[which]
-    return q, answer, {}
+    return q, answer, {"event": events[which][0]}
 
 
-def event(rng, n_turn=1, size=None, span=(2.5, 20), zoom=1):
-    """span: the least and greatest length in seconds; where there are two clips, of both together."""
+def event(rng, n_turn=1, size=None, span=(2.5, 20), zoom=1, two=0.25):
+    """span: the least and greatest length in seconds; where there are two clips, of both together. two: how often."""
     seconds = rng.uniform(*span)
     w, h = size or clip_size(rng, seconds)
-    n_clip = 2 if 5 < seconds < 18 and rng.random() < 0.25 else 1
+    n_clip = 2 if 5 < seconds < 18 and rng.random() < two else 1
     seconds /= n_clip
     if n_clip == 2:
         clips = []
@@ -921,7 +953,7 @@ def event(rng, n_turn=1, size=None, span=(2.5, 20), zoom=1):
 
 def sample(task, rng, **how):
     return {"scene": scene, "text": text, "form": form, "box": box, "event": event, "differ": differ,
-            "page": page}[task](rng, **how)
+            "page": page, "nest": nest}[task](rng, **how)
 
 
 def score_sample(task, i, seed=0):

@@ -216,11 +216,11 @@ class Quick:
         return merged(x, self.visual.merger, False), taps
 
     def decode(self, ids, position, features, taps, at, answer_at, looks={}):
-        """ids [n, L], position [3, n, L], features and taps [rows, hidden] that belong to the flat places `at`;
-        logits at the flat places `answer_at`. Further, brought to one size, what is at all places after two thirds of the
-        layers, and at `at` after a third of them; and of looks, {layer: (flat places [m], bool [m, L])}, how much of its
-        attention each of these places gives to those that are true for it, in each of the first N_LOOK heads: [m, N_LOOK]
-        for each layer. (The best of all heads would not do: each would look at another thing, and none know which.)"""
+        """ids [n, L], position [3, n, L], features and taps [rows, hidden] that belong to the flat places `at`; logits at
+        the flat places `answer_at`. Further, what is at all places after each layer, [n · L, hidden]; and of looks,
+        {layer: (flat places [m], bool [m, L])}, how much of its attention each of these places gives to those that are
+        true for it, in each of the first N_LOOK heads: [m, N_LOOK] for each layer. (The best of all heads would not do:
+        each would look at another thing, and none know which.)"""
         n, length = ids.shape
         x = F.embedding(ids, self.language.embed_tokens.weight).view(n * length, -1)
         x = x.index_copy(0, at, features.to(x.dtype)) if len(at) else x
@@ -228,7 +228,7 @@ class Quick:
         angle = torch.gather(angle, 0, self.axis.expand(1, n, length, -1))[0]
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
         x = x.view(n, length, -1)
-        shares = []
+        states, shares = [], []
         for i, layer in enumerate(self.language.layers):
             x, weights = text_layer(x, cos, sin, layer)
             if i in looks:
@@ -237,19 +237,14 @@ class Quick:
                 shares.append((of_rows * is_wanted[:, None]).sum(-1))
             if i < len(taps) and len(at):
                 x = x.view(n * length, -1).index_add(0, at, taps[i].to(x.dtype)).view(n, length, -1)
-            if i == len(self.language.layers) // 3 - 1:
-                seen = x.reshape(n * length, -1)[at]
-            if i == 2 * len(self.language.layers) // 3 - 1:
-                thought = x.reshape(n * length, -1)
-        x = x.reshape(n * length, -1)[answer_at]
-        one = torch.ones_like(self.language.norm.weight)
-        return (F.linear(rms(x, self.language.norm.weight), self.language.embed_tokens.weight),
-                rms(thought, one), rms(seen, one), shares)
+            states.append(x.reshape(n * length, -1))
+        logits = F.linear(rms(states[-1][answer_at], self.language.norm.weight), self.language.embed_tokens.weight)
+        return logits, states, shares
 
 
-def rms(x, weight):
+def rms(x, weight=None):
     """Of float32 rows, as they enter products; of narrower ones in their own type."""
-    y = F.rms_norm(x, (x.shape[-1],), weight.to(x.dtype), 1e-6)
+    y = F.rms_norm(x, (x.shape[-1],), None if weight is None else weight.to(x.dtype), 1e-6)
     return y.bfloat16() if torch.is_autocast_enabled(x.device.type) else y
 
 

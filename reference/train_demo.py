@@ -23,6 +23,11 @@ The recipe, and why:
 - What a word looked up is asked for at once: the answer's tokens are told after two thirds of the layers too.
 - The tower sees some scenes mirrored, and its cells are put back: left and right are then told by positions alone, and
   the decoder is asked for the row and column of each cell.
+- What is rare is drawn more often, and a thing weighs as much as another however few cells it covers: one cell of
+  twenty-five, in one scene of seven, taught nobody the shape of a small thing in a large one (`nest` has six of them).
+- How many things there are is asked of the tower's cells: a decoder, which reads them one after another, said "1" to every
+  "How many circles?". What is asked for but not there is looked for at the first token.
+- Which of two clips a cell is of is asked before the layer that answers, or the answer stays a guess.
 - Muon for the matrices of the layers, AdamW for all else, slow where numbers come out; weights are averaged over the last
   thousand steps or so.
 """
@@ -46,9 +51,9 @@ import torch.nn.functional as F
 
 import demo_data
 import demo_model
-from demo_data import (CELL_BOX, CELL_COLOUR, CELL_INDEX, CELL_KEY, CELL_SHAPE, CELL_SLOT, CHARACTERS, COLOURS, KEYS,
-                       MAX_INDEX, N_SLOT, SHAPES)
-from demo_model import END, IMAGE, START, VIDEO, VISION_END, VISION_START
+from demo_data import (CELL_ALIKE, CELL_BOX, CELL_COLOUR, CELL_COUNT, CELL_INDEX, CELL_KEY, CELL_SHAPE, CELL_SLOT,
+                       CHARACTERS, COLOURS, KEYS, MAX_INDEX, N_SLOT, SHAPES)
+from demo_model import END, IMAGE, START, VIDEO, VISION_END, VISION_START, rms
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -59,7 +64,9 @@ N_CLASS = sum(n for _, n in HEADS)
 N_MARK, MARK, BLUR = 51, 20, 14        # of an edge of a box: marks in thousandths, and how far around it they count
 LONGEST = 20                           # seconds of a clip: its moments are thousandths of that
 BEFORE, ASKED, ANSWERED = 1, 2, 3      # layers of the decoder that are shown where to look
+SEEN, KNOWN, THOUGHT = 1, 2, 3         # layers after which the decoder is asked: of cells; before it answers; when it does
 LOOK = 0.4                             # weight of each of these losses
+N_COUNT = 6                            # things, of one shape or of all, from none
 N_PLACE = 8                            # rows, and columns, of cells of a scene at most
 N_CHANGE, CHANGE = 4, [0.2, 1, 1, 1]   # of a cell since the picture before: none, new, gone, another colour; weights
 
@@ -96,7 +103,7 @@ class Encoder:
 
     def encode(self, s):
         """Of a sample: ids, three positions each, which ids are answers (targets), where the cells go; and where to look:
-        {layer: {place: places}}."""
+        {layer: {place: places}}; what is not there is looked for at the very first."""
         ids, spans, seconds, looks = [START] + self.pieces("user\n"), [], [], {BEFORE: {}, ASKED: {}, ANSWERED: {}}
 
         def grid(token, gh, gw):
@@ -141,7 +148,7 @@ class Encoder:
         position[:, end:] = np.arange(end, n) + shift
         cells = np.concatenate(at)
         for layer in (ASKED, ANSWERED):
-            looks[layer] = {place: [k for t in targets for k in ([cells[t]] if t >= 0 else seconds[-1 - t])]
+            looks[layer] = {place: [k for t in targets for k in ([cells[t]] if t >= 0 else seconds[-1 - t])] or [0]
                             for place, targets in looks[layer].items()}
         looks[BEFORE] = {here: [there] for i, is_first in enumerate(first_units(s)) if not is_first
                          for here, there in zip(at[i], at[i - 1])}
@@ -190,18 +197,20 @@ def draw(task, rng, ease, scale=1.0):
     n, how = {"scene": 32, "box": 32, "text": 40, "form": 22, "differ": 18, "event": 0, "page": 28}[task], {}
     if task in ("scene", "box", "differ"):
         how = {"size": demo_data.scene_size(rng), "n_turn": 1 if task == "differ" or rng.random() < 0.4 else 3}
-        if task == "box":
-            how["step"] = MARK         # what this tower cannot tell is not to be guessed, digit by digit
+        # What this tower cannot tell is not to be guessed, digit by digit; what is rare and hard is drawn more often.
+        how.update({"box": {"step": MARK}, "scene": {"inside": 0.3}}.get(task, {}))
     elif task == "text":
         how = {"size": demo_data.text_size(rng), "ease": ease}
         n = round(n * 64 * 224 / (how["size"][0] * how["size"][1]))
+    elif task == "page" and rng.random() < 0.6:
+        task = "nest"
     elif task == "page":
         how = {"size": rng.choice(((224, 128), (192, 160))), "ease": ease}
     elif task == "form":
         how = {"size": demo_data.form_size(rng), "ease": ease, "n_turn": rng.choice((1, 2))}
     else:
         span, n = rng.choices(SPANS, (6, 4, 2, 1) if ease > 0.5 else (4, 4, 3, 3))[0]
-        how = {"span": span, "n_turn": rng.choice((1, 3)), "size": demo_data.clip_size(rng, span[1])}
+        how = {"span": span, "n_turn": rng.choice((1, 3)), "size": demo_data.clip_size(rng, span[1]), "two": 0.7}
     n = max(1, round(n * scale))
     return [demo_data.sample(task, rng, **how) for _ in range(n)]
 
@@ -244,7 +253,7 @@ def make_batch(encoder, samples):
             "turn_of": t(np.concatenate(turn_of or [[]])).long(), "n_turn": n_turn, "length": np.array([len(e[0]) for e in encoded]),
             "weight": t(np.concatenate(weight or [np.zeros(0, np.float32)])),
             "looks": {k: (t(np.array(look_at[k], np.int64)), t(looks[k])) for k in looks if look_at[k]},
-            "medium": t(np.concatenate([np.full(units(m)[1].shape[:2], i) for s in samples
+            "medium": t(np.concatenate([np.full(units(m)[1].shape[:2], i if len(s["media"]) > 1 else -1) for s in samples
                                         for i, m in enumerate(s["media"])], None)),
             "change": t(changes(samples)), "number_in": t(np.array(number_in, np.int64)), "number": t(np.array(number, np.float32)),
             "pixels": t(np.concatenate([p for p, _ in parts])),
@@ -278,14 +287,18 @@ class Heads(torch.nn.Module):
     `edges` these four as numbers; `numbers` tells marks for the number (of NUMBERED) that the decoder is about to write.
     Marks teach to hold a number in a way that digits can be read from, which one value does not. `changes` tells from what
     the decoder makes of a cell which of CHANGE happened to it, `places` its row, its column, and whether it is of the
-    first medium or of the second. `middles` tells where a thing is that was named."""
+    first picture or of the second; `clips`, which of two clips it is of, which takes more layers to tell. `middles` tells
+    where a thing is that was named. `counts` tells from a cell's features how many things there are, and how many of the
+    shape that stands in it: a decoder, which reads cell after cell, is bad at that."""
 
     def __init__(self):
         super().__init__()
         self.classes = torch.nn.Linear(demo_model.VISION["out_hidden_size"], N_CLASS + 4 * N_MARK)
         self.edges = torch.nn.Linear(demo_model.VISION["out_hidden_size"], 4)
         self.numbers = torch.nn.Linear(demo_model.TEXT["hidden_size"], len(NUMBERED) * N_MARK)
+        self.counts = torch.nn.Linear(demo_model.VISION["out_hidden_size"], 2 * N_COUNT)
         self.changes = torch.nn.Linear(demo_model.TEXT["hidden_size"], N_CHANGE)
+        self.clips = torch.nn.Linear(demo_model.TEXT["hidden_size"], 2)
         self.middles = torch.nn.Linear(demo_model.TEXT["hidden_size"], 2)
         self.places = torch.nn.Linear(demo_model.TEXT["hidden_size"], 2 * N_PLACE + 2)
 
@@ -302,10 +315,25 @@ def answer_loss(logits, batch):
     return (each * batch["weight"]).sum() / batch["weight"].sum()
 
 
+def class_loss(out, target, weight=None):
+    """Mean loss of classes where the target is none of -1."""
+    if weight is None:
+        return F.cross_entropy(out, target, ignore_index=-1)
+    each = F.cross_entropy(out, target, ignore_index=-1, reduction="none")
+    return (each * weight).sum() / (weight * (target >= 0)).sum()
+
+
+def share_of_thing(cells):
+    """Weights [n · cells]: all things of a picture, and its ground, have one weight, shared by the cells they cover."""
+    name = cells[..., CELL_COLOUR] * (len(SHAPES) + 1) + cells[..., CELL_SHAPE]
+    return 1 / (name[:, :, None] == name[:, None]).sum(-1).flatten()
+
+
 def cell_loss(features, taps, head, cells):
     """features and each of taps [n, cells, hidden]; the mean loss of what is asked, and the share of characters that
     are right. Shapes are told from the tower's last features, characters from the sum of the taps, so that a decoder
     needs both."""
+    share = share_of_thing(cells)
     features, target = features.flatten(0, 1), cells.flatten(0, 1)
     out = head.classes(features).float()
     read = head.classes(sum(taps).flatten(0, 1)).float()
@@ -314,11 +342,15 @@ def cell_loss(features, taps, head, cells):
         part, t = (out if column < CELL_SLOT else read)[:, begin:begin + n_class], target[:, column]
         begin += n_class
         if (t >= 0).any():
-            total = total + F.cross_entropy(part, t, ignore_index=-1) * (1.0 if column < CELL_SLOT else 1.5)
+            is_thing = column in (CELL_COLOUR, CELL_SHAPE)
+            total = total + class_loss(part, t, share if is_thing else None) * (1.0 if column < CELL_SLOT else 1.5)
         if CELL_SLOT <= column < CELL_INDEX:
             is_read = t > 0
             n_read += int(is_read.sum())
             n_right += int((part.argmax(1)[is_read] == t[is_read]).sum())
+    for part, column in zip(head.counts(features).float().chunk(2, -1), (CELL_COUNT, CELL_ALIKE)):
+        if (target[:, column] >= 0).any():
+            total = total + LOOK * class_loss(part, target[:, column], share)
     box = target[:, CELL_BOX:CELL_BOX + 4]
     has_box = box[:, 0] >= 0
     if has_box.any():
@@ -364,7 +396,8 @@ class Trainer:
         adam += [{"params": ps, "weight_decay": 0.0, "scale": scale} for scale, ps in
                  ((0.3, still), (0.5, list(self.head.classes.parameters())), (0.1, list(self.head.edges.parameters())),
                   (0.5, list(self.head.numbers.parameters())), (0.5, list(self.head.changes.parameters())),
-                  (0.5, list(self.head.places.parameters())), (0.5, list(self.head.middles.parameters())))]
+                  (0.5, list(self.head.places.parameters())), (0.5, list(self.head.middles.parameters())),
+                  (0.5, list(self.head.counts.parameters())), (0.5, list(self.head.clips.parameters())))]
         self.optimizers = [
             torch.optim.Muon(muon, lr=1.0, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(adam, lr=1.0, betas=(0.9, 0.98), eps=1e-8)]
@@ -430,43 +463,40 @@ class Trainer:
         back = torch.arange(rows * columns, device=self.device).view(rows, columns).flip(1).flatten()
         return features[:, back], [t[:, back] for t in taps]
 
-    def thought_loss(self, batch, thought, seen, shares):
-        """Of what the decoder's layers hold on their way to an answer: numbers, changes, and where they look."""
-        task = batch["task"]
-        language = self.quick.language
+    def thought_losses(self, batch, states, shares):
+        """Of what the decoder's layers hold on their way to an answer: (name, weight, loss) of each."""
+        task, language = batch["task"], self.quick.language
+        seen, known = rms(states[SEEN][batch["at"]]), rms(states[KNOWN][batch["at"]])
+        thought = rms(states[THOUGHT])
         early = F.linear(thought[batch["answer_at"]] * language.norm.weight, language.embed_tokens.weight)
-        total = LOOK * answer_loss(early, batch)
+        yield "early", LOOK, answer_loss(early, batch)
         if len(batch["number"]):
             marks = self.head.numbers(thought[batch["answer_at"][batch["number_in"]]]).chunk(len(NUMBERED), -1)
-            marks = mark_loss(marks[NUMBERED.index(task)], batch["number"])
-            self.score(task + " numbers", float(marks.detach()))
-            total = total + marks
+            yield "numbers", 1, mark_loss(marks[NUMBERED.index(task)], batch["number"])
         if (batch["change"] >= 0).any():
-            total = total + LOOK * F.cross_entropy(self.head.changes(seen).float(), batch["change"], ignore_index=-1,
+            yield "changes", LOOK, F.cross_entropy(self.head.changes(seen).float(), batch["change"], ignore_index=-1,
                                                    weight=torch.tensor(CHANGE, device=self.device))
         row, column, medium = self.head.places(seen).float().split((N_PLACE, N_PLACE, 2), -1)
         if task == "scene":
             rows, columns = batch["pixels"].shape[2] // 32, batch["pixels"].shape[3] // 32
             place = torch.arange(rows * columns, device=self.device).repeat(batch["n"])
-            total = total + LOOK * (F.cross_entropy(row, place // columns) + F.cross_entropy(column, place % columns))
-            total = total + LOOK * self.middle_loss(batch, thought)
-        elif task in ("differ", "event"):
-            total = total + LOOK * F.cross_entropy(medium, batch["medium"])
+            yield "places", LOOK, F.cross_entropy(row, place // columns) + F.cross_entropy(column, place % columns)
+            if ASKED in batch["looks"]:
+                yield "middles", LOOK, self.middle_loss(batch, thought)
+        elif task == "differ":
+            yield "media", LOOK, class_loss(medium, batch["medium"])
+        elif task == "event" and (batch["medium"] >= 0).any():
+            yield "media", 1, class_loss(self.head.clips(known).float(), batch["medium"])
         for layer, share in zip(sorted(batch["looks"]), shares):
             self.score(f"{task} look {layer}", float(share.detach().float().mean()))
-            total = total - LOOK * share.float().clamp(min=1e-4).log().mean()
-        return total
+            yield f"looking {layer}", LOOK, -share.float().clamp(min=1e-4).log().mean()
 
     def middle_loss(self, batch, thought):
         """Of where the things are that a question names: the mean row and column of their cells."""
-        if ASKED not in batch["looks"]:
-            return 0.0
         at, is_wanted = batch["looks"][ASKED]
         of_token = (batch["position"][1:] - batch["position"][:1])[:, at // is_wanted.shape[1]].float()   # [2, m, L]
         middle = (of_token * is_wanted).sum(-1) / is_wanted.sum(-1)
-        lost = (self.head.middles(thought[at]).float() - middle.T).abs().mean()
-        self.score("scene middles", float(lost.detach()))
-        return lost
+        return (self.head.middles(thought[at]).float() - middle.T).abs().mean()
 
     def step(self, batch, rate, is_speaking):
         batch = moved(batch, self.device)
@@ -484,12 +514,14 @@ class Trainer:
             if is_speaking:
                 if batch["task"] in ("text", "form") and torch.rand(()) < 0.5:
                     features = features[torch.randperm(len(features), device=self.device)]
-                logits, thought, seen, shares = self.quick.decode(
+                logits, states, shares = self.quick.decode(
                     batch["ids"], batch["position"], features.flatten(0, 1), [t.flatten(0, 1) for t in taps], batch["at"],
                     batch["answer_at"], batch["looks"])
                 answer = answer_loss(logits, batch)
                 loss = answer if self.is_frozen else self.cell_weight * loss + answer
-                loss = loss + self.thought_loss(batch, thought, seen, shares)
+                for name, weight, lost in self.thought_losses(batch, states, shares):
+                    self.score(f"{batch['task']} {name}", float(lost.detach()))
+                    loss = loss + weight * lost
         loss.backward()
         if is_speaking:
             wrong = torch.zeros(batch["n_turn"], dtype=torch.long, device=self.device)
