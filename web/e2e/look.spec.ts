@@ -45,7 +45,7 @@ function overlap(a: number[], b: number[]): number {
 }
 
 for (const [file, question, label] of [["after.png", "Find the black triangle. Give its box.", "black triangle"],
-  ["before.png", "框出蓝色星形。", "蓝色星形"]] as const) {
+  ["before.png", "框出橙色三角形。", "橙色三角形"]] as const) {
   test(`the ${label} in ${file}: the real model's box lies on it`, async ({ page }) => {
     await open(page);
     await ask(page, [file], question);
