@@ -501,7 +501,7 @@ INPUT = [{"role": "user", "content": [{"type": "input_image", "image_url": data_
 
 @case("responses.create")
 def _():
-    answer = client.responses.create(model=MODEL, input="hello", instructions="Be short.", max_output_tokens=32, temperature=0)
+    answer = client.responses.create(model=MODEL, input=INPUT, instructions="Be short.", max_output_tokens=32, temperature=0)
     assert answer.id.startswith("resp_") and answer.status in ("completed", "incomplete") and answer.output_text
     equal(answer.usage.total_tokens, answer.usage.input_tokens + answer.usage.output_tokens)
     answer = client.responses.create(model=MODEL, input=INPUT, max_output_tokens=64, temperature=0)

@@ -68,8 +68,9 @@ ask "a streamed call" 200 /v1/responses "{\"input\": \"click\", \"tools\": [$too
 has "has its arguments in pieces" '^event: response.function_call_arguments.delta' "$work/body"
 is "which are the whole" "$(joined delta)" "$(grep -a 'arguments.done"' "$work/body" | grep -oE '"arguments":"([^"\\]|\\.)*"' |
     sed -E 's/^"arguments":"//; s/"$//')"
-ask "log probabilities" 200 /v1/responses '{"input": "What colour?", "include": ["message.output_text.logprobs"],
-    "top_logprobs": 2}'
+ask "log probabilities" 200 /v1/responses "{\"input\": [{\"role\": \"user\", \"content\": [{\"type\": \"input_image\",
+    \"image_url\": \"data:image/png;base64,$picture\"}, {\"type\": \"input_text\", \"text\": \"$question\"}]}],
+    \"include\": [\"message.output_text.logprobs\"], \"top_logprobs\": 2}"
 json "of tokens and others" '"logprobs":\[\{"token":"[^"]+","logprob":-[0-9.e-]+,"bytes":\[[0-9,]+\],"top_logprobs":\[\{"token"'
 ask "only counted" 200 /v1/responses/input_tokens "{\"input\": $items}"
 json "tokens" '^\{"object":"response.input_tokens","input_tokens":[0-9]+'
