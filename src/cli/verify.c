@@ -32,7 +32,7 @@
 #define BF16_KL 1e-3
 #define COARSE_SAME 0.95 /* weights, or keys and values, in fewer than 16 bits */
 #define INT8_KL 25e-3
-#define INT4_KL 0.1 /* a step 16 times as wide: the demo model's divergence is 80 times that of 8 bits, 2e-2 to 5e-2 */
+#define INT4_KL 0.1 /* a step 16 times as wide; the demo model: 80 times the divergence of 8 bits, 2e-2 to 5e-2 */
 
 enum { SUM_BYTES = 32, N_PIECE = 4 };
 

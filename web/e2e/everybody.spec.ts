@@ -108,8 +108,11 @@ test("the Chinese page is Chinese wherever one looks", async ({ browser, baseURL
     await page.unroute("**/v1/chat/completions");
   }
   await page.locator("article.question").first().getByRole("button", { name: "编辑" }).click();
+  const edited = page.locator("article.question textarea");
+  await expect(edited).toBeFocused(); // who presses Escape sooner leaves it open
   expect(await latinWords(page)).toEqual([]);
   await page.keyboard.press("Escape");
+  await expect(edited).toHaveCount(0);
   await page.getByTestId("files").setInputFiles({ name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("x") });
   await page.getByTestId("import").setInputFiles({ name: "bad.json", mimeType: "application/json", buffer: Buffer.from("x") });
   await expect(page.getByRole("alert")).toHaveCount(2);
